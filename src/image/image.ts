@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/** An image as the rest of berth sees it: where it is, and what its config says. */
+
+export type ImageSource =
+  | { kind: 'registry'; host: string; repository: string; tag?: string; digest?: string }
+  | { kind: 'oci'; path: string; tag?: string }
+  | { kind: 'oci-archive'; path: string; tag?: string }
+  | { kind: 'docker-archive'; path: string; tag?: string }
+  | { kind: 'squashfs'; path: string }
+
+export interface ImageReference {
+  /** As shown to users: docker.io/library/python:3.12 */
+  canonical: string
+  source: ImageSource
+}
+
+/** What the importer found in the image's config, checked by shape, kept beside the squashfs. */
+export interface ImageConfig {
+  env: string[]
+  entrypoint: string[]
+  cmd: string[]
+  workdir: string
+  user: string
+  labels: Record<string, string>
+  architecture: string
+}
+
+/** One image in the store; `key` names its files. */
+export interface StoredImage {
+  key: string
+  /** Manifest digest, sha256:… ; empty for a squashfs file. */
+  digest: string
+  path: string
+  size: number
+  config: ImageConfig
+  /** etc/passwd and etc/group as in the image, at most 256 KiB each. */
+  passwd: string
+  group: string
+  layers: { digest: string; diffId: string; size: number }[]
+  created: number
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The only import of the addon. Every call takes plain data and answers plain data; every failure is an Error with
+ * `code` (errno name), `errno`, `syscall` and `path` (see core/result.hh). Asynchronous calls run on libuv's pool.
+ */
+import { createRequire } from 'node:module'
+
+/** errno-carrying failure, as thrown by every function below. */
+export interface NativeError extends Error {
+  code: string
+  errno: number
+  syscall: string
+  path?: string
+}
+
+export interface Peer {
+  pid: number
+  uid: number
+  gid: number
+}
+
+/** A unix stream socket that carries file descriptors. Data arrives in arbitrary pieces; framing is frame.ts'. */
+export interface NativeSocket {
+  /** SO_PEERCRED at connect time. */
+  readonly peer: Peer
+  /** Sends all of `data`; `fds` go with its first byte and stay owned by the caller. Queued, never blocks. */
+  send(data: Uint8Array, fds?: readonly number[]): void
+  /** Stops/continues reading (back-pressure). */
+  pause(): void
+  resume(): void
+  /** Flushes what is queued, then closes. */
+  end(): void
+  close(): void
+  unref(): void
+}
+
+export interface SocketHandler {
+  /** `fds` are open, CLOEXEC and owned by the receiver. */
+  data(bytes: Buffer, fds: number[]): void
+  /** Called once, after EOF, error or close(). */
+  closed(error?: NativeError): void
+}
+
+export interface NativeListener {
+  close(): void
+  unref(): void
+  ref(): void
+}
+
+export interface LoopImage {
+  /** Loop device, opened read-only, LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY (| DIRECT_IO): closing it frees the device. */
+  loopFd: number
+  /** /dev/loopN */
+  device: string
+  /** Detached mount that keeps the superblock alive, so that each step's mount is a lookup and not a read. */
+  mountFd: number
+}
+
+export type MountStep =
+  /** Bind of a host path (opened with the user's rights in the job's mount namespace unless `trusted`). */
+  | {
+      kind: 'bind'
+      source: string
+      target: string
+      /** mount_setattr names: ro, rw, nosuid, nodev, noexec; propagation: private, slave, shared, unbindable. */
+      flags: string[]
+      recursive: boolean
+      /** Create the target (in the overlay's upper directory) as the source's kind. */
+      create: 'auto' | 'file' | 'dir' | 'no'
+      /** true: a site/system mount, opened as root, missing source is skipped when `optional`. */
+      trusted: boolean
+      optional: boolean
+      /** true: if the target is a symlink in the image, replace it by a file instead of following it. */
+      replaceLink: boolean
+    }
+  | { kind: 'tmpfs'; target: string; options: string; flags: string[]; mode: number }
+  /** A small file with this content appears at target (read-only). */
+  | { kind: 'file'; target: string; content: Uint8Array; mode: number; replaceLink: boolean }
+  | { kind: 'dir'; target: string; mode: number }
+  | { kind: 'symlink'; target: string; to: string }
+  | { kind: 'umount'; target: string }
+
+export interface NamespaceSpec {
+  /** Root file system: squashfs image below, private upper on tmpfs (or `upper` directory on disk) above. */
+  image: { device: string } | { directory: string }
+  /** Remount the finished root read-only. */
+  readonly: boolean
+  /** Size option of the tmpfs that holds upper and work directories, e.g. "50%"; ignored with upperDir. */
+  upperSize: string
+  upperDir?: string
+  uid: number
+  gid: number
+  /** Supplementary groups, mapped identically. */
+  gids: number[]
+  /** Ids inside: uid_map "inside uid 1". Equal to uid/gid without root remapping. */
+  insideUid: number
+  insideGid: number
+  /** Files of root in the image appear as the user's (MOUNT_ATTR_IDMAP); false where the kernel cannot. */
+  idmap: boolean
+  mounts: MountStep[]
+  /** New namespaces besides user and mount. */
+  unshare: ('net' | 'ipc' | 'uts')[]
+  /** Job's own namespaces to build below; absent: the worker's. Borrowed fds. */
+  mountNs?: number
+  userNs?: number
+  /** Directory that exists and may be covered in the private mount namespace while building. */
+  staging: string
+}
+
+export interface BuiltNamespace {
+  /** Owned by the caller; in the order of setns: user first. */
+  userNs: number
+  mountNs: number
+  netNs?: number
+  ipcNs?: number
+  utsNs?: number
+  /** Things the user should know: a skipped optional mount, a kernel fallback. */
+  notes: string[]
+}
+
+export interface User {
+  name: string
+  uid: number
+  gid: number
+  home: string
+  shell: string
+}
+
+export interface KernelFeatures {
+  release: string
+  /** fsopen/fsmount/move_mount/mount_setattr (5.12). */
+  mountApi: boolean
+  squashfs: boolean
+  squashfsIdmap: boolean
+  overlay: boolean
+  loop: boolean
+  userNamespaces: boolean
+  landlock: boolean
+  pidfd: boolean
+}
+
+export interface SquashOptions {
+  /** Output: an empty regular file opened read-write; not closed. */
+  fd: number
+  layers: number
+  /** 'zstd' level 1 by default, 'lz4', 'gzip', 'none'. */
+  compressor: 'zstd' | 'lz4' | 'gzip' | 'none'
+  level: number
+  blockSize: number
+  threads: number
+  /** Refuse beyond: uncompressed bytes, entries. */
+  bytesMax: number
+  entriesMax: number
+  /** Paths whose content is wanted back, e.g. etc/passwd; each at most 256 KiB. */
+  capture: string[]
+}
+
+export interface SquashResult {
+  size: number
+  entries: number
+  bytes: number
+  /** sha256 of each uncompressed tar, by layer index. */
+  diffIds: string[]
+  captured: Record<string, Buffer>
+}
+
+/** Streams OCI layers into one squashfs; layers are given by index (0 = lowest) and consumed top first. */
+export interface NativeSquash {
+  /**
+   * Feeds compressed bytes of a layer; resolves when the engine wants more (back-pressure). Layers other than the
+   * one being merged are accepted up to a bounded window.
+   */
+  write(layer: number, data: Uint8Array): Promise<void>
+  /** End of a layer's stream. */
+  end(layer: number): Promise<void>
+  /** After all layers ended: tables written, file complete (not yet fsynced). */
+  finish(): Promise<SquashResult>
+  /** Stops threads and frees memory; pending promises reject with ECANCELED. */
+  abort(): void
+  /** Compressed bytes consumed, uncompressed bytes seen. */
+  progress(): { compressed: number; uncompressed: number }
+}
+
+export interface SandboxOptions {
+  /** Directories that may be read (landlock); nothing may be written. */
+  read: string[]
+  /** RLIMIT_FSIZE, bytes. */
+  fileSizeMax: number
+  /** Whether connect() to the network stays allowed. */
+  network: boolean
+}
+
+export interface Native {
+  listen(path: string, mode: number, accepted: (socket: NativeSocket) => SocketHandler): NativeListener
+  /** The same on an already bound fd (systemd or keeper activation). */
+  listenFd(fd: number, accepted: (socket: NativeSocket) => SocketHandler): NativeListener
+  connect(path: string, handler: SocketHandler): NativeSocket
+  adopt(fd: number, handler: SocketHandler): NativeSocket
+  socketPair(): [number, number]
+  closeFd(fd: number): void
+  /** Opens a path with the user's identity (fsuid, fsgid, groups), inside `mountNs` when given, relative to `cwd`. */
+  openAs(options: {
+    path: string
+    cwd: string
+    uid: number
+    gid: number
+    gids: number[]
+    mountNs?: number
+    flags: number
+  }): Promise<number>
+  /** True when only root can have written the file: root-owned, not group/other-writable, and so all its parents. */
+  onlyRootWrote(fd: number): Promise<boolean>
+  /** O_TMPFILE in a directory (0600), or a named temporary file where the file system has none. */
+  openTemporary(directory: string): { fd: number; name?: string }
+  /** fsync, then linkat/rename into place (atomic, replaces nothing: EEXIST is success), then fsync the directory. */
+  publish(fd: number, path: string, temporaryName?: string): Promise<void>
+  attachImage(path: string, options: { directIo: boolean }): Promise<LoopImage>
+  attachImageFd(fd: number, options: { directIo: boolean; offset: number }): Promise<LoopImage>
+  buildNamespace(spec: NamespaceSpec): Promise<BuiltNamespace>
+  /** Inode number of an nsfs fd, to compare namespaces. */
+  namespaceId(fd: number): string
+  /** pidfd_open; `ended` is called once when the process has ended. */
+  watchProcess(pid: number, ended: () => void): { close(): void; unref(): void }
+  /** Start time of a process in clock ticks (field 22 of /proc/pid/stat), 0 when gone: tells a reused pid. */
+  processStart(pid: number): number
+  userByUid(uid: number): Promise<User | undefined>
+  userByName(name: string): Promise<User | undefined>
+  groupName(gid: number): Promise<string | undefined>
+  kernelFeatures(): KernelFeatures
+  sandbox(options: SandboxOptions): void
+  squash(options: SquashOptions): NativeSquash
+}
+
+export const native: Native = createRequire(import.meta.url)('./berth.node') as Native

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The plan: an OCI runtime spec (opencontainers/runtime-spec 1.2, the part berth uses) whose every part carries the
+ * reason and the origin that put it there. Pure data; engines translate it, `--container-explain` prints it.
+ */
+import type { MountStep } from '../native.js'
+
+export interface Reason {
+  /** Why the part is there, one clause. */
+  reason: string
+  /** Who asked: 'flag --container-mounts', 'BERTH_CONTAINER_ENV', 'image config', 'engine native', '/etc/berth/berth.conf:12'. */
+  origin: string
+}
+
+export type PlannedMount = MountStep & Reason
+
+export interface PlannedVariable extends Reason {
+  name: string
+  /** set: image over host. default: only where the task has none. unset: dropped. */
+  action: 'set' | 'default' | 'unset'
+  value?: string
+}
+
+export interface Plan {
+  ociVersion: string
+  engine: string
+  image: { reference: string; digest: string; path: string }
+  root: { readonly: boolean } & Reason
+  process: {
+    cwd: string
+    cwdReason: Reason
+    env: PlannedVariable[]
+    /** Prefix of the command line (image entrypoint), usually empty. */
+    args: string[]
+    noNewPrivileges: boolean
+    user: { uid: number; gid: number; additionalGids: number[]; insideUid: number; insideGid: number }
+  }
+  mounts: PlannedMount[]
+  namespaces: ({ type: 'user' | 'mount' | 'network' | 'ipc' | 'uts' } & Reason)[]
+  annotations: Record<string, string>
+}
