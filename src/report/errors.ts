@@ -15,14 +15,84 @@ export interface ErrorRow {
 const FAILED = 125
 
 export const ERRORS = {
-  BERTH_EOPTION: {
-    text: '--{option}: {problem}',
-    hint: 'see `srun --help` ([berth]) or `berth check --help` for the grammar',
+  BERTH_EAUTH: {
+    text: 'failed to import docker image: {image}: {host} wants other credentials, or has no such image',
+    hint: 'log in with `docker login {host}` or `podman login {host}` and submit again; looked in {files}',
+    exit: FAILED,
+  },
+  BERTH_ECANCELED: {
+    text: 'import of {image} was canceled',
+    hint: 'run the step again; nothing of the import is left behind',
+    exit: FAILED,
+  },
+  BERTH_EDIGEST: {
+    text: 'failed to import docker image: {image}: {object} does not match its digest {digest}',
+    hint: 'the registry or a proxy before it sent other bytes than were asked for: try again, then ask its operator',
+    exit: FAILED,
+  },
+  BERTH_EIMAGEFILE: {
+    text: 'image file {path}: {problem}',
+    hint: 'the path is taken from the working directory of the step and opened with your rights on the compute node',
+    exit: FAILED,
+  },
+  BERTH_EIMAGENOTFOUND: {
+    text: 'failed to import docker image: {image}: {problem}',
+    hint: 'check name and tag; `berth pull {image}` tries it without a job',
+    exit: FAILED,
+  },
+  BERTH_EIMAGEREF: {
+    text: 'image reference {reference}: {problem}',
+    hint: 'write [REGISTRY/]NAME[:TAG][@sha256:...], REGISTRY#NAME[:TAG], ./FILE.sqsh, oci:DIR, oci-archive:FILE or docker-archive:FILE',
+    exit: FAILED,
+  },
+  BERTH_EIMPORTER: {
+    text: 'failed to import docker image: {image}: the importer {problem}',
+    hint: "run the step again; if it fails again, report it with the worker's log",
     exit: FAILED,
   },
   BERTH_EINTERNAL: {
     text: 'internal error: {problem}',
     hint: "report it with the worker's log",
+    exit: FAILED,
+  },
+  BERTH_ELAYER: {
+    text: 'failed to import docker image: {image}: layer {digest}: {problem}',
+    hint: 'the layer is damaged where it is kept: pull it with another tool to confirm, then push the image again',
+    exit: FAILED,
+  },
+  BERTH_EMANIFEST: {
+    text: 'failed to import docker image: {image}: {problem}',
+    hint: 'push the image again with a current tool (docker, podman, skopeo)',
+    exit: FAILED,
+  },
+  BERTH_EOPTION: {
+    text: '--{option}: {problem}',
+    hint: 'see `srun --help` ([berth]) or `berth check --help` for the grammar',
+    exit: FAILED,
+  },
+  BERTH_EPLATFORM: {
+    text: 'failed to import docker image: {image}: nothing for {platform} in it, only {available}',
+    hint: "ask for a tag that is built for this node's processor",
+    exit: FAILED,
+  },
+  BERTH_EREGISTRY: {
+    text: 'failed to import docker image: {image}: {host}: {problem}',
+    hint: 'check from this node that {host} can be reached (name, proxy, firewall, certificate), or try again later',
+    exit: FAILED,
+  },
+  BERTH_ESPACE: {
+    text: 'no space left in {path}: {bytes} more bytes needed',
+    hint: 'free space there, remove images with `berth rm`, or lower the quota so that old ones go earlier',
+    exit: FAILED,
+  },
+  BERTH_ESQUASHFS: {
+    text: 'squashfs file {path}: {problem}',
+    hint: 'let root own the file and its directories, or import from a registry, oci: or an archive instead',
+    exit: FAILED,
+  },
+  BERTH_ETOOBIG: {
+    text: 'failed to import docker image: {image}: {problem}',
+    hint: "the limit is the site's; ask for a larger one or use a smaller image",
     exit: FAILED,
   },
 } as const satisfies Record<string, ErrorRow>
