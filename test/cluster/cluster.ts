@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A throwaway Slurm cluster from Debian's packages: own munge key and socket, free ports on loopback, one temporary
+ * directory, one slurmd per node in its own mount namespace with private /run and spool directories.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { must, type Outcome, type Running, type RunOptions, run, start, until } from './command.js'
+import { type ClusterSetup, plugstackConf, SPOOL_DIR, slurmConf } from './config.js'
+import { type Daemon, freePorts, startDaemon, stopByPidFile } from './daemon.js'
+import { makeUndo, type Undo } from './undo.js'
+import { ensureUsers, USER_A } from './users.js'
+
+const CHECKOUT = resolve(import.meta.dirname, '../..')
+/** Munge's default is one thread per CPU pair; two nodes with eight tasks each want some more. */
+const MUNGE_THREADS = 4
+
+export interface NodeOptions {
+  /** false: this node's plugstack.conf is empty, as on a node where berth was forgotten. */
+  plugin?: boolean
+  /** Further plugstack arguments of this node only. */
+  plugArgs?: string[]
+}
+
+export interface ClusterOptions {
+  /** Two nodes with the plugin by default. */
+  nodes?: readonly NodeOptions[]
+  /** Further plugstack arguments for all, e.g. `idle_seconds=2`. */
+  plugArgs?: string[]
+  /** Text of berth.conf, passed by config=. */
+  berthConf?: string
+  /** Lines added to slurm.conf. */
+  slurmConf?: string[]
+  proctrack?: 'linuxproc' | 'cgroup'
+  /** The cluster stays when this process ends. */
+  outlive?: boolean
+}
+
+export interface Node {
+  readonly name: string
+  /** This node's files: logs, private run and spool directories. */
+  readonly dir: string
+  readonly runtimeDir: string
+  readonly storeDir: string
+  /** pid of slurmd. */
+  pid(): number
+  /** pid of the worker; undefined when none runs. */
+  workerPid(): number | undefined
+  restart(): Promise<void>
+}
+
+export interface Cluster {
+  readonly dir: string
+  readonly conf: string
+  readonly nodes: readonly Node[]
+  /** A directory on which everyone may write, visible on all nodes. */
+  readonly shared: string
+  readonly undo: Undo
+  /** All four run as `berth-a` in the shared directory unless told otherwise. */
+  srun(args: readonly string[], options?: RunOptions): Promise<Outcome>
+  sbatch(args: readonly string[], options?: RunOptions): Promise<Outcome>
+  salloc(args: readonly string[], options?: RunOptions): Promise<Outcome>
+  command(argv: readonly string[], options?: RunOptions): Promise<Outcome>
+  /** The same without waiting for the end. */
+  start(argv: readonly string[], options?: RunOptions): Running
+  /** As root. */
+  scontrol(args: readonly string[]): Promise<Outcome>
+  /** Submits `script`, waits for its end and answers its output file and exit code. */
+  batch(script: string, args: readonly string[], options?: RunOptions): Promise<Outcome>
+  nodeState(name: string): Promise<string>
+  stop(): Promise<void>
+}
+
+/** Starts it and waits until all nodes are idle. @throws Error with the daemons' logs when they do not come up. */
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const undo = makeUndo()
+  try {
+    return await startAll(options, undo)
+  } catch (error) {
+    await undo.run()
+    throw error
+  }
+}
+
+async function startAll(options: ClusterOptions, undo: Undo): Promise<Cluster> {
+  await ensureUsers()
+  const dir = makeDirectory(undo)
+  const outlive = options.outlive ?? false
+  const nodeOptions = options.nodes ?? [{}, {}]
+  const ports = await freePorts(nodeOptions.length + 1)
+  const nodes = nodeOptions.map((node, index) => prepareNode(dir, index, node, options))
+  const setup: ClusterSetup = {
+    dir,
+    controllerPort: ports[nodes.length] ?? 0,
+    nodes: nodes.map((node, index) => ({
+      name: node.name,
+      port: ports[index] ?? 0,
+      plugstack: node.plugstack,
+    })),
+    plugstack: join(dir, 'plugstack.conf'),
+    proctrack: options.proctrack ?? 'linuxproc',
+    extra: options.slurmConf ?? [],
+  }
+  const first = nodes.find((node) => node.line !== '')
+  writeFileSync(setup.plugstack, first?.line ?? '')
+  const conf = join(dir, 'slurm.conf')
+  writeFileSync(conf, slurmConf(setup, setup.plugstack))
+  await startMunge(dir, undo, outlive)
+  const controller = startDaemon(
+    'slurmctld',
+    ['slurmctld', '-D', '-i', '-f', conf],
+    join(dir, 'slurmctld.out'),
+    { outlive },
+  )
+  undo.push('slurmctld', () => controller.stop())
+  for (const node of nodes) {
+    writeFileSync(node.conf, slurmConf(setup, node.plugstack))
+    node.start(outlive)
+    undo.push(node.name, () => node.stop())
+  }
+  undo.push('jobs', () => cancelJobs(conf))
+  await waitForNodes(conf, nodes.length, dir)
+  return makeCluster(dir, conf, nodes, undo)
+}
+
+function makeDirectory(undo: Undo): string {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-cluster-'))
+  undo.push('directory', () => rmSync(dir, { recursive: true, force: true }))
+  chmodSync(dir, 0o755)
+  for (const part of ['munge', 'state']) mkdirSync(join(dir, part), { mode: 0o755 })
+  mkdirSync(join(dir, 'shared'))
+  chmodSync(join(dir, 'shared'), 0o1777)
+  return dir
+}
+
+async function startMunge(dir: string, undo: Undo, outlive: boolean): Promise<void> {
+  const at = join(dir, 'munge')
+  // munged insists on a key that nobody else can read and on a directory that only root can write.
+  writeFileSync(join(at, 'key'), randomBytes(128), { mode: 0o600 })
+  const files = ['key', 'socket', 'pid', 'seed', 'log'].map((name) => `--${name}-file=${join(at, name)}`)
+  const argv = ['munged', '--foreground', `--num-threads=${MUNGE_THREADS}`, ...files]
+  const munged = startDaemon(
+    'munged',
+    argv.map((word) => word.replace('--socket-file=', '--socket=')),
+    join(at, 'out'),
+    { outlive },
+  )
+  undo.push('munged', () => munged.stop())
+  await until('munge socket', () => existsSync(join(at, 'socket')))
+}
+
+interface PreparedNode extends Node {
+  conf: string
+  plugstack: string
+  line: string
+  start(outlive: boolean): void
+  stop(): Promise<void>
+}
+
+function prepareNode(dir: string, index: number, node: NodeOptions, options: ClusterOptions): PreparedNode {
+  const name = `n${index + 1}`
+  const at = join(dir, name)
+  const runtimeDir = join(at, 'berth')
+  const storeDir = join(at, 'store')
+  for (const part of ['', 'run', 'spool', 'store']) mkdirSync(join(at, part), { mode: 0o755 })
+  const args = [...(options.plugArgs ?? []), ...(node.plugArgs ?? [])]
+  const berthConf = join(dir, 'berth.conf')
+  writeFileSync(berthConf, options.berthConf ?? '')
+  args.push(`config=${berthConf}`)
+  const plugin = join(CHECKOUT, 'dist/berth.so')
+  const line =
+    node.plugin === false || !existsSync(plugin) ? '' : plugstackConf({ plugin, runtimeDir, storeDir, args })
+  const plugstack = join(at, 'plugstack.conf')
+  writeFileSync(plugstack, line)
+  const conf = join(at, 'slurm.conf')
+  let daemon: Daemon | undefined
+  let lives = false
+  const start = (outlive: boolean): void => {
+    lives = outlive
+    daemon = startDaemon(name, slurmdCommand(at, name, conf), join(at, 'slurmd.out'), { outlive })
+  }
+  return {
+    name,
+    dir: at,
+    runtimeDir,
+    storeDir,
+    conf,
+    plugstack,
+    line,
+    start,
+    pid: () => daemon?.pid ?? 0,
+    workerPid: () => readPid(join(runtimeDir, 'worker.pid')),
+    restart: async () => {
+      await daemon?.stop()
+      start(lives)
+      await waitForNodes(join(dir, 'slurm.conf'), 1, dir, name)
+    },
+    stop: async () => {
+      await daemon?.stop()
+      await stopByPidFile(join(runtimeDir, 'keeper.pid'))
+    },
+  }
+}
+
+/** slurmd in a mount namespace where /run and the spool directory are this node's own. */
+function slurmdCommand(at: string, name: string, conf: string): string[] {
+  mkdirSync(SPOOL_DIR, { recursive: true, mode: 0o755 })
+  const script =
+    `mount --bind '${at}/run' /run && mount --bind '${at}/spool' ${SPOOL_DIR} && ` +
+    `exec slurmd -D -N ${name} -f '${conf}'`
+  return ['unshare', '--mount', '--propagation', 'slave', '--', 'sh', '-c', script]
+}
+
+function readPid(file: string): number | undefined {
+  if (!existsSync(file)) return undefined
+  const pid = Number(readFileSync(file, 'utf8').trim())
+  return pid > 0 && existsSync(`/proc/${pid}`) ? pid : undefined
+}
+
+async function waitForNodes(conf: string, count: number, dir: string, only?: string): Promise<void> {
+  const filter = only === undefined ? [] : ['-n', only]
+  const idle = async (): Promise<boolean> => {
+    const seen = await run(['sinfo', '-h', '-N', '-o', '%T', ...filter], { env: { SLURM_CONF: conf } })
+    const states = seen.stdout.split('\n').filter((line) => /^(idle|mixed|allocated)$/.test(line))
+    return states.length >= count
+  }
+  try {
+    await until('all nodes idle', idle, 30_000, 100)
+  } catch (error) {
+    const logs = await run([
+      'sh',
+      '-c',
+      `tail -n 20 ${dir}/*.log ${dir}/*.out ${dir}/*/slurmd.log ${dir}/*/*.out`,
+    ])
+    throw new Error(`cluster did not come up: ${String(error)}\n${logs.output}`)
+  }
+}
+
+async function cancelJobs(conf: string): Promise<void> {
+  const env = { SLURM_CONF: conf }
+  const jobs = async (): Promise<string[]> =>
+    (await run(['squeue', '-h', '-o', '%A'], { env })).stdout.split('\n').filter((line) => line !== '')
+  const left = await jobs()
+  if (left.length === 0) return
+  await run(['scancel', '--full', ...left], { env })
+  await until('end of all jobs', async () => (await jobs()).length === 0, 30_000)
+}
+
+function makeCluster(dir: string, conf: string, nodes: readonly Node[], undo: Undo): Cluster {
+  const shared = join(dir, 'shared')
+  const complete = (options: RunOptions = {}): RunOptions => ({
+    user: USER_A.name,
+    cwd: shared,
+    ...options,
+    env: { SLURM_CONF: conf, ...options.env },
+  })
+  const command: Cluster['command'] = (argv, options) => run(argv, complete(options))
+  return {
+    dir,
+    conf,
+    nodes,
+    shared,
+    undo,
+    command,
+    start: (argv, options) => start(argv, complete(options)),
+    srun: (args, options) => command(['srun', ...args], options),
+    sbatch: (args, options) => command(['sbatch', ...args], options),
+    salloc: (args, options) => command(['salloc', ...args], options),
+    scontrol: (args) => run(['scontrol', ...args], { env: { SLURM_CONF: conf } }),
+    batch: (script, args, options) => runBatch(script, args, shared, command, options),
+    nodeState: async (name) =>
+      (
+        await must(['sinfo', '-h', '-N', '-n', name, '-o', '%T'], { env: { SLURM_CONF: conf } })
+      ).stdout.trim(),
+    stop: () => undo.run(),
+  }
+}
+
+let batches = 0
+
+async function runBatch(
+  script: string,
+  args: readonly string[],
+  shared: string,
+  command: Cluster['command'],
+  options?: RunOptions,
+): Promise<Outcome> {
+  const file = join(shared, `batch-${process.pid}-${batches++}`)
+  writeFileSync(`${file}.sh`, script, { mode: 0o755 })
+  const outcome = await command(['sbatch', '--wait', '-o', `${file}.out`, ...args, `${file}.sh`], options)
+  const written = existsSync(`${file}.out`) ? readFileSync(`${file}.out`, 'utf8') : ''
+  return { ...outcome, stdout: written, output: outcome.output + written }
+}

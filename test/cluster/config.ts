@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/** slurm.conf and plugstack.conf of a throwaway cluster; see slurm.conf(5) of 22.05 for every key. */
+import { hostname } from 'node:os'
+
+export interface NodeSetup {
+  name: string
+  port: number
+  /** plugstack.conf of this node's slurmd and steps. */
+  plugstack: string
+}
+
+export interface ClusterSetup {
+  dir: string
+  controllerPort: number
+  nodes: readonly NodeSetup[]
+  /** plugstack.conf of srun, sbatch and salloc. */
+  plugstack: string
+  proctrack: 'linuxproc' | 'cgroup'
+  extra: readonly string[]
+}
+
+/** slurmd's spool: private to each node, since its mount namespace has its own directory here. */
+export const SPOOL_DIR = '/var/spool/berth-slurmd'
+/** Eight CPUs a node whatever the machine has; config_overrides makes slurmd believe it. */
+const CPUS_PER_NODE = 8
+const MEMORY_PER_NODE_MB = 4000
+
+export function slurmConf(setup: ClusterSetup, plugstack: string): string {
+  const { dir } = setup
+  const names = setup.nodes.map((node) => node.name).join(',')
+  return [
+    'ClusterName=berth',
+    `SlurmctldHost=${hostname().split('.')[0]}(127.0.0.1)`,
+    `SlurmctldPort=${setup.controllerPort}`,
+    'SlurmUser=root',
+    'SlurmdUser=root',
+    'AuthType=auth/munge',
+    'CredType=cred/munge',
+    `AuthInfo=socket=${dir}/munge/socket`,
+    `StateSaveLocation=${dir}/state`,
+    `SlurmctldPidFile=${dir}/slurmctld.pid`,
+    `SlurmctldLogFile=${dir}/slurmctld.log`,
+    `SlurmdPidFile=${dir}/%n/slurmd.pid`,
+    `SlurmdSpoolDir=${SPOOL_DIR}`,
+    `SlurmdLogFile=${dir}/%n/slurmd.log`,
+    'SlurmdParameters=config_overrides',
+    `ProctrackType=proctrack/${setup.proctrack}`,
+    'TaskPlugin=task/none',
+    'SelectType=select/cons_tres',
+    'SelectTypeParameters=CR_Core',
+    'JobAcctGatherType=jobacct_gather/none',
+    'MpiDefault=none',
+    'ReturnToService=2',
+    // The nodes' files differ from the controller's in PlugStackConfig, on purpose.
+    'DebugFlags=NO_CONF_HASH',
+    // Short, so that a test that ends a job does not wait half a minute.
+    'KillWait=2',
+    'SchedulerParameters=batch_sched_delay=0,sched_min_interval=0',
+    'SlurmdTimeout=300',
+    `PlugStackConfig=${plugstack}`,
+    ...setup.extra,
+    ...setup.nodes.map(
+      (node) =>
+        `NodeName=${node.name} NodeHostname=${hostname().split('.')[0]} NodeAddr=127.0.0.1 Port=${node.port} ` +
+        `CPUs=${CPUS_PER_NODE} RealMemory=${MEMORY_PER_NODE_MB} State=UNKNOWN`,
+    ),
+    `PartitionName=all Nodes=${names} Default=YES MaxTime=INFINITE State=UP OverSubscribe=YES:8`,
+    '',
+  ].join('\n')
+}
+
+export interface PlugOptions {
+  plugin: string
+  runtimeDir: string
+  storeDir: string
+  args: readonly string[]
+}
+
+/** The one line that a site writes; `required`, because `optional` would let a task run bare after a failure. */
+export function plugstackConf(options: PlugOptions): string {
+  const words = [`runtime_dir=${options.runtimeDir}`, `store=${options.storeDir}`, ...options.args]
+  return `required ${options.plugin} ${words.join(' ')}\n`
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Daemons of a throwaway cluster: started in the foreground, told from others by pid, ended by pid. */
+import { spawn } from 'node:child_process'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { until } from './command.js'
+
+/** slurmctld writes its state when asked to stop; on a loaded machine that took up to three seconds. */
+const STOP_TIME_MAX_MS = 15_000
+
+export interface Daemon {
+  readonly name: string
+  readonly pid: number
+  readonly log: string
+  /** SIGTERM, then SIGKILL after a while; returns when it is gone. */
+  stop(): Promise<void>
+  alive(): boolean
+}
+
+export interface DaemonOptions {
+  env?: Record<string, string>
+  /** It stays when this process ends (demo --keep); else the kernel ends it with us, even after SIGKILL. */
+  outlive?: boolean
+}
+
+/** Starts `argv` with its output in `log`. */
+export function startDaemon(
+  name: string,
+  argv: readonly string[],
+  log: string,
+  options: DaemonOptions = {},
+): Daemon {
+  const out = openSync(log, 'a')
+  const bound = options.outlive === true ? [] : ['setpriv', '--pdeathsig', 'TERM', '--']
+  const [file = '', ...rest] = [...bound, ...argv]
+  const child = spawn(file, rest, {
+    stdio: ['ignore', out, out],
+    detached: true,
+    cwd: '/',
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8', ...options.env },
+  })
+  closeSync(out)
+  child.unref()
+  const pid = child.pid ?? 0
+  let ended = pid === 0
+  child.on('exit', () => {
+    ended = true
+  })
+  child.on('error', () => {
+    ended = true
+  })
+  const alive = (): boolean => !ended
+  return { name, pid, log, alive, stop: () => stopProcess(pid, alive) }
+}
+
+async function stopProcess(pid: number, alive: () => boolean): Promise<void> {
+  if (!alive()) return
+  sendSignal(pid, 'SIGTERM')
+  try {
+    await until(`end of ${pid}`, () => !alive(), STOP_TIME_MAX_MS)
+  } catch {
+    sendSignal(pid, 'SIGKILL')
+    await until(`end of ${pid} after SIGKILL`, () => !alive(), STOP_TIME_MAX_MS)
+  }
+}
+
+export function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // Gone already.
+  }
+}
+
+/** Whether the process exists and is no zombie. */
+export function processAlive(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+/** Ends a process that is not our child (a keeper), found by its pid file. */
+export async function stopByPidFile(file: string): Promise<void> {
+  if (!existsSync(file)) return
+  const pid = Number(readFileSync(file, 'utf8').trim())
+  if (Number.isInteger(pid) && pid > 1) await stopProcess(pid, () => processAlive(pid))
+}
+
+/** Below the kernel's ephemeral range, so that no outgoing connection takes a port between our look and the bind. */
+const PORT_MIN = 20_000
+const PORT_MAX = 32_000
+
+/** `count` TCP ports that are free on loopback now. */
+export async function freePorts(count: number): Promise<number[]> {
+  const ports: number[] = []
+  while (ports.length < count) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN))
+    if (!ports.includes(port) && (await portIsFree(port))) ports.push(port)
+  }
+  return ports
+}
+
+function portIsFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
+}
