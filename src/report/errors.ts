@@ -20,6 +20,11 @@ export const ERRORS = {
     hint: 'log in with `docker login {host}` or `podman login {host}` and submit again; looked in {files}',
     exit: FAILED,
   },
+  BERTH_ECALL: {
+    text: 'the worker does not know the request {name}',
+    hint: '`berth` and the worker are of different versions: restart the worker (`systemctl restart berth-worker`)',
+    exit: FAILED,
+  },
   BERTH_ECANCELED: {
     text: 'import of {image} was canceled',
     hint: 'run the step again; nothing of the import is left behind',
@@ -65,6 +70,16 @@ export const ERRORS = {
     hint: 'push the image again with a current tool (docker, podman, skopeo)',
     exit: FAILED,
   },
+  BERTH_ENAMESPACE: {
+    text: 'the container cannot be prepared: {syscall} {path}: {problem}',
+    hint: '`berth doctor` on that node shows what its kernel lacks',
+    exit: FAILED,
+  },
+  BERTH_ENOWORKER: {
+    text: 'no berth worker answers at {socket}: {problem}',
+    hint: 'start it with `systemctl start berth-worker.socket`, or as root with `berth doctor`; other places: --runtime-dir or BERTH_RUNTIME_DIR',
+    exit: FAILED,
+  },
   BERTH_EOPTION: {
     text: '--{option}: {problem}',
     hint: 'see `srun --help` ([berth]) or `berth check --help` for the grammar',
@@ -80,6 +95,16 @@ export const ERRORS = {
     hint: 'check from this node that {host} can be reached (name, proxy, firewall, certificate), or try again later',
     exit: FAILED,
   },
+  BERTH_EROOT: {
+    text: '{what} is for root only, not for user {uid}',
+    hint: 'ask the operator of this node',
+    exit: FAILED,
+  },
+  BERTH_ERUNS: {
+    text: 'user {uid} runs {count} containers with `berth run` on this node already',
+    hint: 'end some of them; `berth ps` lists them',
+    exit: FAILED,
+  },
   BERTH_ESPACE: {
     text: 'no space left in {path}: {bytes} more bytes needed',
     hint: 'free space there, remove images with `berth rm`, or lower the quota so that old ones go earlier',
@@ -88,6 +113,21 @@ export const ERRORS = {
   BERTH_ESQUASHFS: {
     text: 'squashfs file {path}: {problem}',
     hint: 'let root own the file and its directories, or import from a registry, oci: or an archive instead',
+    exit: FAILED,
+  },
+  BERTH_ESTEP: {
+    text: 'process {pid} belongs to no step that was registered',
+    hint: "run the step again; if that repeats, the worker's log on that node says why",
+    exit: FAILED,
+  },
+  BERTH_ETASK: {
+    text: 'process {pid} of user {uid} is no task of a container step',
+    hint: 'the launcher is started by Slurm or `berth run`, never by hand; `berth doctor` on that node checks that Slurm loads berth',
+    exit: FAILED,
+  },
+  BERTH_ETASKS: {
+    text: '{step} announced more tasks than a node can have',
+    hint: 'start fewer tasks per node',
     exit: FAILED,
   },
   BERTH_ETOOBIG: {
