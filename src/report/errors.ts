@@ -15,6 +15,41 @@ export interface ErrorRow {
 const FAILED = 125
 
 export const ERRORS = {
+  BERTH_EABILITY: {
+    text: 'engine {engine} cannot do {flag}',
+    hint: 'engines that can: {engines}',
+    exit: FAILED,
+  },
+  BERTH_ECONFLICT: {
+    text: 'both --{option} and --{other} were specified',
+    hint: 'give one of the two',
+    exit: FAILED,
+  },
+  BERTH_EENGINE: {
+    text: 'unknown engine {engine}',
+    hint: 'engines of this berth: {engines}; `berth engines` says what this node has',
+    exit: FAILED,
+  },
+  BERTH_EMOUNTSOURCE: {
+    text: '--container-mounts: source path does not exist: {path}',
+    hint: 'check the path on the compute node, as the user of the job',
+    exit: FAILED,
+  },
+  BERTH_EMOUNTTARGET: {
+    text: '--container-mounts: target {target} leaves the container: Invalid cross-device link',
+    hint: "name a target below the container's root",
+    exit: FAILED,
+  },
+  BERTH_EPOLICY: {
+    text: '{what} is not allowed on this system',
+    hint: 'the site decided so in {origin}; ask its operators',
+    exit: FAILED,
+  },
+  BERTH_ESITE: {
+    text: '{place}: {key}: {problem}',
+    hint: 'correct the setting; `berth doctor` checks the whole configuration',
+    exit: FAILED,
+  },
   BERTH_EAUTH: {
     text: 'failed to import docker image: {image}: {host} wants other credentials, or has no such image',
     hint: 'log in with `docker login {host}` or `podman login {host}` and submit again; looked in {files}',

@@ -5,14 +5,25 @@ export interface MountRequest {
   /** Absolute or relative host path; 'tmpfs'; 'umount'. */
   source: string
   kind: 'bind' | 'tmpfs' | 'umount'
+  /** As written: absolute, or relative to the container's root; planning refuses one that leaves it. */
   target: string
   /** ro, rw, rprivate, …; for tmpfs its mount options (size=…). */
   flags: string[]
 }
 
+export type Namespace = 'net' | 'ipc' | 'uts' | 'pid'
+
+/** auto: join, else reuse, else create. create: must be new. exec: must run. no_exec: never join what runs. */
+export type NameMode = 'auto' | 'create' | 'exec' | 'no_exec'
+
+/** Where the container holds: the job's steps only, the batch script too (pyxis' way), or all of the job. */
+export type Scope = 'step' | 'batch' | 'job'
+
+/** The option names of the first issue come first; an absent optional value means: as the site says. */
 export interface Request {
-  /** As the user wrote it, after trimming; undefined: no container. */
+  /** As the user wrote it, after trimming; '' when only --container-name was given. */
   image: string
+  /** '' means: the site's choice. */
   engine: string
   mounts: MountRequest[]
   workdir?: string
@@ -24,9 +35,17 @@ export interface Request {
   remapRoot?: boolean
   entrypoint?: boolean
   entrypointLog?: boolean
-  name?: { name: string; mode: 'auto' | 'create' | 'exec' | 'no_exec' }
+  name?: { name: string; mode: NameMode }
   save?: string
-  unshare: ('net' | 'ipc' | 'uts')[]
+  unshare: Namespace[]
+  /** Size of the writable layer as given with --container-writable=SIZE: "4G", "50%". */
+  writableSize?: string
+  mountCwd?: boolean
+  /** Size of a private /dev/shm, as given: "8G", "50%". */
+  shmSize?: string
+  scope?: Scope
+  /** Words for the engine's own command line, under the site's policy. */
+  engineArgs: string[]
   /** Where each value came from: flag, environment name, site file:line. Keyed by option name. */
   origins: Record<string, string>
   /** Shown once, before the payload; e.g. a flag ignored because no image was named. */

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Which of several sources a value comes from: command line (or what srun, sbatch and salloc sent on from it) over
+ * SLURM_BERTH_* over BERTH_* over PYXIS_*. A source answers for the whole value: lists of two sources never mix.
+ */
+import { BerthError } from '../report/errors.js'
+import { BOOLEAN_GRAMMAR, parseBoolean } from '../site/values.js'
+import { environmentSuffix, isOptionName, OPTIONS, type OptionName, optionRow } from './options.js'
+import { optionProblem, showValue } from './problem.js'
+
+export interface Given {
+  value: string
+  origin: string
+}
+
+type Level = ReadonlyMap<string, Given>
+
+export class Choices {
+  readonly warnings: string[] = []
+  /** Highest first. */
+  private readonly levels: readonly Level[]
+
+  /** @throws BERTH_EOPTION for an option that does not exist, BERTH_ECONFLICT for a flag together with its opposite. */
+  constructor(options: readonly string[], environment: ReadonlyMap<string, string>) {
+    this.levels = [
+      readOptions(options),
+      readEnvironment('SLURM_BERTH_', environment),
+      readEnvironment('BERTH_', environment),
+      readEnvironment('PYXIS_', environment),
+    ]
+  }
+
+  /** Names given as options, in the table's order. */
+  given(): OptionName[] {
+    return (Object.keys(OPTIONS) as OptionName[]).filter((name) => this.levels[0]?.has(name))
+  }
+
+  /** The value that counts; undefined: nobody gave one. */
+  text(name: OptionName): Given | undefined {
+    return this.levels.find((level) => level.has(name))?.get(name)
+  }
+
+  /**
+   * The yes or no that counts. In a variable any other word is passed over, as pyxis does; BERTH_ names warn.
+   * @param otherwise answers for a value that is neither, e.g. a size; true when it took it as a yes
+   */
+  flag(
+    name: OptionName,
+    otherwise: (given: Given) => boolean = () => false,
+  ): { value: boolean; origin: string } | undefined {
+    for (const [depth, level] of this.levels.entries()) {
+      const direct = this.read(level.get(name), name, depth, otherwise)
+      if (direct !== undefined) return direct
+      const opposite = optionRow(name).opposite
+      if (opposite === undefined) continue
+      const inverse = this.read(level.get(opposite), opposite, depth, otherwise)
+      if (inverse !== undefined) return { value: !inverse.value, origin: inverse.origin }
+    }
+    return undefined
+  }
+
+  private read(
+    given: Given | undefined,
+    name: string,
+    depth: number,
+    otherwise: (given: Given) => boolean,
+  ): { value: boolean; origin: string } | undefined {
+    if (given === undefined) return undefined
+    const value = parseBoolean(given.value) ?? (otherwise(given) ? true : undefined)
+    if (value !== undefined) return { value, origin: given.origin }
+    if (depth === 0) throw optionProblem(name, `must be ${BOOLEAN_GRAMMAR}: ${showValue(given.value)}`)
+    if (!given.origin.includes('PYXIS_')) {
+      this.warnings.push(`ignoring ${given.origin}=${showValue(given.value)}: must be ${BOOLEAN_GRAMMAR}`)
+    }
+    return undefined
+  }
+}
+
+function readOptions(options: readonly string[]): Level {
+  const level = new Map<string, Given>()
+  for (const option of options) {
+    const equals = option.indexOf('=')
+    const name = equals < 0 ? option : option.slice(0, equals)
+    const value = equals < 0 ? '' : option.slice(equals + 1)
+    const kind = kindOf(name)
+    if (kind === undefined) throw optionProblem(showValue(name), 'unknown option')
+    const before = level.get(name)?.value
+    // A list that came in pieces; Slurm before 24.05 also hands the same piece over twice, which parsing drops.
+    const joined = kind === 'list' && before !== undefined ? `${before},${value}` : value
+    level.set(name, { value: kind === 'flag' ? flagText(joined) : joined, origin: `flag --${name}` })
+  }
+  checkConflicts(level)
+  return level
+}
+
+/** SPANK hands a flag over as no text, and prints that as "(null)" in some contexts (slurm-spank options, 22.05). */
+function flagText(value: string): string {
+  return value === '' || value === '(null)' ? '1' : value
+}
+
+function kindOf(name: string): 'single' | 'list' | 'flag' | undefined {
+  if (isOptionName(name)) return OPTIONS[name].kind
+  const positive = name.startsWith('no-') ? name.slice('no-'.length) : ''
+  return isOptionName(positive) && optionRow(positive).opposite === name ? 'flag' : undefined
+}
+
+function checkConflicts(level: Level): void {
+  for (const name of Object.keys(OPTIONS) as OptionName[]) {
+    const other = optionRow(name).opposite
+    if (other === undefined) continue
+    const asked = level.get(name)?.value ?? '0'
+    if (parseBoolean(asked) !== false && parseBoolean(level.get(other)?.value ?? '0') === true) {
+      throw new BerthError('BERTH_ECONFLICT', { option: name, other })
+    }
+  }
+}
+
+/** An empty variable counts as absent, so that a script can take back what its caller exported. */
+function readEnvironment(prefix: string, environment: ReadonlyMap<string, string>): Level {
+  const level = new Map<string, Given>()
+  for (const name of Object.keys(OPTIONS) as OptionName[]) {
+    const row = optionRow(name)
+    if (prefix === 'PYXIS_' && !row.pyxis) continue
+    const names: string[] = [name]
+    if (prefix === 'SLURM_BERTH_' && row.opposite?.startsWith('no-')) names.push(row.opposite)
+    for (const spelled of names) {
+      const variable = prefix + environmentSuffix(spelled)
+      const value = environment.get(variable) ?? ''
+      if (value !== '') level.set(spelled, { value, origin: variable })
+    }
+  }
+  return level
+}

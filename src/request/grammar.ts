@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Untrusted strings to a Request: the one grammar, run at submit and again on every node. */
+import { parseSpace } from '../site/values.js'
+import { Choices, type Given } from './choices.js'
+import { parseEngine, parseEngineArgs, parseScope, parseTmpfsSize } from './engine.js'
+import { parseEnvironmentNames } from './environment.js'
+import { mentionedVariables } from './fields.js'
+import { NO_IMAGE, parseImage } from './image.js'
+import { parseMounts } from './mounts.js'
+import { parseName } from './name.js'
+import type { OptionName } from './options.js'
+import { parseSave, parseWorkdir } from './paths.js'
+import type { Request } from './request.js'
+import { parseUnshare } from './unshare.js'
+
+export interface RequestInput {
+  /** "name=value" as the shim sends them: a flag as "=1" or "=0", names as in options.ts with their no- forms. */
+  options: readonly string[]
+  /** The job's or the user's environment, or the part of it that the worker keeps. */
+  environment: ReadonlyMap<string, string>
+  /** srun sbatch salloc | step batch interactive | run */
+  context: string
+}
+
+/**
+ * Reads all options and variables that concern berth.
+ * @returns undefined when no container is asked for: no image and no name, or the image "none"
+ * @throws BERTH_EOPTION, BERTH_ECONFLICT
+ */
+export function parseRequest(input: RequestInput): Request | undefined {
+  const choices = new Choices(input.options, input.environment)
+  const image = choices.text('container-image')
+  const name = choices.text('container-name')
+  if (image?.value.trim() === NO_IMAGE || (image === undefined && name === undefined)) return undefined
+
+  const reader = new Reader(choices)
+  const request: Request = {
+    image: reader.take('container-image', parseImage) ?? '',
+    engine: reader.take('container-engine', parseEngine) ?? '',
+    engineArgs: reader.take('container-engine-args', parseEngineArgs) ?? [],
+    mounts: reader.take('container-mounts', (text) => parseMounts(text, input.environment)) ?? [],
+    env: reader.take('container-env', parseEnvironmentNames) ?? [],
+    unshare: reader.take('container-unshare', parseUnshare) ?? [],
+    explain: reader.takeFlag('container-explain') ?? false,
+    origins: reader.origins,
+    warnings: choices.warnings,
+    ...present('name', reader.take('container-name', parseName)),
+    ...present('workdir', reader.take('container-workdir', parseWorkdir)),
+    ...present('save', reader.take('container-save', parseSave)),
+    ...present('scope', reader.take('container-scope', parseScope)),
+    ...present(
+      'shmSize',
+      reader.take('container-shm-size', (text) => parseTmpfsSize('container-shm-size', text)),
+    ),
+    ...present('mountHome', reader.takeFlag('container-mount-home')),
+    ...present('mountCwd', reader.takeFlag('container-mount-cwd')),
+    ...present('remapRoot', reader.takeFlag('container-remap-root')),
+    ...present('entrypoint', reader.takeFlag('container-entrypoint')),
+    ...present('entrypointLog', reader.takeFlag('container-entrypoint-log')),
+    ...takeWritable(reader),
+  }
+  return leavesScriptOnHost(request, input.context) ? undefined : request
+}
+
+/** One line per flag that has no effect, since neither an image nor a name was given; variables are not reported. */
+export function ignoredOptions(input: RequestInput): string[] {
+  const choices = new Choices(input.options, input.environment)
+  if (choices.text('container-image') !== undefined || choices.text('container-name') !== undefined) return []
+  return choices
+    .given()
+    .map((name) => `ignoring --${name} because neither --container-image nor --container-name is set`)
+}
+
+/** Variables that the options mention as ${NAME}: the worker keeps them of a job's environment. */
+export function variablesNeeded(options: readonly string[]): string[] {
+  return options.filter((option) => option.startsWith('container-mounts=')).flatMap(mentionedVariables)
+}
+
+/** Shifter's way: with --container-scope=step the batch script itself stays on the host. */
+function leavesScriptOnHost(request: Request, context: string): boolean {
+  return request.scope === 'step' && context === 'batch'
+}
+
+/** --container-writable[=SIZE] and --container-readonly are one question with two spellings. */
+function takeWritable(reader: Reader): Pick<Request, 'readonly' | 'writableSize'> {
+  let size: string | undefined
+  const writable = reader.takeFlag('container-writable', ({ value }) => {
+    const isSize = parseSpace(value) !== undefined
+    if (isSize) size = value
+    return isSize
+  })
+  if (writable === undefined) return {}
+  return { readonly: !writable, ...present('writableSize', size) }
+}
+
+/** Takes values by name and remembers where each came from. */
+class Reader {
+  readonly origins: Record<string, string> = {}
+  constructor(private readonly choices: Choices) {}
+
+  take<T>(name: OptionName, parse: (text: string) => T): T | undefined {
+    const given = this.choices.text(name)
+    if (given === undefined) return undefined
+    this.origins[name] = given.origin
+    return parse(given.value)
+  }
+
+  takeFlag(name: OptionName, otherwise?: (given: Given) => boolean): boolean | undefined {
+    const flag = this.choices.flag(name, otherwise)
+    if (flag === undefined) return undefined
+    this.origins[name] = flag.origin
+    return flag.value
+  }
+}
+
+/** An absent value leaves the key out (exactOptionalPropertyTypes), so that equal requests serialise equally. */
+function present<Key extends string, T>(key: Key, value: T | undefined): { [K in Key]?: T } {
+  return value === undefined ? {} : ({ [key]: value } as { [K in Key]?: T })
+}

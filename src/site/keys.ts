@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Every key of berth.conf and of the plugstack line: docs/config.md is generated from this table. */
+
+/** How a value is written; site.ts turns it into the type beside it (ValueOf). */
+export type KeyType =
+  | 'path'
+  | 'name'
+  | 'boolean'
+  | 'count'
+  | 'seconds'
+  | 'size'
+  | 'space'
+  | 'list'
+  | 'text'
+  | readonly string[]
+
+export interface KeyRow {
+  type: KeyType
+  /** As it would be written in the file. */
+  default: string
+  help: string
+  /** Inclusive bounds of a count, size or duration. */
+  min?: number
+  max?: number
+}
+
+export const KEYS = {
+  runtime_dir: { type: 'path', default: '/run/berth', help: 'socket, pid files and leases of running steps' },
+  store: { type: 'path', default: '/var/lib/berth', help: 'converted images of this node' },
+  config: {
+    type: 'path',
+    default: '/etc/berth/berth.conf',
+    help: 'this file; conf.d/*.conf beside it follow in order',
+  },
+  importer_user: {
+    type: 'name',
+    default: '',
+    help: 'account that talks to registries; empty: berth if it exists, else nobody',
+  },
+  idle_exit: {
+    type: 'seconds',
+    default: '600',
+    help: 'the worker ends after this long without steps; 0: never',
+  },
+  log_level: {
+    type: ['error', 'warn', 'info', 'debug'],
+    default: 'info',
+    help: "detail of the worker's log",
+  },
+
+  tag_ttl: { type: 'seconds', default: '2', help: 'a tag resolved this recently is not asked for again' },
+  registries_allow: { type: 'list', default: '', help: 'hosts that images may come from; empty: all' },
+  registries_deny: { type: 'list', default: '', help: 'hosts that images may not come from' },
+  registries_insecure: {
+    type: 'list',
+    default: '',
+    help: 'hosts (with port) that may be spoken to by plain http',
+  },
+  registry_mirrors: { type: 'list', default: '', help: 'HOST=MIRROR: ask MIRROR first for images of HOST' },
+
+  threads: {
+    type: 'count',
+    default: '0',
+    max: 1024,
+    help: 'threads of one conversion; 0: as many as the node can spare',
+  },
+  compressor: {
+    type: ['zstd', 'lz4', 'gzip', 'none'],
+    default: 'zstd',
+    help: 'compression of converted images',
+  },
+  level: { type: 'count', default: '1', min: 1, max: 22, help: 'compression level' },
+  block_size: {
+    type: 'size',
+    default: '128K',
+    min: 4096,
+    max: 1048576,
+    help: 'squashfs block size, a power of two from 4K to 1M',
+  },
+  image_bytes_max: {
+    type: 'size',
+    default: '200G',
+    help: 'uncompressed size beyond which an image is refused',
+  },
+  image_entries_max: {
+    type: 'count',
+    default: '20000000',
+    help: 'number of files beyond which an image is refused',
+  },
+  store_quota: {
+    type: 'space',
+    default: '0',
+    help: 'size of the store, or share of its file system; 0: no limit of its own',
+  },
+  store_free_floor: {
+    type: 'space',
+    default: '5%',
+    help: 'free space that the store leaves on its file system',
+  },
+
+  engine: { type: 'name', default: 'native', help: 'engine of a step that names none' },
+  engines: { type: 'list', default: '', help: 'engines that users may name; empty: all that this node has' },
+  engine_args: {
+    type: ['deny', 'allow'],
+    default: 'deny',
+    help: 'whether users may give --container-engine-args',
+  },
+  container_writable: {
+    type: 'boolean',
+    default: 'no',
+    help: 'root file system writable when the user says nothing',
+  },
+  container_writable_size: {
+    type: 'space',
+    default: '50%',
+    help: 'size limit of the writable layer in memory',
+  },
+  container_remap_root: {
+    type: 'boolean',
+    default: 'no',
+    help: 'user appears as root when the user says nothing',
+  },
+  container_mount_home: {
+    type: 'boolean',
+    default: 'no',
+    help: 'home directory mounted when the user says nothing',
+  },
+  container_entrypoint: {
+    type: 'boolean',
+    default: 'no',
+    help: "image's entrypoint run when the user says nothing",
+  },
+  container_scope: {
+    type: ['global', 'job'],
+    default: 'global',
+    help: 'life of a named container, as in pyxis',
+  },
+  batch_scope: {
+    type: ['batch', 'step'],
+    default: 'batch',
+    help: 'whether a batch script runs in the image or only its steps do',
+  },
+  mounts: {
+    type: 'text',
+    default: '',
+    help: 'SRC:DST[:FLAGS][,...] made in every container; USER, UID and JOB are known as variables',
+  },
+  mounts_deny: { type: 'list', default: '', help: 'container directories that users may not mount over' },
+  env_set: { type: 'list', default: '', help: 'NAME=VALUE set in every container, over image and host' },
+  env_deny: {
+    type: 'list',
+    default: '',
+    help: 'host variables that no container sees; a final * matches the rest',
+  },
+
+  sbatch: {
+    type: 'boolean',
+    default: 'yes',
+    help: 'sbatch and salloc have the options too (plugstack line only)',
+  },
+} as const satisfies Record<string, KeyRow>
+
+export type Key = keyof typeof KEYS
+
+/** Plugstack arguments of pyxis 0.24, so that its line can be kept. */
+export const PYXIS_KEYS: Readonly<Record<string, { as?: Key; note: string }>> = {
+  execute_entrypoint: { as: 'container_entrypoint', note: 'same as container_entrypoint' },
+  sbatch_support: { as: 'sbatch', note: 'same as sbatch' },
+  runtime_path: { note: 'has no meaning here: see runtime_dir' },
+  use_enroot_load: { note: 'has no meaning here: images are never unpacked' },
+  use_squashfuse: { note: 'has no meaning here: images are mounted by the kernel' },
+  importer: { note: 'is not used by this version: images come through the store' },
+}
+
+export function keyRow(key: Key): KeyRow {
+  return KEYS[key]
+}
+
+export function isKey(name: string): name is Key {
+  return Object.hasOwn(KEYS, name)
+}

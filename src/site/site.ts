@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the site decided: built-in defaults, then berth.conf, then conf.d/*.conf in order of name, then the plugstack
+ * line (the worker's command line); each value knows where it was written.
+ */
+import { dirname, join } from 'node:path'
+import { BerthError } from '../report/errors.js'
+import { type ConfigLine, readConfig, readDropIns } from './config_file.js'
+import { isKey, KEYS, type Key, type KeyRow, keyRow, PYXIS_KEYS } from './keys.js'
+import { parseKey } from './parse_key.js'
+import type { Space } from './values.js'
+
+/** The TypeScript type of a key, by the row of the table. */
+export type ValueOf<K extends Key> = (typeof KEYS)[K]['type'] extends infer T
+  ? T extends 'boolean'
+    ? boolean
+    : T extends 'count' | 'seconds' | 'size'
+      ? number
+      : T extends 'space'
+        ? Space
+        : T extends 'list'
+          ? string[]
+          : T extends readonly (infer Word)[]
+            ? Word
+            : string
+  : never
+
+export interface Site {
+  /** count: a number; seconds; size: bytes; space: bytes or percent; list: strings; words: one of them. */
+  get<K extends Key>(key: K): ValueOf<K>
+  /** "/etc/berth/berth.conf:12", "plugstack argument" or "default". */
+  origin(key: Key): string
+  /** For the log, once: unknown keys and pyxis' arguments without a meaning here, each with its place. */
+  readonly warnings: readonly string[]
+  /** Values that could not be read, BERTH_ESITE; their keys keep the value below. No step may start while there are any. */
+  readonly errors: readonly BerthError[]
+}
+
+const PLUGSTACK = 'plugstack argument'
+
+/**
+ * @param settings key=value of the plugstack line; `config` among them says which file to read
+ * Never throws: what is wrong is in `errors` and `warnings`, so that a worker can start and say so to users.
+ */
+export function loadSite(settings: Readonly<Record<string, string>>): Site {
+  const config = settings.config ?? KEYS.config.default
+  const site = new Collected()
+  const named = settings.config !== undefined
+  for (const line of readConfig(config, named, site.warnings)) site.take(line)
+  for (const line of readDropIns(join(dirname(config), 'conf.d'), site.warnings)) site.take(line)
+  for (const [key, value] of Object.entries(settings)) site.take({ key, value, place: PLUGSTACK })
+  return site
+}
+
+class Collected implements Site {
+  readonly warnings: string[] = []
+  readonly errors: BerthError[] = []
+  private readonly values = new Map<Key, unknown>()
+  private readonly origins = new Map<Key, string>()
+
+  constructor() {
+    for (const key of Object.keys(KEYS) as Key[])
+      this.values.set(key, parseKey(keyRow(key), keyRow(key).default))
+  }
+
+  get<K extends Key>(key: K): ValueOf<K> {
+    // parseKey made the value by the same row that ValueOf reads.
+    return this.values.get(key) as ValueOf<K>
+  }
+
+  origin(key: Key): string {
+    return this.origins.get(key) ?? 'default'
+  }
+
+  take({ key: written, value, place }: ConfigLine): void {
+    const pyxis = PYXIS_KEYS[written]
+    const key = pyxis?.as ?? written
+    if (pyxis !== undefined && pyxis.as === undefined) {
+      this.warnings.push(`${place}: ${written} ${pyxis.note}`)
+    } else if (!isKey(key)) {
+      this.warnings.push(`${place}: unknown key ${written}`)
+    } else {
+      this.set(key, keyRow(key), value, place)
+    }
+  }
+
+  private set(key: Key, row: KeyRow, text: string, place: string): void {
+    const value = parseKey(row, text)
+    if (value instanceof Error) {
+      this.errors.push(new BerthError('BERTH_ESITE', { place, key, problem: value.message }))
+      return
+    }
+    this.values.set(key, value)
+    this.origins.set(key, place)
+  }
+}
