@@ -4,7 +4,7 @@
  * or a leaked handle in one file cannot hide in another. Last line: `N passed, N failed, N skipped`.
  */
 import { spawn } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { SKIP_MARK } from './suite.js'
 
@@ -18,6 +18,7 @@ interface Count {
 }
 
 function findTests(folder: string): string[] {
+  if (!existsSync(folder)) return []
   const files: string[] = []
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name)

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a run may leave behind on a machine: mounts, loop devices, cgroups, processes, System V segments. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export type Machine = Record<'mounts' | 'loops' | 'cgroups' | 'processes' | 'directories', string[]>
+
+/** Names of programs that only this suite starts. */
+const OURS =
+  /^(slurmctld|slurmd|slurmstepd|munged|docker-registry|srun|sbatch|salloc|berth|node-worker|squashfuse)/
+
+export function lookAtMachine(): Machine {
+  return {
+    mounts: mounts(),
+    loops: loops(),
+    cgroups: cgroups('/sys/fs/cgroup'),
+    processes: processes(),
+    directories: readdirSync('/tmp').filter((name) => /^berth-(cluster|registry)-/.test(name)),
+  }
+}
+
+/** What `after` has and `before` has not. */
+export function difference(before: Machine, after: Machine): string[] {
+  return (Object.keys(after) as (keyof Machine)[]).flatMap((kind) => {
+    const known = new Set(before[kind])
+    return after[kind].filter((entry) => !known.has(entry)).map((entry) => `${kind}: ${entry}`)
+  })
+}
+
+function mounts(): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const words = line.split(' ')
+      return `${words[4]} ${line.split(' - ')[1]}`
+    })
+}
+
+function loops(): string[] {
+  const seen = execFileSync('losetup', ['-l', '-n', '-O', 'NAME,BACK-FILE'], { encoding: 'utf8' })
+  return seen.split('\n').filter((line) => line.trim() !== '')
+}
+
+function cgroups(folder: string): string[] {
+  if (!existsSync(folder)) return []
+  const found: string[] = []
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (!entry.isDirectory()) continue
+    const path = join(folder, entry.name)
+    found.push(path)
+    found.push(...cgroups(path))
+  }
+  return found
+}
+
+/** `name pid starttime` of every process that is ours by name, by command line or by user. */
+function processes(): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'))
+        const rest = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+        if (rest[0] === 'Z') return []
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ')
+        const uid = Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+        const ours =
+          OURS.test(name) ||
+          /dist\/(bin\/(worker|importer)|berth)/.test(command) ||
+          (uid > 61_200 && uid < 61_210)
+        return ours ? [`${name} ${pid} ${rest[19]}`] : []
+      } catch {
+        return []
+      }
+    })
+}
