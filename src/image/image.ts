@@ -2,7 +2,8 @@
 /** An image as the rest of berth sees it: where it is, and what its config says. */
 
 export type ImageSource =
-  | { kind: 'registry'; host: string; repository: string; tag?: string; digest?: string }
+  /** `user`: enroot's USER@, picks among several credentials of one host. */
+  | { kind: 'registry'; host: string; repository: string; tag?: string; digest?: string; user?: string }
   | { kind: 'oci'; path: string; tag?: string }
   | { kind: 'oci-archive'; path: string; tag?: string }
   | { kind: 'docker-archive'; path: string; tag?: string }
