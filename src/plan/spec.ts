@@ -4,6 +4,7 @@
  * reason and the origin that put it there. Pure data; engines translate it, `--container-explain` prints it.
  */
 import type { MountStep } from '../native.js'
+import type { Namespace } from '../request/request.js'
 
 export interface Reason {
   /** Why the part is there, one clause. */
@@ -14,6 +15,7 @@ export interface Reason {
 
 export type PlannedMount = MountStep & Reason
 
+/** One entry a name, so that the order in which a launcher applies them does not matter. */
 export interface PlannedVariable extends Reason {
   name: string
   /** set: image over host. default: only where the task has none. unset: dropped. */
@@ -21,11 +23,22 @@ export interface PlannedVariable extends Reason {
   value?: string
 }
 
+/** OCI's names of the namespaces. */
+export type NamespaceType = 'user' | 'mount' | 'network' | 'ipc' | 'uts' | 'pid'
+
+export const NAMESPACE_TYPES: Readonly<Record<Namespace, NamespaceType>> = {
+  net: 'network',
+  ipc: 'ipc',
+  uts: 'uts',
+  pid: 'pid',
+}
+
 export interface Plan {
   ociVersion: string
   engine: string
   image: { reference: string; digest: string; path: string }
-  root: { readonly: boolean } & Reason
+  /** writableSize: size option of the tmpfs that holds what is written to the root: bytes or "50%". */
+  root: { readonly: boolean; writableSize: string } & Reason
   process: {
     cwd: string
     cwdReason: Reason
@@ -36,6 +49,8 @@ export interface Plan {
     user: { uid: number; gid: number; additionalGids: number[]; insideUid: number; insideGid: number }
   }
   mounts: PlannedMount[]
-  namespaces: ({ type: 'user' | 'mount' | 'network' | 'ipc' | 'uts' } & Reason)[]
+  namespaces: ({ type: NamespaceType } & Reason)[]
   annotations: Record<string, string>
+  /** For the user, before the payload: what was asked for and has no effect. */
+  warnings: string[]
 }

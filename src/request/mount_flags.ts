@@ -11,7 +11,6 @@ export const ATTRIBUTE_FLAGS: readonly string[] = [
   'nodev',
   'noexec',
   'exec',
-  'nosymfollow',
   'noatime',
   'nodiratime',
   'relatime',
@@ -37,8 +36,8 @@ export const SHAPE_FLAGS: readonly string[] = [
   'z',
   'Z',
 ]
-/** tmpfs(5) options that touch nobody else; uid and gid are set by berth to the user's. */
-const TMPFS_OPTION = /^(size|nr_blocks|nr_inodes|mode|huge|mpol|inode32|inode64)(=[\w%:,.-]+)?$/
+/** tmpfs(5) options that touch nobody else; uid and gid are berth's to set. No comma, which would add another. */
+const TMPFS_OPTION = /^((size|nr_blocks|nr_inodes|huge|mpol)=[\w%:.-]+|mode=[01]?[0-7]{3}|inode32|inode64)$/
 
 /** @throws BERTH_EOPTION naming the flag. */
 export function checkMountFlags(

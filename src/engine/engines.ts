@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Every engine berth knows, in the order in which `auto` tries them. */
+import type { Engine } from './engine.js'
+import { nativeEngine } from './native.js'
+
+export const ENGINES: readonly Engine[] = [nativeEngine]
+
+export function engineByName(name: string, engines: readonly Engine[] = ENGINES): Engine | undefined {
+  return engines.find((engine) => engine.name === name)
+}

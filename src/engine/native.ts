@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/** berth's own engine: one user and mount namespace per node and step, built by the worker, joined by each task. */
+import type { MountStep, NamespaceSpec } from '../native.js'
+import type { Plan, PlannedMount, PlannedVariable } from '../plan/spec.js'
+import type { Engine, EnginePlace, LaunchFields, Translation } from './engine.js'
+
+export const nativeEngine: Engine = {
+  name: 'native',
+  summary: "berth's own: kernel squashfs, overlay and namespaces, no program to install",
+  needs: {
+    daemon: false,
+    setuid: false,
+    kernel: ['mountApi', 'squashfs', 'overlay', 'loop', 'userNamespaces'],
+  },
+  artifact: 'squashfs',
+  entry: 'join',
+  abilities: {
+    writable: true,
+    writableSize: true,
+    mounts: true,
+    tmpfsMounts: true,
+    umount: true,
+    named: false,
+    save: false,
+    remapRoot: false,
+    entrypoint: false,
+    unshareNet: false,
+    unshareIpc: false,
+    unshareUts: false,
+    unsharePid: false,
+    shmSize: true,
+    cdi: false,
+    hooks: false,
+    sharedByTasks: true,
+    stepCgroup: true,
+    engineArgs: false,
+  },
+  exitCodes: {},
+  teardown: [],
+  translate,
+}
+
+function translate(plan: Plan, place: EnginePlace): Translation {
+  return { namespaces: namespaceSpec(plan, place), launch: launchFields(plan) }
+}
+
+function namespaceSpec(plan: Plan, place: EnginePlace): NamespaceSpec {
+  const { uid, gid, additionalGids, insideUid, insideGid } = plan.process.user
+  return {
+    image: place.image,
+    readonly: plan.root.readonly,
+    upperSize: plan.root.writableSize,
+    uid,
+    gid,
+    gids: additionalGids,
+    insideUid,
+    insideGid,
+    idmap: place.idmap,
+    mounts: plan.mounts.map(mountStep),
+    unshare: plan.namespaces.flatMap(({ type }) => {
+      if (type === 'network') return ['net' as const]
+      return type === 'ipc' || type === 'uts' ? [type] : []
+    }),
+    ...(place.mountNs === undefined ? {} : { mountNs: place.mountNs }),
+    ...(place.userNs === undefined ? {} : { userNs: place.userNs }),
+    staging: place.staging,
+  }
+}
+
+/** The addon takes exactly the fields of MountStep. */
+function mountStep({ reason: _reason, origin: _origin, ...step }: PlannedMount): MountStep {
+  return step
+}
+
+function launchFields(plan: Plan): LaunchFields {
+  const { env, cwd, args, noNewPrivileges } = plan.process
+  const assigned = (action: PlannedVariable['action']): string[] =>
+    env.filter((variable) => variable.action === action).map(({ name, value }) => `${name}=${value ?? ''}`)
+  return {
+    cwd,
+    set: assigned('set'),
+    defaults: assigned('default'),
+    unset: env.filter(({ action }) => action === 'unset').map(({ name }) => name),
+    argv: args,
+    noNewPrivileges,
+    exec: false,
+  }
+}

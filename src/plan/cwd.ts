@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Where the program starts: --container-workdir, else the mounted step directory, else the image's WorkingDir, else /. */
+import { posix } from 'node:path'
+import { BERTH_DEFAULT, IMAGE_CONFIG, originOf, type PlanInput } from './input.js'
+import type { Reason } from './spec.js'
+
+export function planCwd({ request, image, step }: PlanInput): { cwd: string; cwdReason: Reason } {
+  if (request.workdir !== undefined) {
+    const origin = originOf(request, 'container-workdir', BERTH_DEFAULT)
+    return { cwd: insideRoot(request.workdir), cwdReason: { reason: 'asked for', origin } }
+  }
+  if (request.mountCwd === true) {
+    const origin = originOf(request, 'container-mount-cwd', BERTH_DEFAULT)
+    return { cwd: step.cwd, cwdReason: { reason: "step's directory, mounted", origin } }
+  }
+  const workdir = image.stored?.config.workdir ?? ''
+  if (workdir !== '') {
+    return {
+      cwd: insideRoot(workdir),
+      cwdReason: { reason: 'WorkingDir of the image', origin: IMAGE_CONFIG },
+    }
+  }
+  return { cwd: '/', cwdReason: { reason: 'no working directory named', origin: BERTH_DEFAULT } }
+}
+
+/** Absolute and without . and ..: like chdir in a changed root, ".." of / is /. */
+export function insideRoot(path: string): string {
+  const normal = posix.normalize(`/${path}`)
+  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal
+}

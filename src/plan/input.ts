@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+/** All that a plan is made of: gathered by src/step.ts, so that planning itself touches nothing. */
+import type { StoredImage } from '../image/image.js'
+import type { Request } from '../request/request.js'
+import type { Site } from '../site/site.js'
+
+export interface PlanUser {
+  name: string
+  uid: number
+  gid: number
+  home: string
+  /** All groups, the primary one too; a name where the host knows it. */
+  groups: readonly { gid: number; name?: string }[]
+}
+
+export interface PlanStepFacts {
+  /** step batch interactive run */
+  context: string
+  job: number
+  step: number
+  /** The step's directory on the host, absolute: relative sources start here. */
+  cwd: string
+  /**
+   * The task's environment as the launcher has it (its /proc/PID/environ) where that is known: PMIx' directory is
+   * set by slurmstepd only after the step was registered.
+   */
+  environment: ReadonlyMap<string, string>
+  /** The batch script on the host. */
+  script?: string
+}
+
+export interface PlanInput {
+  request: Request
+  /** stored is absent while nothing is imported, as for --container-explain of a cold image. */
+  image: { reference: string; stored?: StoredImage }
+  /** Name of the engine that was picked. */
+  engine: string
+  site: Pick<Site, 'get' | 'origin'>
+  user: PlanUser
+  step: PlanStepFacts
+}
+
+/** Origin of what berth does without being asked. */
+export const BERTH_DEFAULT = 'berth default'
+export const IMAGE_CONFIG = 'image config'
+
+/** Origin of an option that was given; `otherwise` when the site or a default decided. */
+export function originOf(request: Request, option: string, otherwise: string): string {
+  return request.origins[option] ?? otherwise
+}

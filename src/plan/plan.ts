@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One step's request and the facts about image, site, user and host, as one plan; pure, touches no disk. */
+import { planCwd } from './cwd.js'
+import { planEnvironment } from './env.js'
+import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
+import { planMounts } from './mounts.js'
+import { NAMESPACE_TYPES, type Plan } from './spec.js'
+
+export type { PlanInput, PlanStepFacts, PlanUser } from './input.js'
+
+/** The runtime-spec release whose names the plan uses. */
+const OCI_VERSION = '1.2.0'
+
+/** @throws BERTH_EMOUNTTARGET, BERTH_EOPTION, BERTH_EPOLICY: what the request asks for cannot be planned */
+export function planStep(input: PlanInput): Plan {
+  const { request, image, engine, user } = input
+  const stored = image.stored
+  return {
+    ociVersion: OCI_VERSION,
+    engine,
+    image: { reference: image.reference, digest: stored?.digest ?? '', path: stored?.path ?? '' },
+    root: planRoot(input),
+    process: {
+      ...planCwd(input),
+      env: planEnvironment(input),
+      args: planEntrypoint(input),
+      noNewPrivileges: true,
+      user: {
+        uid: user.uid,
+        gid: user.gid,
+        additionalGids: [...new Set(user.groups.map(({ gid }) => gid))].filter((gid) => gid !== user.gid),
+        ...insideIds(input),
+      },
+    },
+    mounts: planMounts(input),
+    namespaces: planNamespaces(input),
+    annotations: annotate(input),
+    warnings: [...request.warnings],
+  }
+}
+
+function planRoot({ request, site }: PlanInput): Plan['root'] {
+  const writable = request.readonly === undefined ? site.get('container_writable') : !request.readonly
+  const space = site.get('container_writable_size')
+  const bySite = 'percent' in space ? `${space.percent}%` : String(space.bytes)
+  return {
+    readonly: !writable,
+    writableSize: request.writableSize ?? bySite,
+    reason: writable ? 'writes go to memory and end with the step' : 'image is shared by its users',
+    origin: originOf(request, 'container-writable', site.origin('container_writable')),
+  }
+}
+
+function planEntrypoint({ request, site, image }: PlanInput): string[] {
+  const wanted = request.entrypoint ?? site.get('container_entrypoint')
+  return wanted ? [...(image.stored?.config.entrypoint ?? [])] : []
+}
+
+function insideIds({ request, site, user }: PlanInput): { insideUid: number; insideGid: number } {
+  const remapRoot = request.remapRoot ?? site.get('container_remap_root')
+  return remapRoot ? { insideUid: 0, insideGid: 0 } : { insideUid: user.uid, insideGid: user.gid }
+}
+
+function planNamespaces({ request }: PlanInput): Plan['namespaces'] {
+  const origin = originOf(request, 'container-unshare', BERTH_DEFAULT)
+  return [
+    { type: 'user', reason: 'one for all tasks of the step on a node', origin: BERTH_DEFAULT },
+    { type: 'mount', reason: 'one for all tasks of the step on a node', origin: BERTH_DEFAULT },
+    ...request.unshare.map((name) => ({ type: NAMESPACE_TYPES[name], reason: 'asked for', origin })),
+  ]
+}
+
+function annotate({ image, step }: PlanInput): Record<string, string> {
+  const annotations: Record<string, string> = {
+    'io.berth.image': image.reference,
+    'io.berth.job': String(step.job),
+    'io.berth.step': String(step.step),
+  }
+  if (image.stored !== undefined) {
+    annotations['io.berth.digest'] = image.stored.digest
+    for (const [name, value] of Object.entries(image.stored.config.labels)) annotations[name] = value
+  }
+  return annotations
+}

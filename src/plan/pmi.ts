@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Slurm's process managers: PMI2 is an inherited descriptor (PMI_FD) and needs nothing; PMIx' client must reach the
+ * server's directory (SlurmdSpoolDir/pmix.JOB.STEP) and its own (TmpFS/spmix_appdir_UID_JOB.STEP, hidden by a private
+ * /tmp), and be told the modules that the server speaks (mpi/pmix of Slurm 22.05 to 25.11).
+ */
+import { isAbsolute, join } from 'node:path'
+import { insideRoot } from './cwd.js'
+import type { PlanInput } from './input.js'
+import type { PlannedMount, PlannedVariable } from './spec.js'
+
+const ORIGIN = 'mpi/pmix of Slurm'
+/** Slurm's name of a mode → the client's MCA parameter. */
+const MODULES: Readonly<Record<string, string>> = {
+  PMIX_SECURITY_MODE: 'PMIX_MCA_psec',
+  PMIX_GDS_MODULE: 'PMIX_MCA_gds',
+  PMIX_PTL_MODULE: 'PMIX_MCA_ptl',
+}
+/** mpi.conf PMIxCliTmpDirBase is TmpFS unless set; SLURM_PMIX_TMPDIR overrides both. */
+const CLIENT_BASE = '/tmp'
+
+/** A parameter that the user gave is left alone. */
+export function planPmiVariables(environment: ReadonlyMap<string, string>): PlannedVariable[] {
+  const variables: PlannedVariable[] = []
+  for (const [mode, name] of Object.entries(MODULES)) {
+    const value = environment.get(mode)
+    if (value === undefined || value === '' || environment.has(name)) continue
+    variables.push({
+      name,
+      action: 'set',
+      value,
+      reason: `as ${mode}, for clients that read no other`,
+      origin: ORIGIN,
+    })
+  }
+  return variables
+}
+
+/** Opened with the user's rights: the directories come from the user's environment. Each may be missing. */
+export function planPmiMounts({ step, user }: PlanInput): PlannedMount[] {
+  const server = step.environment.get('PMIX_SERVER_TMPDIR')
+  if (server === undefined || !isAbsolute(server)) return []
+  const base = step.environment.get('SLURM_PMIX_TMPDIR') ?? CLIENT_BASE
+  const client = join(
+    isAbsolute(base) ? base : CLIENT_BASE,
+    `spmix_appdir_${user.uid}_${step.job}.${step.step}`,
+  )
+  return [bindSame(server, "PMIx server's directory"), bindSame(client, "PMIx client's directory")]
+}
+
+function bindSame(path: string, reason: string): PlannedMount {
+  return {
+    kind: 'bind',
+    source: path,
+    target: insideRoot(path),
+    flags: ['nosuid', 'nodev'],
+    recursive: false,
+    create: 'dir',
+    trusted: false,
+    optional: true,
+    replaceLink: false,
+    reason,
+    origin: ORIGIN,
+  }
+}
