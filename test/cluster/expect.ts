@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Assertions on outcomes; a failure shows all that the command said. */
+import type { Outcome } from './command.js'
+
+function fail(problem: string, outcome: Outcome): never {
+  throw new Error(`${problem}\nexit ${outcome.code ?? outcome.signal}; it said:\n${outcome.output}`)
+}
+
+export function exits(outcome: Outcome, code: number): Outcome {
+  if (outcome.code !== code) fail(`exit code is not ${code}`, outcome)
+  return outcome
+}
+
+/** Ended on its own with anything but 0. */
+export function fails(outcome: Outcome): Outcome {
+  if (outcome.code === 0 || outcome.code === null) fail('did not fail with an exit code', outcome)
+  return outcome
+}
+
+export function says(outcome: Outcome, pattern: RegExp): Outcome {
+  if (!pattern.test(outcome.output)) fail(`does not say ${pattern}`, outcome)
+  return outcome
+}
+
+export function saysNot(outcome: Outcome, pattern: RegExp): Outcome {
+  if (pattern.test(outcome.output)) fail(`says ${pattern}`, outcome)
+  return outcome
+}
+
+/** stdout is exactly these lines, whatever their order. */
+export function prints(outcome: Outcome, lines: readonly string[]): Outcome {
+  exits(outcome, 0)
+  const seen = outcome.stdout.split('\n').filter((line) => line !== '')
+  if (seen.sort().join('\n') !== [...lines].sort().join('\n'))
+    fail(`stdout is not ${JSON.stringify(lines)}`, outcome)
+  return outcome
+}
+
+/** Non-empty lines of stdout of a command that ended well. */
+export function lines(outcome: Outcome): string[] {
+  exits(outcome, 0)
+  return outcome.stdout.split('\n').filter((line) => line !== '')
+}
+
+/** How many lines of the merged output match. */
+export function countLines(outcome: Outcome, pattern: RegExp): number {
+  return outcome.output.split('\n').filter((line) => pattern.test(line)).length
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Where images come from, that each is imported once, and that bad ones are refused with a reason. */
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { suite } from '../suite.js'
+import { must, type Outcome } from './command.js'
+import { countLines, fails, prints, says } from './expect.js'
+import { useCluster } from './fixture.js'
+import { BOMB_BYTES, HOSTILE_LAYERS } from './hostile.js'
+import { buildImages, otherRelease } from './images.js'
+import { writeLayout } from './layout.js'
+import { makeTar, type TarEntry } from './tar.js'
+
+const test = suite('images')
+const at = useCluster(test, { berthConf: `image_bytes_max = ${BOMB_BYTES}\n` })
+/** Last entry of every image made here: something to run. */
+const busybox = (): TarEntry => ({ name: 'busybox', mode: 0o755, content: readFileSync('/bin/busybox') })
+const codename = ['sh', '-c', '. /etc/os-release; echo $VERSION_CODENAME']
+const srun = (image: string, ...command: string[]): Promise<Outcome> =>
+  at.cluster.srun([
+    '-N1',
+    '-w',
+    'n1',
+    `--container-image=${image}`,
+    ...(command.length > 0 ? command : codename),
+  ])
+
+/** A small image of our own making, pushed as NAME:1. */
+async function pushLayer(name: string, tar: Buffer): Promise<string> {
+  const dir = join(at.cluster.dir, `layout-${name}`)
+  const base = makeTar([
+    { name: 'etc/', type: '5' },
+    { name: 'etc/os-release', content: `ID=${name}\n` },
+  ])
+  writeLayout(dir, { layers: [base, tar] })
+  return at.registry.push(dir, `${name}:1`)
+}
+
+test('eight steps that want one cold image import it once', async () => {
+  at.registry.forget()
+  const seen = await Promise.all(Array.from({ length: 8 }, () => srun(at.images.debian)))
+  for (const outcome of seen) prints(outcome, [otherRelease()])
+  const requests = at.registry.requests()
+  for (const digest of await at.registry.layers(at.images.debian)) {
+    assert.is(requests.filter((line) => line.startsWith('GET') && line.endsWith(digest)).length, 1, digest)
+  }
+})
+
+test('a warm start asks the registry for no blob', async () => {
+  at.registry.forget()
+  prints(await srun(at.images.debian), [otherRelease()])
+  assert.equal(
+    at.registry.requests().filter((line) => line.includes('/blobs/')),
+    [],
+  )
+})
+
+test('by digest, by scheme, and by enroot’s spelling', async () => {
+  const digest = await at.registry.digest(at.images.debian)
+  const [host = '', path = ''] = at.images.debian.split(/\/(.*)/s)
+  const name = path.split(':')[0]
+  for (const image of [
+    `${host}/${name}@${digest}`,
+    `${host}/${path}@${digest}`,
+    `docker://${at.images.debian}`,
+    `${host}#${path}`,
+  ]) {
+    prints(await srun(image), [otherRelease()])
+  }
+})
+
+test('zstd layers and docker manifests', async () => {
+  const { debian, busybox } = await buildImages()
+  const zstd = await at.registry.push(debian, 'debian:zstd', ['--dest-compress-format=zstd'])
+  prints(await srun(zstd), [otherRelease()])
+  const docker = await at.registry.push(busybox, 'busybox:docker', ['--format=v2s2'])
+  prints(await srun(docker, 'sh', '-c', '. /etc/os-release; echo $ID'), ['busybox'])
+})
+
+test('a moved tag is imported again', async () => {
+  const first = await pushLayer('moving', makeTar([{ name: 'version', content: '1\n' }, busybox()]))
+  prints(await srun(first, '/busybox', 'cat', '/version'), ['1'])
+  await pushLayer('moving', makeTar([{ name: 'version', content: '2\n' }, busybox()]))
+  // tag_ttl: a tag counts as resolved for two seconds.
+  await new Promise((resolve) => setTimeout(resolve, 2500))
+  prints(await srun(first, '/busybox', 'cat', '/version'), ['2'])
+})
+
+test('local layouts and archives', async () => {
+  const { busybox: layout } = await buildImages()
+  const dir = join(at.cluster.shared, 'local')
+  mkdirSync(dir, { mode: 0o755 })
+  await must(['cp', '-r', layout, join(dir, 'layout')])
+  await must(['skopeo', 'copy', '-q', `oci:${layout}`, `oci-archive:${dir}/image.oci.tar:latest`])
+  await must(['skopeo', 'copy', '-q', `oci:${layout}`, `docker-archive:${dir}/image.docker.tar:busybox:1`])
+  await must(['chmod', '-R', 'a+rX', dir])
+  const images = [
+    'oci:local/layout',
+    `oci:${dir}/layout`,
+    'oci-archive:local/image.oci.tar',
+    'docker-archive:local/image.docker.tar',
+  ]
+  for (const image of images)
+    prints(await srun(image, 'sh', '-c', '. /etc/os-release; echo $ID'), ['busybox'])
+})
+
+test('a squashfs file of root’s and one of the user’s', async () => {
+  const tree = join(at.cluster.dir, 'tree')
+  mkdirSync(join(tree, 'bin'), { recursive: true })
+  await must(['cp', '/bin/busybox', join(tree, 'bin/busybox')])
+  await must(['mksquashfs', tree, join(at.cluster.dir, 'root.sqsh'), '-quiet', '-no-progress', '-all-root'])
+  await must(['chmod', '644', join(at.cluster.dir, 'root.sqsh')])
+  await must(['cp', join(at.cluster.dir, 'root.sqsh'), join(at.cluster.shared, 'mine.sqsh')])
+  await must(['chown', 'berth-a', join(at.cluster.shared, 'mine.sqsh')])
+  for (const image of [join(at.cluster.dir, 'root.sqsh'), './mine.sqsh']) {
+    prints(await srun(image, '/bin/busybox', 'echo', 'squashed'), ['squashed'])
+  }
+  fails(await srun('./missing.sqsh', '/bin/busybox', 'true'))
+})
+
+test('a tag that is not there: told once for two tasks, with the name', async () => {
+  const image = `${at.registry.host}/thisimagedoesntexist:1`
+  const seen = fails(await at.cluster.srun(['-N1', '-n2', `--container-image=${image}`, 'true']))
+  assert.is(countLines(seen, /failed to import docker image/), 1, seen.output)
+  says(seen, /thisimagedoesntexist/)
+})
+
+test('a registry that nobody runs', async () => {
+  says(fails(await srun('registry.invalid/lab/sim:1')), /registry\.invalid/)
+  says(fails(await srun('127.0.0.1:9/lab/sim:1')), /127\.0\.0\.1:9/)
+})
+
+test('odd image names are refused', async () => {
+  const odd = [Buffer.from('é\n'.repeat(700)).toString('base64'), './', '/dev/urandom', 'UPPER/case', 'a b']
+  for (const image of odd) fails(await srun(image, 'true'))
+})
+
+test('a blob that is not what its digest says', async () => {
+  const image = await pushLayer(
+    'flipped',
+    makeTar([{ name: 'data', content: Buffer.alloc(400_000, 'x') }, busybox()]),
+  )
+  const layers = await at.registry.layers(image)
+  at.registry.corrupt(layers[1] ?? '', 'flip')
+  says(fails(await srun(image, '/busybox', 'true')), /digest|corrupt|damaged|sha256/i)
+})
+
+test('a layer that ends too early', async () => {
+  const image = await pushLayer(
+    'cut',
+    makeTar([{ name: 'data', content: Buffer.alloc(400_000, 'y') }, busybox()]),
+  )
+  const layers = await at.registry.layers(image)
+  at.registry.corrupt(layers[1] ?? '', 'truncate')
+  fails(await srun(image, '/busybox', 'true'))
+})
+
+for (const { name, entries, expectation } of HOSTILE_LAYERS) {
+  test(`hostile layer: ${name}`, async () => {
+    const image = await pushLayer(`hostile-${name.replace(/\W+/g, '-')}`, makeTar([...entries, busybox()]))
+    const seen = await srun(image, '/busybox', 'true')
+    if (expectation === 'refused') fails(seen)
+    assert.not.ok(existsSync('/tmp/berth-escaped'), 'wrote outside')
+    assert.not.ok(existsSync('/berth-escaped'), 'wrote outside')
+  })
+}
+
+test('a bomb stops at the limit', async () => {
+  const zeros = Buffer.alloc(BOMB_BYTES + (1 << 20))
+  const image = await pushLayer('bomb', makeTar([{ name: 'zeros', content: zeros }, busybox()]))
+  says(fails(await srun(image, '/busybox', 'true')), /limit|larger|exceed|at most|too (big|large)/i)
+})
+
+test('failed imports leave no file, and no node is drained', async () => {
+  for (const node of at.cluster.nodes) assert.is(await at.cluster.nodeState(node.name), 'idle')
+  const store = at.cluster.nodes[0]?.storeDir ?? ''
+  const images = readdirSync(join(store, 'images'))
+  const good = images.filter((name) => /^sha256-[0-9a-f]{64}-f\d+\.(sqsh|json)$/.test(name))
+  assert.equal(
+    images.filter((name) => !good.includes(name)),
+    [],
+  )
+})
+
+test.run()

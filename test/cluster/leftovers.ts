@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What still refers to a directory: processes, mounts in any namespace, loop devices. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+
+/** One line each; empty when nothing is left. */
+export function leftovers(dir: string): string[] {
+  return [...loopDevices(dir), ...mountsOf('self', dir), ...processesOf(dir)]
+}
+
+/** Loop devices whose backing file lies in `dir`. */
+export function loopDevices(dir: string): string[] {
+  return readdirSync('/sys/block')
+    .filter((name) => name.startsWith('loop'))
+    .flatMap((name) => {
+      const file = readOr(`/sys/block/${name}/loop/backing_file`).trim()
+      return file.startsWith(dir) ? [`loop device ${name} of ${file}`] : []
+    })
+}
+
+/** Mounts below `dir`, or made from something below it, in the mount namespace of `pid`. */
+export function mountsOf(pid: number | 'self', dir: string): string[] {
+  return readOr(`/proc/${pid}/mountinfo`)
+    .split('\n')
+    .filter((line) => line.includes(dir))
+    .map((line) => `mount ${line}`)
+}
+
+/** Processes that name `dir` on their command line or work in it. */
+export function processesOf(dir: string): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .flatMap((pid) => {
+      const command = readOr(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim()
+      return command.includes(dir) || linkOr(`/proc/${pid}/cwd`).startsWith(dir)
+        ? [`process ${pid} ${command}`]
+        : []
+    })
+}
+
+function readOr(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function linkOr(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+/** --container-mounts and --container-workdir, row by row as users of pyxis know them. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { suite } from '../suite.js'
+import type { Outcome, RunOptions } from './command.js'
+import { exits, fails, lines, prints, says, saysNot } from './expect.js'
+import { useCluster } from './fixture.js'
+
+const test = suite('mounts')
+const at = useCluster(test, { nodes: [{}] })
+const srun = (options: readonly string[], command: string, run: RunOptions = {}): Promise<Outcome> =>
+  at.cluster.srun(['-n1', `--container-image=${at.images.debian}`, ...options, 'sh', '-c', command], run)
+const mounted = (options: readonly string[], command: string, run?: RunOptions): Promise<Outcome> =>
+  srun(
+    options.map((mount) => `--container-mounts=${mount}`),
+    command,
+    run,
+  )
+
+test('a directory appears at a new place', async () => {
+  says(
+    exits(await mounted(['/home:/test-mnt'], 'findmnt -n /test-mnt; ls /test-mnt'), 0),
+    /\/test-mnt[\s\S]*berth-a/,
+  )
+})
+
+test('relative sources count from the step’s directory, files onto new files', async () => {
+  writeFileSync(join(at.cluster.shared, 'data.txt'), 'data\n', { mode: 0o644 })
+  prints(await mounted(['./:/here'], 'cat /here/data.txt'), ['data'])
+  prints(await mounted(['./data.txt:/new/deep/file.txt'], 'cat /new/deep/file.txt'), ['data'])
+  prints(await mounted(['data.txt:/etc/hostname'], 'cat /etc/hostname'), ['data'])
+})
+
+test('a device stays a device', async () => {
+  prints(await mounted(['/dev/null:/null'], 'echo x > /null && test -c /null && echo device'), ['device'])
+})
+
+test('several in one list and over several flags', async () => {
+  const check = 'for d in /a /b /c; do findmnt -n -o TARGET $d; done'
+  prints(await mounted(['/usr:/a,/etc:/b,/home:/c'], check), ['/a', '/b', '/c'])
+  prints(await mounted(['/usr:/a', '/etc:/b,/home:/c'], check), ['/a', '/b', '/c'])
+})
+
+test('the short form mounts at the same place', async () => {
+  prints(await mounted(['/var/lib'], 'findmnt -n -o TARGET /var/lib'), ['/var/lib'])
+  fails(await mounted([], 'findmnt -n -o TARGET /var/lib'))
+})
+
+test('what the user may not read stays unreadable', async () => {
+  says(fails(await mounted(['/etc/shadow:/shadow'], 'cat /shadow')), /Permission denied/)
+})
+
+test('ro is read-only, rw is not', async () => {
+  says(fails(await mounted(['./:/here:ro'], 'touch /here/x')), /Read-only file system/)
+  exits(await mounted(['./:/here'], 'touch /here/x && rm /here/x'), 0)
+  exits(await mounted(['./:/here:rw'], 'touch /here/x && rm /here/x'), 0)
+})
+
+test('+ joins flags', async () => {
+  const option = ['./:/here:unbindable+ro']
+  says(fails(await mounted(option, 'touch /here/x')), /Read-only file system/)
+  says(exits(await mounted(option, 'findmnt -n -o PROPAGATION /here'), 0), /unbindable/)
+})
+
+test('a target cannot leave the root', async () => {
+  says(fails(await mounted(['/tmp:../home'], 'true')), /cross-device link/i)
+})
+
+test('tmpfs, with options', async () => {
+  prints(await mounted(['tmpfs:/mine'], 'findmnt -n -o FSTYPE /mine; touch /mine/x && echo ok'), [
+    'tmpfs',
+    'ok',
+  ])
+  says(
+    exits(await mounted(['tmpfs:/mine:huge=within_size'], 'findmnt -n -o OPTIONS /mine'), 0),
+    /huge=within_size/,
+  )
+})
+
+test('grammar that is refused', async () => {
+  for (const bad of ['', ':', '/tmp:', '/tmp:mnt:ro', 'devpts:/x:ro', '/tmp:/x:nonsense']) {
+    fails(await mounted([bad], 'true'))
+  }
+})
+
+test('spaces are letters like any other', async () => {
+  mkdirSync(join(at.cluster.shared, 'with space'), { mode: 0o755 })
+  writeFileSync(join(at.cluster.shared, 'with space/file'), 'found\n')
+  prints(await mounted(['./with space:/in side'], 'cat "/in side/file"'), ['found'])
+})
+
+test('a missing source is named, also as one of several', async () => {
+  for (const option of ['/no/such/dir:/x', '/usr:/a,/no/such/dir:/x']) {
+    says(says(fails(await mounted([option], 'true')), /source path does not exist/), /\/no\/such\/dir/)
+  }
+})
+
+test('the flag replaces the variable', async () => {
+  const env = { PYXIS_CONTAINER_MOUNTS: '/usr:/from-env' }
+  exits(await mounted([], 'test -d /from-env/bin', { env }), 0)
+  exits(await mounted(['/etc:/from-flag'], 'test -d /from-flag && ! test -e /from-env', { env }), 0)
+})
+
+test('mounts of the user do not show on the host', async () => {
+  const step = at.cluster.start([
+    'srun',
+    '-n1',
+    `--container-image=${at.images.debian}`,
+    '--container-mounts=/usr:/only-inside',
+    'sh',
+    '-c',
+    'echo up; sleep 30',
+  ])
+  await step.sees(/up/)
+  saysNot(await at.cluster.command(['cat', '/proc/self/mountinfo']), /only-inside/)
+  step.kill('SIGINT')
+  step.kill('SIGINT')
+  await step.done
+})
+
+test('workdir: of the image, by flag, by variable', async () => {
+  prints(await srun([], 'pwd'), ['/workspace'])
+  prints(await srun(['--container-workdir=/usr/local/bin'], 'pwd'), ['/usr/local/bin'])
+  prints(await srun(['--container-workdir=/usr'], 'pwd', { env: { PYXIS_CONTAINER_WORKDIR: '/etc' } }), [
+    '/usr',
+  ])
+  prints(await srun([], 'pwd', { env: { PYXIS_CONTAINER_WORKDIR: '/etc' } }), ['/etc'])
+  prints(await srun(['--container-workdir=../'], 'pwd'), ['/'])
+})
+
+test('workdir: missing or empty', async () => {
+  says(fails(await srun(['--container-workdir=/pyxis'], 'pwd')), /\/pyxis: No such file or directory/)
+  fails(await srun(['--container-workdir='], 'pwd'))
+})
+
+test('an image without a directory of its own starts in /', async () => {
+  const seen = await at.cluster.srun(['-n1', `--container-image=${at.images.busybox}`, 'sh', '-c', 'pwd'])
+  assert.equal(lines(seen), ['/'])
+})
+
+test.run()

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+/** srun, sbatch, salloc: how options reach a step, and what is refused before anything is queued. */
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { suite } from '../suite.js'
+import { exits, fails, lines, prints, says, saysNot } from './expect.js'
+import { useCluster } from './fixture.js'
+import { hostRelease, otherRelease } from './images.js'
+
+const test = suite('submit')
+const at = useCluster(test)
+const flag = (): string => `--container-image=${at.images.debian}`
+const codename = ['sh', '-c', '. /etc/os-release; echo $VERSION_CODENAME']
+const jobCount = async (): Promise<number> =>
+  (await at.cluster.command(['squeue', '-h'])).stdout.split('\n').filter((line) => line !== '').length
+
+test('help lists the flags with their tag', async () => {
+  for (const program of ['srun', 'sbatch', 'salloc']) {
+    const seen = exits(await at.cluster.command([program, '--help']), 0)
+    for (const name of ['image', 'engine', 'mounts', 'workdir', 'env', 'explain']) {
+      says(seen, new RegExp(`--container-${name}`))
+    }
+    says(seen, /\[berth\]/)
+  }
+})
+
+test('sbatch: the script itself runs in the image', async () => {
+  const seen = await at.cluster.batch('#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME $1\npwd\n', [
+    flag(),
+    '-n1',
+  ])
+  assert.equal(lines(seen)[0], otherRelease())
+})
+
+test('sbatch: #SBATCH lines and script arguments count', async () => {
+  const seen = await at.cluster.batch(
+    `#!/bin/sh\n#SBATCH ${flag()}\n. /etc/os-release\necho $VERSION_CODENAME\nexit 7\n`,
+    [],
+  )
+  exits(seen, 7)
+  assert.is(seen.stdout.trim(), otherRelease())
+})
+
+test('sbatch --export=NONE keeps the container', async () => {
+  const seen = await at.cluster.batch('#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME\n', [
+    flag(),
+    '--export=NONE',
+  ])
+  prints(seen, [otherRelease()])
+})
+
+test('srun --export=NONE keeps the container', async () => {
+  const bare = '. /etc/os-release; echo $VERSION_CODENAME [$MINE]'
+  const seen = await at.cluster.srun(['-n1', '--export=NONE', flag(), '/bin/sh', '-c', bare], {
+    env: { MINE: 'x' },
+  })
+  prints(seen, [`${otherRelease()} []`])
+})
+
+test('srun --export=NAME passes that name only', async () => {
+  const seen = await at.cluster.srun(
+    ['-n1', '--export=MINE', flag(), '/bin/sh', '-c', 'echo [$MINE][$OTHER]'],
+    {
+      env: { MINE: 'x', OTHER: 'y' },
+    },
+  )
+  prints(seen, ['[x][]'])
+})
+
+test('an srun inside salloc inherits, overrides and undoes', async () => {
+  const script = [
+    `srun -n1 sh -c '. /etc/os-release; echo inherited $VERSION_CODENAME'`,
+    `srun -n1 --container-image=${at.images.busybox} sh -c '. /etc/os-release; echo overridden $ID'`,
+    `srun -n1 --container-image=none sh -c '. /etc/os-release; echo undone $VERSION_CODENAME'`,
+    `. /etc/os-release; echo outside $VERSION_CODENAME`,
+  ].join('; ')
+  const seen = await at.cluster.salloc(['-N1', '-n1', flag(), 'sh', '-c', script])
+  prints(seen, [
+    `inherited ${otherRelease()}`,
+    'overridden busybox',
+    `undone ${hostRelease()}`,
+    `outside ${hostRelease()}`,
+  ])
+})
+
+test('variables stand for flags, and flags win', async () => {
+  for (const name of ['BERTH_CONTAINER_IMAGE', 'PYXIS_CONTAINER_IMAGE']) {
+    prints(await at.cluster.srun(['-n1', ...codename], { env: { [name]: at.images.debian } }), [
+      otherRelease(),
+    ])
+  }
+  const seen = await at.cluster.srun(['-n1', flag(), ...codename], {
+    env: { BERTH_CONTAINER_IMAGE: at.images.busybox },
+  })
+  prints(seen, [otherRelease()])
+})
+
+test('a space instead of = is the same; the last of several images wins', async () => {
+  prints(await at.cluster.srun(['-n1', '--container-image', at.images.debian, ...codename]), [otherRelease()])
+  const twice = [`--container-image=${at.images.busybox}`, flag()]
+  prints(await at.cluster.srun(['-n1', ...twice, ...codename]), [otherRelease()])
+})
+
+const BAD_OPTIONS: readonly (readonly [string, RegExp])[] = [
+  ['--container-mounts=:', /container-mounts/],
+  ['--container-mounts=/tmp:', /container-mounts/],
+  ['--container-mounts=/tmp:mnt:ro', /container-mounts/],
+  ['--container-workdir=', /container-workdir/],
+  ['--container-env=FOO,', /container-env/],
+  ['--container-engine=no-such-engine', /no-such-engine/],
+]
+
+test('a bad option fails at submit, in srun, sbatch and salloc, and nothing is queued', async () => {
+  // A first step, so that a worker answers on the submit side.
+  exits(await at.cluster.srun(['-n1', flag(), 'true']), 0)
+  for (const [option, problem] of BAD_OPTIONS) {
+    says(fails(await at.cluster.srun(['-n1', flag(), option, 'touch', 'must-not-run'])), problem)
+    says(fails(await at.cluster.batch('#!/bin/sh\ntouch must-not-run\n', [flag(), option])), problem)
+    says(fails(await at.cluster.salloc([flag(), option, 'touch', 'must-not-run'])), problem)
+  }
+  assert.is(await jobCount(), 0)
+  assert.not.ok(existsSync(join(at.cluster.shared, 'must-not-run')))
+})
+
+test('an image that is not there fails at submit in sbatch', async () => {
+  const image = `--container-image=${at.registry.host}/debian:no-such-tag`
+  const seen = await at.cluster.batch('#!/bin/sh\ntrue\n', [image])
+  says(fails(seen), /no-such-tag/)
+  assert.is(await jobCount(), 0)
+})
+
+test('--multi-prog works or is refused clearly, never run on the host', async () => {
+  const file = join(at.cluster.shared, 'multi.conf')
+  writeFileSync(file, '0-1 grep CODENAME /etc/os-release\n')
+  const seen = await at.cluster.srun(['-n2', flag(), '--multi-prog', file])
+  saysNot(seen, new RegExp(hostRelease()))
+  if (seen.code !== 0) says(seen, /multi-prog/)
+})
+
+test('--container-explain prints the plan as JSON and runs nothing', async () => {
+  const args = ['-n1', flag(), '--container-explain', '--container-mounts=/usr:/host-usr:ro']
+  const seen = exits(await at.cluster.srun([...args, 'touch', 'must-not-run']), 0)
+  const plan = JSON.parse(seen.stdout) as {
+    ociVersion: string
+    mounts: { target: string; origin: string; reason: string }[]
+  }
+  assert.ok(plan.ociVersion)
+  assert.match(plan.mounts.find(({ target }) => target === '/host-usr')?.origin ?? '', /container-mounts/)
+  assert.ok(plan.mounts.every(({ origin, reason }) => origin !== '' && reason !== ''))
+  assert.not.ok(existsSync(join(at.cluster.shared, 'must-not-run')))
+})
+
+test('a pseudo terminal works', async () => {
+  const seen = exits(await at.cluster.srun(['-n1', '--pty', flag(), 'sh', '-c', 'tty && echo $((6*7))']), 0)
+  says(seen, /\/dev\/pts\/\d+\s+42/)
+})
+
+test('job and step keep the names of the user’s command', async () => {
+  const step = at.cluster.start(['srun', '-n1', flag(), 'sh', '-c', 'echo up; sleep 20'])
+  await step.sees(/up/)
+  const seen = lines(await at.cluster.command(['squeue', '-h', '-o', '%j']))
+  assert.equal(seen, ['sh'])
+  step.kill('SIGINT')
+  step.kill('SIGINT')
+  await step.done
+})
+
+test('array jobs each run in the image', async () => {
+  const out = join(at.cluster.shared, 'array-%a')
+  const script = '#!/bin/sh\n. /etc/os-release\necho $SLURM_ARRAY_TASK_ID $VERSION_CODENAME\n'
+  exits(await at.cluster.batch(script, [flag(), '-a', '1-3', '-o', out]), 0)
+  const seen = await at.cluster.command(['sh', '-c', 'cat array-1 array-2 array-3'])
+  prints(
+    seen,
+    [1, 2, 3].map((index) => `${index} ${otherRelease()}`),
+  )
+})
+
+test.run()
