@@ -20,36 +20,6 @@ export const ERRORS = {
     hint: 'engines that can: {engines}',
     exit: FAILED,
   },
-  BERTH_ECONFLICT: {
-    text: 'both --{option} and --{other} were specified',
-    hint: 'give one of the two',
-    exit: FAILED,
-  },
-  BERTH_EENGINE: {
-    text: 'unknown engine {engine}',
-    hint: 'engines of this berth: {engines}; `berth engines` says what this node has',
-    exit: FAILED,
-  },
-  BERTH_EMOUNTSOURCE: {
-    text: '--container-mounts: source path does not exist: {path}',
-    hint: 'check the path on the compute node, as the user of the job',
-    exit: FAILED,
-  },
-  BERTH_EMOUNTTARGET: {
-    text: '--container-mounts: target {target} leaves the container: Invalid cross-device link',
-    hint: "name a target below the container's root",
-    exit: FAILED,
-  },
-  BERTH_EPOLICY: {
-    text: '{what} is not allowed on this system',
-    hint: 'the site decided so in {origin}; ask its operators',
-    exit: FAILED,
-  },
-  BERTH_ESITE: {
-    text: '{place}: {key}: {problem}',
-    hint: 'correct the setting; `berth doctor` checks the whole configuration',
-    exit: FAILED,
-  },
   BERTH_EAUTH: {
     text: 'failed to import docker image: {image}: {host} wants other credentials, or has no such image',
     hint: 'log in with `docker login {host}` or `podman login {host}` and submit again; looked in {files}',
@@ -65,9 +35,19 @@ export const ERRORS = {
     hint: 'run the step again; nothing of the import is left behind',
     exit: FAILED,
   },
+  BERTH_ECONFLICT: {
+    text: 'both --{option} and --{other} were specified',
+    hint: 'give one of the two',
+    exit: FAILED,
+  },
   BERTH_EDIGEST: {
     text: 'failed to import docker image: {image}: {object} does not match its digest {digest}',
     hint: 'the registry or a proxy before it sent other bytes than were asked for: try again, then ask its operator',
+    exit: FAILED,
+  },
+  BERTH_EENGINE: {
+    text: 'unknown engine {engine}',
+    hint: 'engines of this berth: {engines}; `berth engines` says what this node has',
     exit: FAILED,
   },
   BERTH_EIMAGEFILE: {
@@ -105,6 +85,21 @@ export const ERRORS = {
     hint: 'push the image again with a current tool (docker, podman, skopeo)',
     exit: FAILED,
   },
+  BERTH_EMOUNT: {
+    text: '--container-mounts: {target}: {problem}',
+    hint: 'check source, target and flags of that mount on the compute node',
+    exit: FAILED,
+  },
+  BERTH_EMOUNTSOURCE: {
+    text: '--container-mounts: source path does not exist: {path}',
+    hint: 'check the path on the compute node, as the user of the job',
+    exit: FAILED,
+  },
+  BERTH_EMOUNTTARGET: {
+    text: '--container-mounts: target {target} leaves the container: Invalid cross-device link',
+    hint: "name a target below the container's root",
+    exit: FAILED,
+  },
   BERTH_ENAMESPACE: {
     text: 'the container cannot be prepared: {syscall} {path}: {problem}',
     hint: '`berth doctor` on that node shows what its kernel lacks',
@@ -125,6 +120,11 @@ export const ERRORS = {
     hint: "ask for a tag that is built for this node's processor",
     exit: FAILED,
   },
+  BERTH_EPOLICY: {
+    text: '{what} is not allowed on this system',
+    hint: 'the site decided so in {origin}; ask its operators',
+    exit: FAILED,
+  },
   BERTH_EREGISTRY: {
     text: 'failed to import docker image: {image}: {host}: {problem}',
     hint: 'check from this node that {host} can be reached (name, proxy, firewall, certificate), or try again later',
@@ -138,6 +138,11 @@ export const ERRORS = {
   BERTH_ERUNS: {
     text: 'user {uid} runs {count} containers with `berth run` on this node already',
     hint: 'end some of them; `berth ps` lists them',
+    exit: FAILED,
+  },
+  BERTH_ESITE: {
+    text: '{place}: {key}: {problem}',
+    hint: 'correct the setting; `berth doctor` checks the whole configuration',
     exit: FAILED,
   },
   BERTH_ESPACE: {
