@@ -168,7 +168,7 @@ function followable(from: URL, location: string, hop: number): URL {
   if (next.protocol === 'http:' && from.protocol === 'https:') {
     throw unreachable(from, `redirects from https to http (${next.host}), which is not followed`)
   }
-  if (next.protocol === 'http:' && !isLoopback(next.hostname)) {
+  if (next.protocol === 'http:' && next.host !== from.host && !isLoopback(next.hostname)) {
     throw unreachable(from, `redirects to ${next.host} without encryption, which is not followed`)
   }
   next.username = ''

@@ -4,11 +4,11 @@ import { isIP } from 'node:net'
 
 const HUB_API = 'registry-1.docker.io'
 
-/** docker.io is the name, registry-1.docker.io the machine; http only where no wire is involved. */
-export function registryOrigin(host: string): string {
+/** docker.io is the name, registry-1.docker.io the machine; http only without a wire, or where the site says so. */
+export function registryOrigin(host: string, insecure: readonly string[] = []): string {
   const machine = host === 'docker.io' ? HUB_API : host
   const name = new URL(`https://${machine}`).hostname
-  return `${isLoopback(name) ? 'http' : 'https'}://${machine}`
+  return `${isLoopback(name) || insecure.includes(host) ? 'http' : 'https'}://${machine}`
 }
 
 export function isLoopback(hostname: string): boolean {

@@ -28,8 +28,9 @@ export class RegistryReader implements ImageReader, ManifestPlace {
     private readonly fetcher: Fetcher,
     private readonly host: HostPlatform,
     private readonly documents: readonly CredentialDocument[] = [],
+    insecure: readonly string[] = [],
   ) {
-    this.api = new URL(`${registryOrigin(source.host)}/v2/${source.repository}/`)
+    this.api = new URL(`${registryOrigin(source.host, insecure)}/v2/${source.repository}/`)
     const credential = findCredential(documents, source.host, source.repository, source.user)
     this.authorizer = new Authorizer(fetcher, this.api, source.repository, credential)
   }

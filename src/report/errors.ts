@@ -75,6 +75,11 @@ export const ERRORS = {
     hint: "report it with the worker's log",
     exit: FAILED,
   },
+  BERTH_EINUSE: {
+    text: 'image {image} is in use by {count} running steps',
+    hint: 'wait until they end; `berth ps` lists them',
+    exit: FAILED,
+  },
   BERTH_ELAYER: {
     text: 'failed to import docker image: {image}: layer {digest}: {problem}',
     hint: 'the layer is damaged where it is kept: pull it with another tool to confirm, then push the image again',
@@ -103,6 +108,11 @@ export const ERRORS = {
   BERTH_ENAMESPACE: {
     text: 'the container cannot be prepared: {syscall} {path}: {problem}',
     hint: '`berth doctor` on that node shows what its kernel lacks',
+    exit: FAILED,
+  },
+  BERTH_ENOSUCHIMAGE: {
+    text: 'no image {image} in the store of this node',
+    hint: '`berth images` lists what is there',
     exit: FAILED,
   },
   BERTH_ENOWORKER: {

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The importer's side of a conversation with the store: any number of RESOLVE, at most one IMPORT. It runs without
+ * rights and parses all that comes from outside; credentials stay in this process' memory.
+ */
+import { fstatSync } from 'node:fs'
+import type { Native, NativeSocket } from '../native.js'
+import { BerthError } from '../report/errors.js'
+import {
+  encodeFrame,
+  type Fields,
+  type Frame,
+  FrameReader,
+  type FrameType,
+  Tag,
+  Type,
+} from '../worker/frame.js'
+import { DockerArchiveReader, openArchive } from './archive.js'
+import { type ConvertProgress, convert } from './convert.js'
+import { Fetcher } from './fetch.js'
+import { LayoutReader, type OpenFile } from './layout.js'
+import type { HostPlatform } from './platform.js'
+import type { ImageReader, OpenedImage } from './reader.js'
+import { familiarName, parseReference } from './reference.js'
+import { RegistryReader } from './registry.js'
+import type { Slice } from './slice.js'
+import {
+  failFields,
+  type Imported,
+  type ImportOrder,
+  parseData,
+  type Resolved,
+  type ResolveOrder,
+  takeFail,
+  withImage,
+} from './wire.js'
+
+/** Five reports a second are as many as an eye can follow. */
+const REPORT_MS_MIN = 200
+const CAPTURED = ['etc/passwd', 'etc/group']
+
+export class Importer {
+  private readonly socket: NativeSocket
+  private readonly frames = new FrameReader()
+  private readonly readers = new Map<string, ImageReader>()
+  private readonly opened = new Map<string, OpenedImage>()
+  private readonly waiting: { resolve: (fd: number) => void; reject: (error: Error) => void }[] = []
+  private work: Promise<void> = Promise.resolve()
+
+  /** @param ended called when the store has closed the connection */
+  constructor(
+    private readonly native: Native,
+    fd: number,
+    private readonly host: HostPlatform,
+    ended: () => void,
+    private readonly fetcher = new Fetcher(),
+  ) {
+    this.socket = native.adopt(fd, {
+      data: (bytes, fds) => {
+        for (const frame of this.frames.push(bytes, fds)) this.receive(frame)
+      },
+      closed: () => ended(),
+    })
+  }
+
+  private receive(frame: Frame): void {
+    if (frame.type === Type.OPENED) {
+      this.waiting.shift()?.resolve(frame.fds[0] ?? -1)
+    } else if (frame.type === Type.FAIL) {
+      this.waiting.shift()?.reject(takeFail(frame))
+    } else {
+      // One after the other: the store asks one thing at a time of one importer.
+      this.work = this.work.then(() => this.answer(frame))
+    }
+  }
+
+  private async answer(frame: Frame): Promise<void> {
+    let name = frame.text(Tag.REF) ?? ''
+    try {
+      const reference = parseReference(name)
+      name = familiarName(reference)
+      if (frame.type === Type.RESOLVE) await this.resolve(frame)
+      else if (frame.type === Type.IMPORT) await this.import(frame)
+      else throw new BerthError('BERTH_EINTERNAL', { problem: `unexpected frame ${frame.type}` })
+    } catch (error) {
+      const known = error instanceof BerthError ? error : unexpected(error)
+      this.send(Type.FAIL, failFields(withImage(known, name)))
+    }
+  }
+
+  private async resolve(frame: Frame): Promise<void> {
+    const order = parseData(frame.text(Tag.DATA) ?? '') as unknown as ResolveOrder
+    const reader = await this.readerOf(frame, order, frame.fds[0])
+    const asked = frame.text(Tag.DIGEST)
+    if (asked === undefined) {
+      const digest = await reader.resolve()
+      const told: Resolved = { open: reader.open_to_all, bytes: 0 }
+      return this.send(Type.RESOLVED, [
+        [Tag.DIGEST, digest],
+        [Tag.DATA, JSON.stringify(told)],
+      ])
+    }
+    const image = await reader.open(asked)
+    this.opened.set(image.digest, image)
+    const bytes = image.layers.reduce((sum, { size }) => sum + size, 0)
+    const told: Resolved = { open: reader.open_to_all, bytes }
+    this.send(Type.RESOLVED, [
+      [Tag.DIGEST, image.digest],
+      [Tag.DATA, JSON.stringify(told)],
+    ])
+  }
+
+  private async import(frame: Frame): Promise<void> {
+    const order = parseData(frame.text(Tag.DATA) ?? '') as unknown as ImportOrder
+    const [output, archive] = frame.fds
+    if (output === undefined)
+      throw new BerthError('BERTH_EINTERNAL', { problem: 'import without an output file' })
+    const reader = await this.readerOf(frame, order, archive)
+    const digest = frame.text(Tag.DIGEST) ?? ''
+    const image = this.opened.get(digest) ?? (await reader.open(digest))
+    const { compressor, level, blockSize, threads, bytesMax, entriesMax } = order
+    const engine = this.native.squash({
+      ...{ fd: output, layers: image.layers.length, capture: CAPTURED },
+      ...{ compressor, level, blockSize, threads, bytesMax, entriesMax },
+    })
+    const result = await convert(image, reader, engine, this.reporter())
+    const told: Imported = {
+      size: result.size,
+      entries: result.entries,
+      config: image.parsed.config,
+      layers: image.layers.map(({ digest: blob, size }, index) => ({
+        ...{ digest: blob, size, diffId: image.parsed.diffIds[index] ?? '' },
+      })),
+    }
+    const captured = CAPTURED.flatMap((path): Fields => {
+      const content = result.captured[path]
+      return content === undefined
+        ? []
+        : [
+            [Tag.NAME, path],
+            [Tag.ARG, content],
+          ]
+    })
+    this.send(Type.IMPORTED, [[Tag.DATA, JSON.stringify(told)], ...captured])
+  }
+
+  private reporter(): (progress: ConvertProgress) => void {
+    let last = 0
+    return ({ done, total, layer, layers }) => {
+      if (Date.now() - last < REPORT_MS_MIN) return
+      last = Date.now()
+      this.send(Type.IMPORTING, [
+        [Tag.DONE, done],
+        [Tag.TOTAL, total],
+        [Tag.DATA, JSON.stringify({ layer, layers })],
+      ])
+    }
+  }
+
+  /**
+   * One reader for a reference and its credentials, so that tokens and manifests are fetched once. An archive is read
+   * anew for each descriptor: the file may have been replaced meanwhile.
+   */
+  private async readerOf(
+    frame: Frame,
+    order: ResolveOrder,
+    archive: number | undefined,
+  ): Promise<ImageReader> {
+    const text = frame.text(Tag.REF) ?? ''
+    const key = JSON.stringify([text, order.credentials])
+    const known = this.readers.get(key)
+    if (known !== undefined && archive === undefined) return known
+    const made = await this.makeReader(text, order, archive)
+    this.readers.set(key, made)
+    return made
+  }
+
+  private async makeReader(
+    text: string,
+    order: ResolveOrder,
+    archive: number | undefined,
+  ): Promise<ImageReader> {
+    const { source } = parseReference(text)
+    if (source.kind === 'registry')
+      return new RegistryReader(source, this.fetcher, this.host, order.credentials)
+    if (source.kind === 'oci') return new LayoutReader((name) => this.openFile(name), source.tag, this.host)
+    if (source.kind === 'squashfs')
+      throw new BerthError('BERTH_EINTERNAL', { problem: 'a squashfs is not imported' })
+    if (archive === undefined)
+      throw new BerthError('BERTH_EINTERNAL', { problem: 'archive without a descriptor' })
+    const files: OpenFile = await openArchive(wholeFile(archive))
+    if (source.kind === 'oci-archive') return new LayoutReader(files, source.tag, this.host)
+    return new DockerArchiveReader(files, source.tag, this.host)
+  }
+
+  private async openFile(name: string): Promise<Slice & { own: boolean }> {
+    const fd = await new Promise<number>((resolve, reject) => {
+      this.waiting.push({ resolve, reject })
+      this.send(Type.OPEN, [[Tag.NAME, name]])
+    })
+    return { ...wholeFile(fd), own: true }
+  }
+
+  private send(type: FrameType, fields: Fields): void {
+    this.socket.send(encodeFrame(type, fields))
+  }
+}
+
+function wholeFile(fd: number): Slice {
+  return { fd, start: 0, size: fstatSync(fd).size }
+}
+
+function unexpected(error: unknown): BerthError {
+  const problem = error instanceof Error ? error.message : String(error)
+  return new BerthError('BERTH_EINTERNAL', { problem: problem.slice(0, 500) }, { cause: error })
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What store and importer say to each other in the DATA field of their frames, as JSON. The store is root and the
+ * importer may have been taken over by an image: take…() here checks all that comes back by shape and size.
+ *
+ *   RESOLVE REF [DIGEST] DATA(ResolveOrder) [fd archive] → RESOLVED DIGEST DATA(Resolved)
+ *       without DIGEST: what the reference names now; with it: the image of this platform below that digest
+ *   IMPORT  REF DIGEST DATA(ImportOrder) fd output [fd archive] → IMPORTING DONE TOTAL DATA(ImportingData)* then
+ *       IMPORTED DATA(Imported) (NAME ARG)*: captured files
+ *   OPEN NAME → OPENED fd | FAIL, in between, for the files of an oci: directory
+ *   FAIL CODE DATA(fields of the error)
+ */
+import { BerthError, ERRORS, type ErrorCode, type ErrorFields } from '../report/errors.js'
+import { type Fields, type Frame, Tag } from '../worker/frame.js'
+import type { CredentialDocument } from './credentials.js'
+import type { ImageConfig, StoredImage } from './image.js'
+import { isObject } from './manifest.js'
+
+export interface ResolveOrder {
+  credentials: CredentialDocument[]
+  /** Hosts that the site lets be spoken to by plain http. */
+  insecure: string[]
+}
+
+export interface ImportOrder extends ResolveOrder {
+  compressor: 'zstd' | 'lz4' | 'gzip' | 'none'
+  level: number
+  blockSize: number
+  threads: number
+  bytesMax: number
+  entriesMax: number
+}
+
+export interface Resolved {
+  /** Everybody may have it: no credential was needed. */
+  open: boolean
+  /** Compressed bytes of all layers; 0 while only the name is known. */
+  bytes: number
+}
+
+export interface ImportingData {
+  /** Layers that have arrived. */
+  layer: number
+  layers: number
+}
+
+export interface Imported {
+  size: number
+  entries: number
+  config: ImageConfig
+  layers: StoredImage['layers']
+}
+
+const TEXT_CHARS_MAX = 8192
+const LIST_MAX = 5000
+const DIGEST = /^sha256:[0-9a-f]{64}$/
+
+export function takeDigest(frame: Frame): string {
+  const digest = frame.text(Tag.DIGEST) ?? ''
+  if (!DIGEST.test(digest)) throw malformed('digest')
+  return digest
+}
+
+export function takeResolved(frame: Frame): Resolved {
+  const { open, bytes } = takeData(frame)
+  return { open: open === true, bytes: takeCount(bytes) }
+}
+
+export function takeImporting(frame: Frame): ImportingData {
+  const { layer, layers } = takeData(frame)
+  return { layer: takeCount(layer), layers: takeCount(layers) }
+}
+
+export function takeImported(frame: Frame): Imported {
+  const { size, entries, config, layers } = takeData(frame)
+  return {
+    size: takeCount(size),
+    entries: takeCount(entries),
+    config: takeConfig(config),
+    layers: takeLayers(layers),
+  }
+}
+
+/** The captured file of that name, '' when the image has none. */
+export function takeCaptured(frame: Frame, name: string): string {
+  const at = frame.texts(Tag.NAME).indexOf(name)
+  return at < 0 ? '' : (frame.texts(Tag.ARG)[at] ?? '')
+}
+
+export function takeConfig(value: unknown): ImageConfig {
+  if (!isObject(value)) throw malformed('config')
+  const labels = isObject(value.labels) ? value.labels : {}
+  const pairs = Object.entries(labels).map(([name, text]) => [name, takeText(text, LABEL_CHARS_MAX)] as const)
+  return {
+    env: takeTexts(value.env),
+    entrypoint: takeTexts(value.entrypoint),
+    cmd: takeTexts(value.cmd),
+    workdir: takeText(value.workdir),
+    user: takeText(value.user),
+    labels: Object.fromEntries(pairs),
+    architecture: takeText(value.architecture),
+  }
+}
+
+const LABEL_CHARS_MAX = 16 << 10
+/** Bound of config.ts on a whole list. */
+const STRING_CHARS_MAX = 256 << 10
+
+export function takeLayers(value: unknown): StoredImage['layers'] {
+  if (!Array.isArray(value) || value.length > LIST_MAX) throw malformed('layers')
+  return value.map((layer) => {
+    if (!isObject(layer)) throw malformed('layers')
+    return { digest: takeText(layer.digest), diffId: takeText(layer.diffId), size: takeCount(layer.size) }
+  })
+}
+
+export function takeCount(value: unknown): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw malformed('number')
+  return value
+}
+
+export function takeText(value: unknown, chars_max = TEXT_CHARS_MAX): string {
+  if (typeof value !== 'string' || value.length > chars_max || value.includes('\0')) throw malformed('text')
+  return value
+}
+
+export function takeTexts(value: unknown): string[] {
+  if (!Array.isArray(value) || value.length > LIST_MAX) throw malformed('list')
+  return value.map((text) => takeText(text, STRING_CHARS_MAX))
+}
+
+function takeData(frame: Frame): Record<string, unknown> {
+  return parseData(frame.text(Tag.DATA) ?? '')
+}
+
+/** @throws BerthError BERTH_EIMPORTER */
+export function parseData(text: string): Record<string, unknown> {
+  let data: unknown
+  try {
+    data = JSON.parse(text)
+  } catch {
+    throw malformed('JSON')
+  }
+  if (!isObject(data)) throw malformed('JSON')
+  return data
+}
+
+function malformed(what: string): BerthError {
+  return new BerthError('BERTH_EIMPORTER', { problem: `sent a malformed ${what}` })
+}
+
+/** An error as fields of a FAIL frame. */
+export function failFields(error: BerthError): Fields {
+  return [
+    [Tag.CODE, error.code],
+    [Tag.DATA, JSON.stringify(error.fields)],
+  ]
+}
+
+/** The same error on the other side; texts lose control characters, as they end on a terminal. */
+export function takeFail(frame: Frame): BerthError {
+  const code = frame.text(Tag.CODE) ?? ''
+  if (!Object.hasOwn(ERRORS, code)) return malformed('error')
+  const fields: Record<string, string | number> = {}
+  for (const [name, value] of Object.entries(takeData(frame)).slice(0, 16)) {
+    if (typeof value === 'number') fields[name] = value
+    if (typeof value === 'string') fields[name] = value.slice(0, 1000).replace(/\p{Cc}/gu, '?')
+  }
+  return new BerthError(code as ErrorCode, fields)
+}
+
+/** The same failure with the name of the image, where the place that failed did not know it. */
+export function withImage(error: BerthError, image: string): BerthError {
+  if ('image' in error.fields) return error
+  const fields: ErrorFields = { image, ...error.fields }
+  return new BerthError(error.code, fields, { cause: error.cause ?? error })
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The store on disk: images/KEY.sqsh and images/KEY.json, tmp/ for what is not finished. Crash-only: a file gets its
+ * name when it is complete, the json comes last and goes first, so a squashfs without json is a leftover.
+ */
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { parseRecord, type StoreRecord } from './record.js'
+
+const KEY = /^[a-z0-9]+-[a-z0-9-]{1,200}$/
+
+export interface Entry {
+  record: StoreRecord
+  /** Last use, milliseconds since the epoch; the json's mtime. */
+  used: number
+}
+
+export class Directory {
+  readonly images: string
+  readonly temporary: string
+
+  constructor(readonly path: string) {
+    this.images = join(path, 'images')
+    this.temporary = join(path, 'tmp')
+  }
+
+  /** Makes the directories, drops leftovers of a crash, reads what is there. */
+  open(): Map<string, Entry> {
+    for (const folder of [this.path, this.images, this.temporary])
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+    chmodSync(this.images, 0o700)
+    chmodSync(this.temporary, 0o700)
+    for (const name of readdirSync(this.temporary))
+      rmSync(join(this.temporary, name), { recursive: true, force: true })
+    const names = new Set(readdirSync(this.images))
+    const entries = new Map<string, Entry>()
+    for (const name of names) {
+      const [, key, kind] = /^(.*)\.(sqsh|json)$/.exec(name) ?? []
+      if (key === undefined || !KEY.test(key)) continue
+      if (kind === 'json' && names.has(`${key}.sqsh`)) {
+        const entry = this.read(key)
+        if (entry !== undefined) entries.set(key, entry)
+      } else if (!names.has(`${key}.json`) || kind === 'json') {
+        rmSync(join(this.images, name), { force: true })
+      }
+    }
+    return entries
+  }
+
+  imagePath(key: string): string {
+    return join(this.images, `${key}.sqsh`)
+  }
+
+  /** @throws the file system's error (ENOSPC among them). */
+  write(record: StoreRecord): void {
+    const { key, path: _, ...kept } = record
+    const temporary = join(this.temporary, `${key}.json`)
+    const fd = openSync(temporary, 'w', 0o600)
+    try {
+      writeSync(fd, JSON.stringify(kept))
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(temporary, this.jsonPath(key))
+  }
+
+  remove(key: string): void {
+    rmSync(this.jsonPath(key), { force: true })
+    rmSync(this.imagePath(key), { force: true })
+  }
+
+  /** The time of use outlives the worker. */
+  touch(key: string, now: number): void {
+    utimesSync(this.jsonPath(key), now / 1000, now / 1000)
+  }
+
+  free(): number {
+    const { bavail, bsize } = statfsSync(this.path)
+    return bavail * bsize
+  }
+
+  private read(key: string): Entry | undefined {
+    try {
+      const path = this.imagePath(key)
+      const record = parseRecord(readFileSync(this.jsonPath(key), 'utf8'), key, path)
+      if (statSync(path).size !== record.size) throw new Error('size')
+      return { record, used: statSync(this.jsonPath(key)).mtimeMs }
+    } catch {
+      this.remove(key)
+      return undefined
+    }
+  }
+
+  private jsonPath(key: string): string {
+    return join(this.images, `${key}.json`)
+  }
+}

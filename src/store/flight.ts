@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One piece of work for all who want it at the same time; it is given up when nobody does any more. */
+
+export interface Passenger<P> {
+  progress?: ((progress: P) => void) | undefined
+  signal?: AbortSignal | undefined
+}
+
+export type Work<P, T> = (report: (progress: P) => void, signal: AbortSignal) => Promise<T>
+
+interface Flight<P, T> {
+  passengers: Set<Passenger<P>>
+  last: P | undefined
+  stop: AbortController
+  result: Promise<T>
+}
+
+export class Flights<P, T> {
+  private readonly flights = new Map<string, Flight<P, T>>()
+
+  has(key: string): boolean {
+    return this.flights.has(key)
+  }
+
+  /** Joins the work of that key, or starts it. @throws what the work throws, or the own signal's reason. */
+  async join(key: string, passenger: Passenger<P>, work: Work<P, T>): Promise<T> {
+    passenger.signal?.throwIfAborted()
+    const flight = this.flights.get(key) ?? this.start(key, work)
+    flight.passengers.add(passenger)
+    if (flight.last !== undefined) passenger.progress?.(flight.last)
+    const { signal } = passenger
+    if (signal === undefined) return flight.result
+    return new Promise<T>((resolve, reject) => {
+      const leave = () => {
+        flight.passengers.delete(passenger)
+        if (flight.passengers.size > 0) return reject(signal.reason)
+        // The last one waits until all is tidied up, so that "canceled" means "nothing is left".
+        if (this.flights.get(key) === flight) this.flights.delete(key)
+        flight.stop.abort(signal.reason)
+        flight.result.finally(() => reject(signal.reason)).catch(() => {})
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      flight.result.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
+    })
+  }
+
+  /** Ends all work and waits for it. */
+  async close(reason: Error): Promise<void> {
+    const flights = [...this.flights.values()]
+    for (const { stop } of flights) stop.abort(reason)
+    await Promise.allSettled(flights.map(({ result }) => result))
+  }
+
+  private start(key: string, work: Work<P, T>): Flight<P, T> {
+    const stop = new AbortController()
+    const flight: Flight<P, T> = {
+      passengers: new Set(),
+      last: undefined,
+      stop,
+      result: Promise.resolve() as never,
+    }
+    const report = (progress: P) => {
+      flight.last = progress
+      for (const passenger of flight.passengers) passenger.progress?.(progress)
+    }
+    flight.result = work(report, stop.signal).finally(() => {
+      if (this.flights.get(key) === flight) this.flights.delete(key)
+    })
+    // Each passenger sees the failure through its own promise.
+    flight.result.catch(() => {})
+    this.flights.set(key, flight)
+    return flight
+  }
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Importer processes: started without rights, spoken to in frames, ended by SIGKILL (DESIGN.md §4). */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { takeFail } from '../image/wire.js'
+import type { Native, NativeSocket } from '../native.js'
+import { BerthError } from '../report/errors.js'
+import {
+  encodeFrame,
+  type Fields,
+  type Frame,
+  FrameReader,
+  type FrameType,
+  Tag,
+  Type,
+} from '../worker/frame.js'
+
+/** A spare importer saves its start (0.1 to 0.3 s); kept longer it would only hold memory. */
+const IDLE_MS_MAX = 30_000
+const IDLE_MAX = 2
+/** JavaScript's share of the importer: manifests are small, layers pass through in pieces. */
+const HEAP_MIB_MAX = 96
+/** What name resolution and TLS read besides the program itself. */
+const READABLE = ['/etc', '/usr', '/lib', '/lib64', '/run/systemd/resolve']
+const ENVIRONMENT = /^((https?|all|no)_proxy|SSL_CERT_FILE|SSL_CERT_DIR|NODE_EXTRA_CA_CERTS)$/i
+
+export interface ImporterOptions {
+  /** Directory of the built program: node, bin/importer.js, native.js. */
+  distDir: string
+  user: { uid: number; gid: number }
+  /** RLIMIT_FSIZE of the importer. */
+  bytesMax: number
+}
+
+/** What may come in between an order and its answer. */
+export interface Between {
+  importing?: (frame: Frame) => void
+  /** Descriptor of a file below the user's source; closed after it was sent. */
+  open?: (name: string) => Promise<number>
+}
+
+export class ImporterProcess {
+  /** The user whose credentials it has seen; undefined: nobody's. */
+  uid: number | undefined
+  /** Resolves when the process is gone, with a clause that says how. */
+  readonly ended: Promise<string>
+  private readonly child: ChildProcess
+  private readonly socket: NativeSocket
+  private readonly frames = new FrameReader()
+  private pending:
+    | { resolve: (frame: Frame) => void; reject: (error: Error) => void; between: Between }
+    | undefined
+  private gone: string | undefined
+
+  constructor(
+    private readonly native: Native,
+    options: ImporterOptions,
+  ) {
+    const [ours, theirs] = native.socketPair()
+    this.child = spawn(nodeOf(options.distDir), argumentsOf(options), {
+      ...options.user,
+      cwd: '/',
+      env: importerEnvironment(),
+      stdio: ['ignore', 'ignore', 'inherit', theirs],
+    })
+    native.closeFd(theirs)
+    this.ended = new Promise((resolve) => {
+      const end = (how: string) => {
+        this.gone = how
+        this.fail(new BerthError('BERTH_EIMPORTER', { problem: how }))
+        resolve(how)
+      }
+      this.child.once('error', (error) => end(`cannot be started (${(error as NodeJS.ErrnoException).code})`))
+      this.child.once('exit', (status, signal) => {
+        end(signal === null ? `ended with status ${status}` : `was ended by ${signal}`)
+      })
+    })
+    this.socket = native.adopt(ours, {
+      data: (bytes, fds) => this.receive(bytes, fds),
+      closed: () => {},
+    })
+  }
+
+  get alive(): boolean {
+    return this.gone === undefined
+  }
+
+  /** One order at a time. @throws BerthError as the importer sent it, or BERTH_EIMPORTER when it died. */
+  ask(type: FrameType, fields: Fields, fds: readonly number[] = [], between: Between = {}): Promise<Frame> {
+    return new Promise((resolve, reject) => {
+      if (this.gone !== undefined) return reject(new BerthError('BERTH_EIMPORTER', { problem: this.gone }))
+      this.pending = { resolve, reject, between }
+      this.socket.send(encodeFrame(type, fields), fds)
+    })
+  }
+
+  /** Afterwards nobody writes to a file that it was given. */
+  async end(): Promise<void> {
+    this.socket.close()
+    if (this.alive) this.child.kill('SIGKILL')
+    await this.ended
+  }
+
+  /** An idle importer does not keep the worker running. */
+  unref(): void {
+    this.child.unref()
+    this.socket.unref()
+  }
+
+  private receive(bytes: Buffer, fds: number[]): void {
+    // The importer has nothing to hand over: descriptors from it are closed unseen.
+    for (const fd of fds) this.native.closeFd(fd)
+    try {
+      for (const frame of this.frames.push(bytes)) this.take(frame)
+    } catch {
+      this.fail(new BerthError('BERTH_EIMPORTER', { problem: 'broke the protocol' }))
+      void this.end()
+    }
+  }
+
+  private take(frame: Frame): void {
+    const { pending } = this
+    if (pending === undefined) return
+    if (frame.type === Type.IMPORTING) pending.between.importing?.(frame)
+    else if (frame.type === Type.OPEN) void this.handOver(frame.text(Tag.NAME) ?? '', pending.between)
+    else {
+      this.pending = undefined
+      if (frame.type === Type.FAIL) pending.reject(takeFail(frame))
+      else pending.resolve(frame)
+    }
+  }
+
+  private async handOver(name: string, between: Between): Promise<void> {
+    try {
+      if (between.open === undefined) throw new BerthError('BERTH_EIMPORTER', { problem: 'asked for a file' })
+      const fd = await between.open(name)
+      this.socket.send(encodeFrame(Type.OPENED), [fd])
+      this.native.closeFd(fd)
+    } catch (error) {
+      const known =
+        error instanceof BerthError ? error : new BerthError('BERTH_EINTERNAL', { problem: String(error) })
+      const fields: Fields = [
+        [Tag.CODE, known.code],
+        [Tag.DATA, JSON.stringify(known.fields)],
+      ]
+      if (this.alive) this.socket.send(encodeFrame(Type.FAIL, fields))
+    }
+  }
+
+  private fail(error: Error): void {
+    const { pending } = this
+    this.pending = undefined
+    pending?.reject(error)
+  }
+}
+
+/** Idle importers, each for one user from its first order on, so that no two users' secrets share a process. */
+export class ImporterPool {
+  private readonly idle = new Map<ImporterProcess, NodeJS.Timeout>()
+  private readonly all = new Set<ImporterProcess>()
+
+  constructor(
+    private readonly native: Native,
+    private readonly options: ImporterOptions,
+  ) {}
+
+  /** Starts a spare where there is none. */
+  warm(): void {
+    if (this.idle.size === 0) this.give(this.start())
+  }
+
+  take(uid: number): ImporterProcess {
+    const usable = [...this.idle.keys()].filter(
+      (one) => one.alive && (one.uid === undefined || one.uid === uid),
+    )
+    const taken = usable.find((one) => one.uid === uid) ?? usable[0] ?? this.start()
+    clearTimeout(this.idle.get(taken))
+    this.idle.delete(taken)
+    taken.uid = uid
+    return taken
+  }
+
+  give(process: ImporterProcess): void {
+    if (!process.alive || this.idle.size >= IDLE_MAX) return void process.end()
+    const timer = setTimeout(() => this.drop(process), IDLE_MS_MAX)
+    timer.unref()
+    this.idle.set(process, timer)
+  }
+
+  async close(): Promise<void> {
+    for (const timer of this.idle.values()) clearTimeout(timer)
+    this.idle.clear()
+    await Promise.all([...this.all].map((process) => process.end()))
+  }
+
+  private start(): ImporterProcess {
+    const process = new ImporterProcess(this.native, this.options)
+    process.unref()
+    this.all.add(process)
+    void process.ended.then(() => {
+      this.all.delete(process)
+      clearTimeout(this.idle.get(process))
+      this.idle.delete(process)
+    })
+    return process
+  }
+
+  private drop(process: ImporterProcess): void {
+    this.idle.delete(process)
+    void process.end()
+  }
+}
+
+function nodeOf(distDir: string): string {
+  const own = join(distDir, 'node')
+  return existsSync(own) ? own : process.execPath
+}
+
+function argumentsOf({ distDir, bytesMax }: ImporterOptions): string[] {
+  const readable = [...READABLE, dirname(distDir)].filter((folder) => existsSync(folder))
+  return [
+    `--max-old-space-size=${HEAP_MIB_MAX}`,
+    join(distDir, 'bin/importer.js'),
+    String(bytesMax),
+    ...readable,
+  ]
+}
+
+function importerEnvironment(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => ENVIRONMENT.test(name))
+  return { ...Object.fromEntries(kept), PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' }
+}

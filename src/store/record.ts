@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The json beside a squashfs: the image as others see it, and what only the store needs to know. */
+import type { StoredImage } from '../image/image.js'
+import { parseData, takeConfig, takeCount, takeLayers, takeText, takeTexts } from '../image/wire.js'
+
+export interface StoreRecord extends StoredImage {
+  /** Other digests that lead here: the indexes that were asked for. */
+  aliases: string[]
+  /** Names under which it was asked for. */
+  references: string[]
+  /** Everybody may use it: it was pulled without credentials. */
+  open: boolean
+  /** Users who had all of it in a file of their own. */
+  owners: number[]
+  pinned: boolean
+  entries: number
+}
+
+/** More names than these for one image tell nobody anything. */
+const REFERENCES_MAX = 32
+const CAPTURED_CHARS_MAX = 256 << 10
+
+/** @throws BerthError when the file is not one of ours. */
+export function parseRecord(text: string, key: string, path: string): StoreRecord {
+  const json = parseData(text)
+  return {
+    key,
+    path,
+    digest: takeText(json.digest),
+    size: takeCount(json.size),
+    entries: takeCount(json.entries),
+    config: takeConfig(json.config),
+    passwd: takeText(json.passwd, CAPTURED_CHARS_MAX),
+    group: takeText(json.group, CAPTURED_CHARS_MAX),
+    layers: takeLayers(json.layers),
+    created: takeCount(json.created),
+    aliases: takeTexts(json.aliases),
+    references: takeTexts(json.references),
+    open: json.open === true,
+    owners: Array.isArray(json.owners) ? json.owners.map(takeCount) : [],
+    pinned: json.pinned === true,
+  }
+}
+
+/** Adds what was learned; false: nothing new. */
+export function learn(
+  record: StoreRecord,
+  { digest, reference, open, owner }: { digest?: string; reference?: string; open?: boolean; owner?: number },
+): boolean {
+  const before = JSON.stringify([record.aliases, record.references, record.open, record.owners])
+  if (digest !== undefined && digest !== record.digest && !record.aliases.includes(digest))
+    record.aliases.push(digest)
+  if (reference !== undefined && !record.references.includes(reference)) {
+    record.references = [reference, ...record.references].slice(0, REFERENCES_MAX)
+  }
+  if (open === true) record.open = true
+  if (owner !== undefined && !record.owners.includes(owner)) record.owners.push(owner)
+  return before !== JSON.stringify([record.aliases, record.references, record.open, record.owners])
+}

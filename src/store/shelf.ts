@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What is in the store: found by digest, aged by use, given up for space. */
+import { bytesOver, type Candidate, chooseVictims, type SpaceLimits } from './collect.js'
+import { Directory, type Entry } from './directory.js'
+import { learn, type StoreRecord } from './record.js'
+
+/** Between ensure() and hold() an image is nobody's yet; collecting it then would fail a step that is starting. */
+const GRACE_MS = 60_000
+
+export interface Removed {
+  key: string
+  size: number
+}
+
+export class Shelf {
+  readonly directory: Directory
+  private readonly entries: Map<string, Entry>
+
+  /** @param isLeased whether a running step uses the image with that key */
+  constructor(
+    path: string,
+    private readonly limits: SpaceLimits,
+    private readonly isLeased: (key: string) => boolean,
+  ) {
+    this.directory = new Directory(path)
+    this.entries = this.directory.open()
+  }
+
+  records(): (StoreRecord & { used: number })[] {
+    return [...this.entries.values()].map(({ record, used }) => ({ ...record, used }))
+  }
+
+  byDigest(digest: string): StoreRecord | undefined {
+    for (const { record } of this.entries.values()) {
+      if (record.digest === digest || record.aliases.includes(digest)) return record
+    }
+    return undefined
+  }
+
+  has(key: string): boolean {
+    return this.entries.has(key)
+  }
+
+  add(record: StoreRecord): void {
+    this.directory.write(record)
+    this.entries.set(record.key, { record, used: Date.now() })
+  }
+
+  /** Notes a use and what came to light with it; a full disk only costs the note. */
+  use(record: StoreRecord, learned: Parameters<typeof learn>[1] = {}): void {
+    const entry = this.entries.get(record.key)
+    if (entry !== undefined) entry.used = Date.now()
+    try {
+      if (learn(record, learned)) this.directory.write(record)
+      else this.directory.touch(record.key, Date.now())
+    } catch {
+      // The image itself is there and whole.
+    }
+  }
+
+  pin(key: string, pinned: boolean): void {
+    const entry = this.entries.get(key)
+    if (entry === undefined) return
+    entry.record.pinned = pinned
+    this.directory.write(entry.record)
+  }
+
+  remove(key: string): Removed {
+    const size = this.entries.get(key)?.record.size ?? 0
+    this.entries.delete(key)
+    this.directory.remove(key)
+    return { key, size }
+  }
+
+  /** Frees what quota and floor ask for when `wanted` bytes are to come; `atLeast` bytes in any case. */
+  collect(wanted: number, atLeast = 0): Removed[] {
+    const stored = this.records().reduce((sum, { size }) => sum + size, 0)
+    const over = Math.max(atLeast, bytesOver(wanted, stored, this.directory.free(), this.limits))
+    return chooseVictims(this.candidates(), over).map(({ key }) => this.remove(key))
+  }
+
+  private candidates(): Candidate[] {
+    const recent = Date.now() - GRACE_MS
+    return this.records().map(({ key, size, used, pinned }) => ({
+      ...{ key, size, used },
+      kept: pinned || used > recent || this.isLeased(key),
+    }))
+  }
+}
