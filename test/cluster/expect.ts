@@ -17,6 +17,11 @@ export function fails(outcome: Outcome): Outcome {
   return outcome
 }
 
+/** berth said no: a coded error, and an exit code that is not 0. */
+export function refuses(outcome: Outcome, pattern: RegExp): Outcome {
+  return says(says(fails(outcome), /error\[BERTH_E\w+\]/), pattern)
+}
+
 export function says(outcome: Outcome, pattern: RegExp): Outcome {
   if (!pattern.test(outcome.output)) fail(`does not say ${pattern}`, outcome)
   return outcome

@@ -4,7 +4,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
-import { exits, fails, lines, prints, says, saysNot } from './expect.js'
+import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { hostRelease, otherRelease } from './images.js'
 
@@ -115,9 +115,9 @@ test('a bad option fails at submit, in srun, sbatch and salloc, and nothing is q
   // A first step, so that a worker answers on the submit side.
   exits(await at.cluster.srun(['-n1', flag(), 'true']), 0)
   for (const [option, problem] of BAD_OPTIONS) {
-    says(fails(await at.cluster.srun(['-n1', flag(), option, 'touch', 'must-not-run'])), problem)
-    says(fails(await at.cluster.batch('#!/bin/sh\ntouch must-not-run\n', [flag(), option])), problem)
-    says(fails(await at.cluster.salloc([flag(), option, 'touch', 'must-not-run'])), problem)
+    refuses(await at.cluster.srun(['-n1', flag(), option, 'touch', 'must-not-run']), problem)
+    refuses(await at.cluster.batch('#!/bin/sh\ntouch must-not-run\n', [flag(), option]), problem)
+    refuses(await at.cluster.salloc([flag(), option, 'touch', 'must-not-run']), problem)
   }
   assert.is(await jobCount(), 0)
   assert.not.ok(existsSync(join(at.cluster.shared, 'must-not-run')))
@@ -126,7 +126,7 @@ test('a bad option fails at submit, in srun, sbatch and salloc, and nothing is q
 test('an image that is not there fails at submit in sbatch', async () => {
   const image = `--container-image=${at.registry.host}/debian:no-such-tag`
   const seen = await at.cluster.batch('#!/bin/sh\ntrue\n', [image])
-  says(fails(seen), /no-such-tag/)
+  refuses(seen, /no-such-tag/)
   assert.is(await jobCount(), 0)
 })
 
