@@ -19,18 +19,8 @@ std::vector<Block> Image::blockList(const Inode &inode) {
   inodes_.seek(inode.tail);
   uint64_t start = inode.dataStart;
   for (uint64_t i = 0; i < inode.blocks; i++) {
-    const Block block{
-        .start = start, .word = inodes_.u32(), .length = blockLength(inode, i, layout_.super.blockSize)};
-    const uint32_t size = block.word & kDataSizeMask;
-    const bool stored = (block.word & kDataStored) != 0;
-    if ((block.word & ~(kDataStored | kDataSizeMask)) != 0 || size > block.length ||
-        (stored && size != block.length))
-      inodes_.refuse("size word " + std::to_string(block.word));
-    if (size != 0 && (start < layout_.super.dataStart || start > layout_.super.inodeTable ||
-                      size > layout_.super.inodeTable - start))
-      inodes_.refuse("a block at byte " + std::to_string(start) + " is outside the data");
-    start += size;
-    blocks.push_back(block);
+    blocks.push_back(readBlock(inodes_, layout_, inode, i, start));
+    start += blocks.back().size();
   }
   return blocks;
 }
@@ -56,9 +46,9 @@ void Image::unpackBlock(const Block &block, std::span<uint8_t> to) {
     std::ranges::fill(to, uint8_t{0});
     return;
   }
-  std::vector<uint8_t> packed(block.word & kDataSizeMask);
+  std::vector<uint8_t> packed(block.size());
   source_.read(block.start, packed);
-  if ((block.word & kDataStored) != 0) {
+  if (block.stored()) {
     std::ranges::copy(packed, to.begin());
     return;
   }

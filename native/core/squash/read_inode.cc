@@ -9,6 +9,8 @@ namespace {
 constexpr uint16_t kModeMask = 07777;
 /** The listing's length counts "." and ".." that are not there (fs/squashfs/dir.c). */
 constexpr uint32_t kListingExtra = 3;
+/** The smallest page of any architecture. */
+constexpr uint32_t kPageSize = 4096;
 
 void readHeader(MetaCursor &cursor, const Layout &layout, Inode &inode) {
   uint16_t type = cursor.u16();
@@ -143,10 +145,26 @@ Inode readInode(MetaCursor &cursor, const Layout &layout) {
   return inode;
 }
 
-uint32_t blockLength(const Inode &inode, uint64_t index, uint32_t blockSize) {
+Block readBlock(MetaCursor &cursor, const Layout &layout, const Inode &inode, uint64_t index,
+                uint64_t start) {
+  const Super &super = layout.super;
   const bool last = index + 1 == inode.blocks && inode.fragment == kNone;
-  const uint32_t rest = static_cast<uint32_t>(inode.size % blockSize);
-  return last && rest != 0 ? rest : blockSize;
+  const uint32_t rest = static_cast<uint32_t>(inode.size % super.blockSize);
+  const Block block{
+      .start = start, .word = cursor.u32(), .length = last && rest != 0 ? rest : super.blockSize};
+  if (block.word == 0)
+    return block;
+  // squashfs-tools-ng keeps a short last block compressed even where that made it longer; the kernel takes up
+  // to a page.
+  const uint32_t sizeMax = (block.length + kPageSize - 1) / kPageSize * kPageSize;
+  const bool unknownBits = (block.word & ~(kDataStored | kDataSizeMask)) != 0;
+  if (unknownBits || block.size() == 0 || block.size() > sizeMax ||
+      (block.stored() && block.size() != block.length))
+    cursor.refuse("size word " + std::to_string(block.word) + " for a block of " +
+                  std::to_string(block.length) + " bytes");
+  if (start < super.dataStart || start > super.inodeTable || block.size() > super.inodeTable - start)
+    cursor.refuse("a block at byte " + std::to_string(start) + " is outside the data");
+  return block;
 }
 
 } // namespace berth::unsquash

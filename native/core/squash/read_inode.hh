@@ -53,7 +53,20 @@ struct Inode {
  * `tail`. */
 Inode readInode(MetaCursor &cursor, const Layout &layout);
 
-/** Bytes of block `index` of a file once unpacked. */
-uint32_t blockLength(const Inode &inode, uint64_t index, uint32_t blockSize);
+/** One compressed block as it is on disk, to be unpacked or copied raw. A hole has word 0 and no bytes. */
+struct Block {
+  uint64_t start;
+  /** Size word: bytes on disk and kDataStored. */
+  uint32_t word;
+  /** Bytes once unpacked. */
+  uint32_t length;
+
+  uint32_t size() const { return word & kDataSizeMask; }
+  bool stored() const { return (word & kDataStored) != 0; }
+};
+
+/** Reads the size word of block `index` of a file at the cursor and checks the place, `start`, that follows
+ * for it. */
+Block readBlock(MetaCursor &cursor, const Layout &layout, const Inode &inode, uint64_t index, uint64_t start);
 
 } // namespace berth::unsquash

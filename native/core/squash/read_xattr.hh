@@ -11,8 +11,6 @@ struct XattrSet {
   /** Linear position in the xattr table. */
   uint64_t start;
   uint32_t count;
-  /** Bytes of the pairs, unpacked. */
-  uint32_t size;
 };
 
 struct XattrPair {
@@ -22,13 +20,16 @@ struct XattrPair {
   uint64_t value;
   /** The value is stored elsewhere. */
   bool shared;
-  /** Bytes of a value stored in the set. */
-  uint32_t length;
 };
+
+/** XATTR_LIST_MAX: all names of an inode, each with a NUL, or listxattr(2) fails. */
+inline constexpr size_t kXattrNamesMax = 65536;
 
 XattrSet readXattrSet(MetaCursor &ids, const Layout &layout);
 /** Reads a pair at the cursor (over layout.xattrs) and moves behind it. */
 XattrPair readXattrPair(MetaCursor &cursor, const Layout &layout);
+/** Moves over a value, whose length is checked. */
+void skipXattrValue(MetaCursor &cursor);
 /** Reads the value at `pair.value`; moves the cursor. */
 std::string readXattrValue(MetaCursor &cursor, const XattrPair &pair);
 

@@ -9,6 +9,8 @@ namespace {
 /** As the kernel's MAXSYMLINKS. */
 constexpr int kLinksMax = 40;
 constexpr size_t kPathMax = 4096;
+/** Of all values of one inode: small in every image, but references could multiply it. */
+constexpr size_t kXattrBytesMax = 16 << 20;
 
 [[noreturn]] void failPath(int code, std::string_view path) { throw Fault{code, std::string(path)}; }
 
@@ -180,11 +182,15 @@ Result<std::vector<Xattr>> Image::xattrs(const Inode &inode) {
     MetaCursor pairs(source_, layout_.xattrs, unpacker_);
     MetaCursor values(source_, layout_.xattrs, unpacker_);
     pairs.seek(set.start);
+    size_t names = 0;
+    size_t bytes = 0;
     for (uint32_t i = 0; i < set.count; i++) {
       const XattrPair pair = readXattrPair(pairs, layout_);
-      if (pairs.position() > set.start + set.size)
-        pairs.refuse("a set of more than its " + std::to_string(set.size) + " bytes");
       all.push_back({pair.name, readXattrValue(values, pair)});
+      names += pair.name.size() + 1;
+      bytes += all.back().value.size();
+      if (names > kXattrNamesMax || bytes > kXattrBytesMax)
+        pairs.refuse("a set with too many attributes");
     }
     return all;
   });

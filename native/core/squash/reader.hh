@@ -18,15 +18,6 @@ struct Xattr {
   std::string value;
 };
 
-/** One compressed block as it is on disk, to be copied raw. A hole has word 0 and no bytes. */
-struct Block {
-  uint64_t start;
-  /** Size word: bytes on disk and kDataStored. */
-  uint32_t word;
-  /** Bytes once unpacked. */
-  uint32_t length;
-};
-
 /** What walk() gives: a name and its inode. Hard links come once per name, with the same inode.number. */
 struct Entry {
   /** Relative to the root, without a slash in front; empty for the root. */

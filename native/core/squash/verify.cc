@@ -18,7 +18,7 @@ public:
     verifyFragments();
     verifyInodes();
     const uint64_t names = tree_.check();
-    verifyXattrs(source_, layout_);
+    verifyXattrs(source_, layout_, limits_);
     data_.finish();
     return {.entries = names + 1,
             .inodes = super_.inodes,
@@ -70,18 +70,15 @@ private:
   void verifyFile(MetaCursor &cursor, const Inode &inode) {
     DataRun run{.owner = inode.number, .start = inode.dataStart, .words = {}};
     for (uint64_t i = 0; i < inode.blocks; i++) {
-      const uint32_t word = cursor.u32();
-      if (word == 0)
+      const Block block = readBlock(cursor, layout_, inode, i, run.start + run.bytes);
+      if (block.word == 0)
         continue;
-      const uint32_t length = blockLength(inode, i, super_.blockSize);
-      checkWord(cursor, run, word, length);
-      addBytes(length);
-      const uint32_t size = word & kDataSizeMask;
-      if (run.words.size() == kRunBlocksMax || run.bytes + size > kRunBytesMax)
+      addBytes(block.length);
+      if (run.words.size() == kRunBlocksMax || run.bytes + block.size() > kRunBytesMax)
         startRun(run);
-      run.words.push_back(word);
-      run.bytes += size;
-      run.lastLength = length;
+      run.words.push_back(block.word);
+      run.bytes += block.size();
+      run.lastLength = block.length;
     }
     if (!run.words.empty())
       data_.check(std::move(run));
@@ -91,18 +88,6 @@ private:
     addBytes(rest);
     if (inode.fragmentOffset + rest > fragmentLengths_[inode.fragment])
       cursor.refuse("inode " + std::to_string(inode.number) + " reaches beyond its fragment");
-  }
-
-  void checkWord(const MetaCursor &cursor, const DataRun &run, uint32_t word, uint32_t length) {
-    const uint32_t size = word & kDataSizeMask;
-    const bool stored = (word & kDataStored) != 0;
-    if ((word & ~(kDataStored | kDataSizeMask)) != 0 || size == 0 || size > length ||
-        (stored && size != length))
-      cursor.refuse("size word " + std::to_string(word) + " for a block of " + std::to_string(length) +
-                    " bytes");
-    const uint64_t at = run.start + run.bytes;
-    if (run.start < super_.dataStart || at > super_.inodeTable || size > super_.inodeTable - at)
-      cursor.refuse("a block at byte " + std::to_string(at) + " is outside the data");
   }
 
   /** Hands the run over and continues behind it. */

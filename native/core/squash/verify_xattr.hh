@@ -6,6 +6,6 @@
 
 namespace berth::unsquash {
 
-void verifyXattrs(const Source &source, const Layout &layout);
+void verifyXattrs(const Source &source, const Layout &layout, const Limits &limits);
 
 } // namespace berth::unsquash

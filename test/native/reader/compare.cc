@@ -88,10 +88,12 @@ private:
     DIR *directory = opendir(path_.c_str());
     if (directory == nullptr)
       return differ(std::string("opendir: ") + strerror(errno));
-    while (readdir(directory) != nullptr)
-      kernelEntries_++;
+    // Counted by name: glibc hides entries of inode 0, which ".." of the root may have.
+    while (const dirent *entry = readdir(directory)) {
+      const std::string_view name = entry->d_name;
+      kernelEntries_ += name != "." && name != ".." ? 1 : 0;
+    }
     closedir(directory);
-    kernelEntries_ -= 2;
   }
 
   void compareTarget(const Inode &inode) {
