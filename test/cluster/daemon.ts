@@ -21,7 +21,12 @@ export interface DaemonOptions {
   env?: Record<string, string>
   /** It stays when this process ends (demo --keep); else the kernel ends it with us, even after SIGKILL. */
   outlive?: boolean
+  /** State of its own, to be removed after its end. */
+  directory?: string
 }
+
+/** Everything started by this process, in order. */
+export const started: { name: string; pid: number; directory?: string }[] = []
 
 /** Starts `argv` with its output in `log`. */
 export function startDaemon(
@@ -42,6 +47,7 @@ export function startDaemon(
   closeSync(out)
   child.unref()
   const pid = child.pid ?? 0
+  started.push({ name, pid, ...(options.directory === undefined ? {} : { directory: options.directory }) })
   let ended = pid === 0
   child.on('exit', () => {
     ended = true

@@ -46,7 +46,10 @@ export async function startRegistry(undo: Undo, options: RegistryOptions = {}): 
   const log = join(dir, 'log')
   mkdirSync(join(dir, 'data'))
   writeFileSync(config, registryConfig(host, join(dir, 'data')))
-  const daemon = startDaemon('registry', ['docker-registry', 'serve', config], log, options)
+  const daemon = startDaemon('registry', ['docker-registry', 'serve', config], log, {
+    ...options,
+    directory: dir,
+  })
   undo.push('registry', () => daemon.stop())
   await until('registry', () => answers(`http://${host}/v2/`))
   let forgotten = 0

@@ -35,7 +35,7 @@ export class Undo {
 const live = new Set<Undo>()
 let watching = false
 
-/** A stack that is also unwound when this process is interrupted; the process then ends with 130. */
+/** A stack that is also unwound when this process is interrupted (exit 130) or an error escapes (exit 1). */
 export function makeUndo(): Undo {
   const undo = new Undo()
   live.add(undo)
@@ -44,6 +44,10 @@ export function makeUndo(): Undo {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => void leave(signal === 'SIGINT' ? 130 : 143))
     }
+    process.on('uncaughtException', (error) => {
+      process.stderr.write(`${error.stack ?? String(error)}\n`)
+      void leave(1)
+    })
   }
   return undo
 }

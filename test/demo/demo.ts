@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The demo: each command is shown as a user would type it, with its real output; all is cleaned up after. */
+import { parseArgs } from 'node:util'
+import { type Cluster, startCluster } from '../cluster/cluster.js'
+import { run } from '../cluster/command.js'
+import { buildImages, hostRelease, otherRelease, publishImages } from '../cluster/images.js'
+import { leftovers } from '../cluster/leftovers.js'
+import { startRegistry } from '../cluster/registry.js'
+import { removeUsers, USER_A } from '../cluster/users.js'
+import { median, timeStarts } from './start_time.js'
+import { writeStopScript } from './stop_script.js'
+import { makeTerminal, type Terminal } from './terminal.js'
+
+const { values } = parseArgs({
+  options: { keep: { type: 'boolean', default: false }, engine: { type: 'string' } },
+})
+
+/** Interleaved pairs of a bare and a contained start; the medians are shown. */
+const START_PAIRS = 9
+
+async function demo(): Promise<number> {
+  const outlive = values.keep
+  const knewUser = (await run(['id', USER_A.name])).code === 0
+  const say = (text: string): void => void process.stdout.write(`${text}\n`)
+  say(
+    `building images from Debian packages (this host is ${hostRelease()}, the image will be ${otherRelease()})`,
+  )
+  await buildImages()
+  const cluster = await startCluster({ outlive })
+  const registry = await startRegistry(cluster.undo, { outlive })
+  const images = await publishImages(registry)
+  say(`two Slurm nodes and a registry are up below ${cluster.dir}\n`)
+  const terminal = makeTerminal(cluster)
+  await showSteps(terminal, images.debian)
+  await showTimes(cluster, images.debian, say)
+  if (outlive) {
+    say(await keep(cluster, images.debian, knewUser))
+    return terminal.failures
+  }
+  await cluster.stop()
+  if (!knewUser) await removeUsers()
+  const left = leftovers(cluster.dir)
+  say(left.length === 0 ? 'all of it is gone again' : `left behind:\n${left.join('\n')}`)
+  return terminal.failures + left.length
+}
+
+async function showSteps(terminal: Terminal, image: string): Promise<void> {
+  const engine = values.engine === undefined ? '' : ` --container-engine=${values.engine}`
+  const flags = `--container-image=${image}${engine}`
+  await terminal.type(`srun -N2 -n4 -l ${flags} grep PRETTY_NAME /etc/os-release`)
+  terminal.note('the same again: the image is on both nodes now')
+  await terminal.type(`srun -N2 -n4 -l ${flags} hello-tool from '$SLURM_PROCID'`)
+  terminal.note('a batch script that runs inside the image')
+  await terminal.write(
+    'job.sh',
+    '#!/bin/bash\nsource /etc/os-release\necho "$PRETTY_NAME, as $(id -un), in $PWD"\n',
+  )
+  await terminal.type(`sbatch --wait -o job.out ${flags} job.sh`)
+  await terminal.type('cat job.out')
+  terminal.note('what would happen, and why; nothing runs')
+  await terminal.type(
+    `srun -n1 ${flags} --container-mounts=/usr/share:/data:ro --container-explain true | head -n 24`,
+  )
+  terminal.note('a mistake is told with its cause and the next step')
+  await terminal.type(`srun -n2 ${flags.replace(/:\w+( |$)/, ':no-such-tag$1')} true`, 'fails')
+  await terminal.type(`srun -n1 ${flags} --container-mounts=/no/such/data:/data true`, 'fails')
+}
+
+async function showTimes(cluster: Cluster, image: string, say: (text: string) => void): Promise<void> {
+  const engine = values.engine === undefined ? [] : [`--container-engine=${values.engine}`]
+  const { bare, contained } = await timeStarts(cluster, START_PAIRS, [
+    `--container-image=${image}`,
+    ...engine,
+  ])
+  const [plain, inside] = [median(bare), median(contained)]
+  say(
+    `srun -n1 true, median of ${START_PAIRS}: bare ${plain.toFixed(0)} ms, in the image ${inside.toFixed(0)} ms\n`,
+  )
+}
+
+async function keep(cluster: Cluster, image: string, knewUser: boolean): Promise<string> {
+  const script = writeStopScript(cluster.dir, cluster.nodes, knewUser)
+  return [
+    'the cluster stays up; to use it:',
+    `  export SLURM_CONF=${cluster.conf}`,
+    `  setpriv --reuid=${USER_A.name} --regid=${USER_A.name} --init-groups bash`,
+    `  srun -N2 --container-image=${image} cat /etc/os-release`,
+    `to end it: bash ${script}`,
+  ].join('\n')
+}
+
+process.exit((await demo()) > 0 ? 1 : 0)
