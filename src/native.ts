@@ -229,6 +229,26 @@ export interface Native {
   kernelFeatures(): KernelFeatures
   sandbox(options: SandboxOptions): void
   squash(options: SquashOptions): NativeSquash
+  /**
+   * Copies a squashfs (`offset`: of a SIF partition) to the start of the empty file `to`: only what its superblock
+   * claims, padded for a loop device. Resolves with the size. EUCLEAN: no squashfs; EFBIG: over sizeMax.
+   */
+  copySquashfs(from: number, to: number, options: { sizeMax: number; offset?: number }): Promise<number>
+  /**
+   * Reads every table and block. The file must be one that nobody else can write (a copy): see
+   * docs/decisions/0003-verify-before-mount.md. EUCLEAN: damaged, the message says where; EOPNOTSUPP: a compressor
+   * or version that cannot be checked; EFBIG: over a limit. `entriesMax` counts names, `bytesMax` file content
+   * without holes (defaults: 10 million, 1 TiB).
+   */
+  verifySquashfs(
+    fd: number,
+    options: { entriesMax?: number; bytesMax?: number; threads?: number; offset?: number },
+  ): Promise<{ entries: number; bytes: number; size: number; compressor: string; blockSize: number }>
+  /**
+   * Small files of an image by path, without mounting it; links are followed inside the image. Paths that are
+   * missing, no regular file or over 256 KiB are left out. Safe on unverified images.
+   */
+  readSquashfs(fd: number, paths: readonly string[]): Promise<Record<string, Buffer>>
 }
 
 export const native: Native = createRequire(import.meta.url)('./berth.node') as Native
