@@ -30,6 +30,9 @@ export function demandsOf(request: Request, site: SiteView): Demand[] {
   ask('unshareIpc', '--container-unshare=ipc', request.unshare.includes('ipc'))
   ask('unshareUts', '--container-unshare=uts', request.unshare.includes('uts'))
   ask('unsharePid', '--container-unshare=pid', request.unshare.includes('pid'))
+  ask('profiles', '--container-profile', request.profiles.length > 0)
+  ask('cdi', '--container-device', request.devices.length > 0)
+  ask('mpi', '--container-mpi', request.mpi !== undefined)
   ask('engineArgs', '--container-engine-args', request.engineArgs.length > 0)
   demands.push(...demandsOfSite(request, site))
   return demands

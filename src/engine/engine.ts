@@ -35,6 +35,10 @@ export interface Abilities {
   shmSize: boolean
   /** CDI device specs. */
   cdi: boolean
+  /** The site's named sets of options. */
+  profiles: boolean
+  /** Replacement of the image's MPI by the host's. */
+  mpi: boolean
   /** OCI hooks. */
   hooks: boolean
   /** All tasks of a step on a node share one container, so that ranks can read each other's memory. */

@@ -30,6 +30,8 @@ export const nativeEngine: Engine = {
     unsharePid: false,
     shmSize: true,
     cdi: false,
+    profiles: false,
+    mpi: false,
     hooks: false,
     sharedByTasks: true,
     stepCgroup: true,

@@ -23,7 +23,7 @@ export class Choices {
   /** @throws BERTH_EOPTION for an option that does not exist, BERTH_ECONFLICT for a flag together with its opposite. */
   constructor(options: readonly string[], environment: ReadonlyMap<string, string>) {
     this.levels = [
-      readOptions(options),
+      attribute(readOptions(options), environment),
       readEnvironment('SLURM_BERTH_', environment),
       readEnvironment('BERTH_', environment),
       readEnvironment('PYXIS_', environment),
@@ -48,12 +48,12 @@ export class Choices {
     name: OptionName,
     otherwise: (given: Given) => boolean = () => false,
   ): { value: boolean; origin: string } | undefined {
-    for (const [depth, level] of this.levels.entries()) {
-      const direct = this.read(level.get(name), name, depth, otherwise)
+    for (const level of this.levels) {
+      const direct = this.read(level.get(name), name, otherwise)
       if (direct !== undefined) return direct
       const opposite = optionRow(name).opposite
       if (opposite === undefined) continue
-      const inverse = this.read(level.get(opposite), opposite, depth, otherwise)
+      const inverse = this.read(level.get(opposite), opposite, otherwise)
       if (inverse !== undefined) return { value: !inverse.value, origin: inverse.origin }
     }
     return undefined
@@ -62,21 +62,21 @@ export class Choices {
   private read(
     given: Given | undefined,
     name: string,
-    depth: number,
     otherwise: (given: Given) => boolean,
   ): { value: boolean; origin: string } | undefined {
     if (given === undefined) return undefined
     const value = parseBoolean(given.value) ?? (otherwise(given) ? true : undefined)
     if (value !== undefined) return { value, origin: given.origin }
-    if (depth === 0) throw optionProblem(name, `must be ${BOOLEAN_GRAMMAR}: ${showValue(given.value)}`)
-    if (!given.origin.includes('PYXIS_')) {
+    if (given.origin.startsWith('flag '))
+      throw optionProblem(name, `must be ${BOOLEAN_GRAMMAR}: ${showValue(given.value)}`)
+    if (!given.origin.startsWith('PYXIS_')) {
       this.warnings.push(`ignoring ${given.origin}=${showValue(given.value)}: must be ${BOOLEAN_GRAMMAR}`)
     }
     return undefined
   }
 }
 
-function readOptions(options: readonly string[]): Level {
+function readOptions(options: readonly string[]): Map<string, Given> {
   const level = new Map<string, Given>()
   for (const option of options) {
     const equals = option.indexOf('=')
@@ -90,6 +90,24 @@ function readOptions(options: readonly string[]): Level {
     level.set(name, { value: kind === 'flag' ? flagText(joined) : joined, origin: `flag --${name}` })
   }
   checkConflicts(level)
+  return level
+}
+
+/**
+ * The shim sends one value per option, whoever gave it. One that equals a BERTH_ or PYXIS_ variable is the variable's:
+ * it keeps its rank, but is named, and pardoned, as the variable would be.
+ */
+function attribute(level: Map<string, Given>, environment: ReadonlyMap<string, string>): Level {
+  for (const [name, { value }] of level) {
+    if (!isOptionName(name)) continue
+    const prefixes = optionRow(name).pyxis ? ['BERTH_', 'PYXIS_'] : ['BERTH_']
+    const variable = prefixes
+      .map((prefix) => prefix + environmentSuffix(name))
+      .find((spelled) => environment.get(spelled) === value)
+    if (variable === undefined) continue
+    if (value === '') level.delete(name)
+    else level.set(name, { value, origin: variable })
+  }
   return level
 }
 

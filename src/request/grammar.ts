@@ -5,6 +5,7 @@ import { Choices, type Given } from './choices.js'
 import { parseEngine, parseEngineArgs, parseScope, parseTmpfsSize } from './engine.js'
 import { parseEnvironmentNames } from './environment.js'
 import { mentionedVariables } from './fields.js'
+import { parseDevices, parseMpi, parseProfiles } from './hookup.js'
 import { NO_IMAGE, parseImage } from './image.js'
 import { parseMounts } from './mounts.js'
 import { parseName } from './name.js'
@@ -39,6 +40,8 @@ export function parseRequest(input: RequestInput): Request | undefined {
     engine: reader.take('container-engine', parseEngine) ?? '',
     engineArgs: reader.take('container-engine-args', parseEngineArgs) ?? [],
     mounts: reader.take('container-mounts', (text) => parseMounts(text, input.environment)) ?? [],
+    profiles: reader.take('container-profile', parseProfiles) ?? [],
+    devices: reader.take('container-device', parseDevices) ?? [],
     env: reader.take('container-env', parseEnvironmentNames) ?? [],
     unshare: reader.take('container-unshare', parseUnshare) ?? [],
     explain: reader.takeFlag('container-explain') ?? false,
@@ -47,6 +50,7 @@ export function parseRequest(input: RequestInput): Request | undefined {
     ...present('name', reader.take('container-name', parseName)),
     ...present('workdir', reader.take('container-workdir', parseWorkdir)),
     ...present('save', reader.take('container-save', parseSave)),
+    ...present('mpi', reader.take('container-mpi', parseMpi)),
     ...present('scope', reader.take('container-scope', parseScope)),
     ...present(
       'shmSize',

@@ -18,6 +18,7 @@ export const OPTIONS = {
   'container-image': { kind: 'single', pyxis: true },
   'container-engine': { kind: 'single', pyxis: false },
   'container-engine-args': { kind: 'single', pyxis: false },
+  'container-profile': { kind: 'list', pyxis: false },
   'container-mounts': { kind: 'list', pyxis: true },
   'container-mount-cwd': { kind: 'flag', pyxis: false, opposite: 'no-container-mount-cwd' },
   'container-mount-home': { kind: 'flag', pyxis: true, opposite: 'no-container-mount-home' },
@@ -33,6 +34,8 @@ export const OPTIONS = {
   'container-unshare': { kind: 'list', pyxis: true },
   'container-shm-size': { kind: 'single', pyxis: false },
   'container-scope': { kind: 'single', pyxis: false },
+  'container-mpi': { kind: 'single', pyxis: false },
+  'container-device': { kind: 'list', pyxis: false },
   'container-explain': { kind: 'flag', pyxis: false },
 } as const satisfies Record<string, Row>
 

@@ -44,6 +44,12 @@ export interface Request {
   /** Size of a private /dev/shm, as given: "8G", "50%". */
   shmSize?: string
   scope?: Scope
+  /** The site's named sets of options. */
+  profiles: string[]
+  /** CDI names: vendor.com/class=name. */
+  devices: string[]
+  /** How the host's MPI is made visible; undefined: as the site says. */
+  mpi?: string
   /** Words for the engine's own command line, under the site's policy. */
   engineArgs: string[]
   /** Where each value came from: flag, environment name, site file:line. Keyed by option name. */

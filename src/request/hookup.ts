@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/** --container-device, --container-mpi and --container-profile: names that later rooms look up. */
+import { optionProblem, showValue } from './problem.js'
+
+/** vendor.com/class=name, CDI 1.1.0 (cncf-tags/container-device-interface SPEC.md, "kind" and "name"). */
+const DEVICE = /^[A-Za-z][\w.-]*\/[A-Za-z][\w.-]*=[A-Za-z0-9][\w.:-]*$/
+const WORD = /^[A-Za-z0-9][\w.-]{0,63}$/
+
+/** @throws BERTH_EOPTION */
+export function parseDevices(text: string): string[] {
+  return checkWords('container-device', text.split(','), DEVICE)
+}
+
+/** @throws BERTH_EOPTION */
+export function parseProfiles(text: string): string[] {
+  return checkWords('container-profile', text.split(','), WORD)
+}
+
+/** @throws BERTH_EOPTION */
+export function parseMpi(text: string): string {
+  checkWords('container-mpi', [text], WORD)
+  return text
+}
+
+/** @returns each word once */
+function checkWords(option: string, words: readonly string[], grammar: RegExp): string[] {
+  if (words.join('') === '') throw optionProblem(option, 'argument required')
+  for (const word of words) {
+    if (!grammar.test(word)) throw optionProblem(option, `invalid format: ${showValue(word)}`)
+  }
+  return [...new Set(words)]
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: mounts spell variables this way
+import assert from 'node:assert/strict'
+import { planMounts } from '../../src/plan/mounts.js'
+import type { PlannedMount } from '../../src/plan/spec.js'
+import { suite } from '../suite.js'
+import { type Given, planInput } from './plan_input.js'
+import { refuses } from './request_refusals.js'
+
+const test = suite('mounts of a plan')
+
+function plan(given: Given = {}): PlannedMount[] {
+  return planMounts(planInput(given))
+}
+
+function at(target: string, mounts: readonly PlannedMount[]): PlannedMount | undefined {
+  return mounts.filter((mount) => mount.target === target).at(-1)
+}
+
+function mounts(value: string): Given {
+  return { options: [`container-mounts=${value}`] }
+}
+
+test('every container has the mounts that users of enroot know, in this order', () => {
+  assert.deepEqual(
+    plan().map(({ kind, target }) => `${kind} ${target}`),
+    [
+      'bind /proc',
+      'bind /sys',
+      'bind /dev',
+      'bind /dev/shm',
+      'tmpfs /tmp',
+      'tmpfs /var/run',
+      'tmpfs /var/lock',
+      'tmpfs /run',
+      'dir /run/lock',
+      'bind /etc/resolv.conf',
+      'bind /etc/hosts',
+      'bind /etc/hostname',
+      'bind /etc/machine-id',
+      'bind /etc/localtime',
+      'file /etc/passwd',
+      'file /etc/group',
+    ],
+  )
+})
+
+test('/sys and the files of /etc are read-only, devices stay devices', () => {
+  const all = plan()
+  const flags = (target: string): string[] => {
+    const mount = at(target, all)
+    return mount?.kind === 'bind' ? mount.flags : []
+  }
+  assert.deepEqual(flags('/sys'), ['ro'])
+  assert.deepEqual(flags('/dev'), ['nosuid', 'noexec'])
+  assert.ok(flags('/etc/hosts').includes('ro'))
+})
+
+test('temporary directories belong to the user', () => {
+  const tmp = at('/tmp', plan())
+  assert.ok(tmp?.kind === 'tmpfs' && tmp.options === 'uid=2041,gid=2000' && tmp.mode === 0o1777)
+})
+
+test("a user's mount is opened with the user's rights, relative sources from the step's directory", () => {
+  const mount = at('/in', plan(mounts('./data:/in:ro+rprivate')))
+  assert.deepEqual(mount, {
+    kind: 'bind',
+    source: '/work/run/data',
+    target: '/in',
+    flags: ['nosuid', 'ro', 'private'],
+    recursive: true,
+    create: 'auto',
+    trusted: false,
+    optional: false,
+    replaceLink: false,
+    reason: 'asked for',
+    origin: 'flag --container-mounts',
+  })
+})
+
+test('a device can be mounted and used', () => {
+  const mount = at('/null', plan(mounts('/dev/null:/null')))
+  assert.ok(mount?.kind === 'bind' && !mount.flags.includes('nodev'))
+})
+
+test('words of enroot shape the mount', () => {
+  const mount = at('/x', plan(mounts('/a:/x:bind+x-create=dir+nofail+rw')))
+  assert.ok(mount?.kind === 'bind' && !mount.recursive && mount.create === 'dir' && mount.optional)
+  assert.deepEqual(mount.flags, ['nosuid'])
+})
+
+test('a tmpfs takes options and mode, and is owned by the user', () => {
+  const mount = at('/t', plan(mounts('tmpfs:/t:huge=within_size+size=1g+mode=0700+noexec')))
+  assert.ok(mount?.kind === 'tmpfs')
+  assert.equal(mount.options, 'uid=2041,gid=2000,huge=within_size,size=1g')
+  assert.equal(mount.mode, 0o700)
+  assert.deepEqual(mount.flags, ['nosuid', 'nodev', 'noexec'])
+})
+
+test('a relative target may not climb out, an absolute one ends at the root', () => {
+  refuses(() => plan(mounts('/home:../home')), 'BERTH_EMOUNTTARGET', 'cross-device link')
+  refuses(() => plan(mounts('/home:./a/../../home')), 'BERTH_EMOUNTTARGET', '/home leaves the container')
+  assert.ok(at('/home', plan(mounts('/home:/../home'))))
+  assert.ok(at('/a', plan(mounts('/home:./b/../a'))))
+})
+
+test('the root itself is not mounted over', () => {
+  for (const target of ['/', './', '/..'])
+    refuses(() => plan(mounts(`/home:${target}`)), 'BERTH_EOPTION', 'root')
+})
+
+test('umount takes back what berth would have mounted, else it stays a step', () => {
+  const given = {
+    options: ['container-mount-home=1', 'container-remap-root=1', 'container-mounts=umount:/root'],
+  }
+  assert.equal(at('/root', plan(given)), undefined)
+  assert.equal(at('/tmp', plan(mounts('umount:/tmp/'))), undefined)
+  assert.equal(at('/dev/pts', plan(mounts('umount:/dev/pts')))?.kind, 'umount')
+  assert.equal(at('/x', plan(mounts('/a:/x,umount:/x,/b:/x')))?.kind, 'bind')
+})
+
+test("home comes from the step's HOME, and is /root for root", () => {
+  const home = (options: string[], environment: Record<string, string>): string[] => {
+    const found = plan({ options, environment }).find(({ reason }) => reason === "the user's home")
+    return found?.kind === 'bind' ? [found.source, found.target] : []
+  }
+  assert.deepEqual(home(['container-mount-home=1'], {}), ['/home/ada', '/home/ada'])
+  assert.deepEqual(home(['container-mount-home=1'], { HOME: '/tmp' }), ['/tmp', '/tmp'])
+  assert.deepEqual(home(['container-mount-home=1'], { HOME: 'nowhere' }), ['/home/ada', '/home/ada'])
+  assert.deepEqual(home(['container-mount-home=1', 'container-remap-root=1'], { HOME: '/tmp' }), [
+    '/tmp',
+    '/root',
+  ])
+  assert.deepEqual(home(['no-container-mount-home=1'], {}), [])
+})
+
+test('the batch script is at its own path, read-only', () => {
+  const script = '/var/spool/slurmd/job4711/slurm_script'
+  const mount = at(script, plan({ step: { context: 'batch', script } }))
+  assert.ok(mount?.kind === 'bind' && mount.source === script && mount.flags.includes('ro') && !mount.trusted)
+})
+
+test("PMIx' directories are mounted where they are, with the user's rights", () => {
+  const all = plan({ environment: { PMIX_SERVER_TMPDIR: '/var/spool/slurmd/pmix.4711.0' } })
+  for (const target of ['/var/spool/slurmd/pmix.4711.0', '/tmp/spmix_appdir_2041_4711.0']) {
+    const mount = at(target, all)
+    assert.ok(mount?.kind === 'bind' && mount.source === target && mount.optional && !mount.trusted)
+  }
+  const moved = plan({ environment: { PMIX_SERVER_TMPDIR: '/x', SLURM_PMIX_TMPDIR: '/dev/shm' } })
+  assert.ok(at('/dev/shm/spmix_appdir_2041_4711.0', moved))
+  assert.equal(plan({ environment: { PMIX_SERVER_TMPDIR: 'relative' } }).length, plan().length)
+})
+
+test("the step's directory, and shared memory of a size", () => {
+  assert.ok(at('/work/run', plan({ options: ['container-mount-cwd=1'] })))
+  const shm = at('/dev/shm', plan({ options: ['container-shm-size=8G'] }))
+  assert.ok(shm?.kind === 'tmpfs' && shm.options.endsWith('size=8G'))
+})
+
+test("the site's mounts come first, under the user's identity, and it may keep places for itself", () => {
+  const site = 'mounts = /scratch/${USER}:/scratch:nofail,/apps:/apps:ro\nmounts_deny = /scratch,/opt'
+  const all = plan({ site })
+  const scratch = at('/scratch', all)
+  assert.ok(
+    scratch?.kind === 'bind' && scratch.source === '/scratch/ada' && scratch.optional && !scratch.trusted,
+  )
+  assert.equal(scratch.origin, 'berth.conf:1')
+  const what = 'mounting over /opt/x is not allowed on this system'
+  refuses(() => plan({ site, ...mounts('/a:/opt/x') }), 'BERTH_EPOLICY', what)
+  refuses(() => plan({ site, ...mounts('/a:/x/../opt/x') }), 'BERTH_EPOLICY', what)
+  assert.ok(at('/optional', plan({ site, ...mounts('/a:/optional') })))
+})
+
+test('each part has a reason and an origin', () => {
+  for (const mount of plan({ options: ['container-mounts=/a,tmpfs:/b', 'container-mount-home=1'] })) {
+    assert.ok(mount.reason !== '' && mount.origin !== '', mount.target)
+  }
+})
+
+test.run()

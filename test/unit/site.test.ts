@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { loadSite, type Site } from '../../src/site/site.js'
+import { parseSeconds, parseSize, parseSpace } from '../../src/site/values.js'
+import { suite } from '../suite.js'
+
+const test = suite('site settings')
+const directory = mkdtempSync(join(tmpdir(), 'berth-site-'))
+const config = join(directory, 'berth.conf')
+
+test.before(() => mkdirSync(join(directory, 'conf.d')))
+test.after(() => rmSync(directory, { recursive: true }))
+
+function load(
+  text: string,
+  dropIns: Record<string, string> = {},
+  settings: Record<string, string> = {},
+): Site {
+  rmSync(join(directory, 'conf.d'), { recursive: true })
+  mkdirSync(join(directory, 'conf.d'))
+  writeFileSync(config, text)
+  for (const [name, content] of Object.entries(dropIns))
+    writeFileSync(join(directory, 'conf.d', name), content)
+  return loadSite({ config, ...settings })
+}
+
+function problems(site: Site): string[] {
+  return site.errors.map(({ message }) => message.replaceAll(directory, ''))
+}
+
+function warnings(site: Site): string[] {
+  return site.warnings.map((line) => line.replaceAll(directory, ''))
+}
+
+test('without a file the defaults hold, silently', () => {
+  const site = loadSite({})
+  assert.equal(site.get('runtime_dir'), '/run/berth')
+  assert.equal(site.get('store'), '/var/lib/berth')
+  assert.equal(site.get('idle_exit'), 600)
+  assert.equal(site.get('tag_ttl'), 2)
+  assert.equal(site.get('block_size'), 131072)
+  assert.equal(site.get('image_bytes_max'), 200 * 2 ** 30)
+  assert.deepEqual(site.get('store_free_floor'), { percent: 5 })
+  assert.equal(site.get('container_writable'), false)
+  assert.equal(site.get('engine'), 'native')
+  assert.deepEqual(site.get('engines'), [])
+  assert.equal(site.origin('tag_ttl'), 'default')
+  assert.deepEqual([...site.warnings, ...site.errors], [])
+})
+
+test('a value knows its file and line', () => {
+  const site = load('# first\n\ntag_ttl = 30 ; seconds\n')
+  assert.equal(site.get('tag_ttl'), 30)
+  assert.equal(site.origin('tag_ttl'), `${config}:3`)
+})
+
+test('berth.conf, then conf.d by name, then the plugstack line', () => {
+  const files = {
+    '20-b.conf': 'level = 4',
+    '10-a.conf': 'level=3\nthreads=2',
+    '30.conf~': 'level=9',
+    '.x.conf': 'level=9',
+  }
+  const site = load('level = 2\nidle_exit = 5m', files)
+  assert.equal(site.get('level'), 4)
+  assert.equal(site.get('threads'), 2)
+  assert.equal(site.get('idle_exit'), 300)
+  const again = load('level = 2', files, { level: '7' })
+  assert.equal(again.get('level'), 7)
+  assert.equal(again.origin('level'), 'plugstack argument')
+})
+
+test('an unknown key is a warning with file and line and stops nothing', () => {
+  const site = load('[berth]\nlevle = 3\nlevel = 3')
+  assert.deepEqual(warnings(site), [
+    '/berth.conf:1: sections have no meaning here: [berth]',
+    '/berth.conf:2: unknown key levle',
+  ])
+  assert.equal(site.get('level'), 3)
+  assert.deepEqual(site.errors, [])
+})
+
+test('a value that cannot be read is an error with file and line, and the value below stays', () => {
+  const site = load(
+    'level = fast\ncompressor = zip\nstore = here\ncontainer_writable = True\nlevel = 99\nblock_size=1K',
+  )
+  assert.deepEqual(problems(site), [
+    '/berth.conf:1: level: "fast" should be a whole number',
+    '/berth.conf:2: compressor: "zip" should be zstd, lz4, gzip, none',
+    '/berth.conf:3: store: "here" should be an absolute path',
+    '/berth.conf:4: container_writable: "True" should be 1, true, yes, y, 0, false, no or n',
+    '/berth.conf:5: level: "99" should be at most 22',
+    '/berth.conf:6: block_size: "1K" should be at least 4096',
+  ])
+  assert.equal(site.get('level'), 1)
+  assert.ok(site.errors.every(({ code }) => code === 'BERTH_ESITE'))
+})
+
+test('lists: commas, or one line each; a backslash keeps a comma', () => {
+  const site = load('registries_insecure = a:5000, b\nenv_set[] = A=1\nenv_set[] = B=x\\,y')
+  assert.deepEqual(site.get('registries_insecure'), ['a:5000', 'b'])
+  assert.deepEqual(site.get('env_set'), ['A=1', 'B=x,y'])
+  assert.equal(load('mounts[]=/a:/b\nmounts[]=/c\\,d:/e').get('mounts'), '/a:/b,/c\\,d:/e')
+})
+
+test("pyxis' plugstack arguments are accepted, those without a meaning with one line", () => {
+  const site = load(
+    '',
+    {},
+    {
+      runtime_path: '/run/pyxis',
+      execute_entrypoint: '1',
+      container_scope: 'job',
+      sbatch_support: '0',
+      use_enroot_load: '1',
+      use_squashfuse: '1',
+      importer: '/bin/x',
+    },
+  )
+  assert.equal(site.get('container_entrypoint'), true)
+  assert.equal(site.get('container_scope'), 'job')
+  assert.equal(site.get('sbatch'), false)
+  assert.deepEqual(site.errors, [])
+  assert.deepEqual(
+    site.warnings.map((line) => line.split(' ')[2]),
+    ['runtime_path', 'use_enroot_load', 'use_squashfuse', 'importer'],
+  )
+})
+
+test('a file that was named and is not there is told', () => {
+  const site = loadSite({ config: join(directory, 'missing.conf') })
+  assert.deepEqual(warnings(site), ['/missing.conf: cannot be read: ENOENT'])
+})
+
+test('sizes, shares and durations', () => {
+  assert.equal(parseSize('1.5G'), 1.5 * 2 ** 30)
+  assert.equal(parseSize('128KiB'), 131072)
+  assert.equal(parseSize('12'), 12)
+  for (const text of ['', '-1', 'G', '1X', '1e9', '99999999999999T'])
+    assert.equal(parseSize(text), undefined, text)
+  assert.deepEqual(parseSpace('50%'), { percent: 50 })
+  assert.equal(parseSpace('150%'), undefined)
+  assert.equal(parseSeconds('2h'), 7200)
+  assert.equal(parseSeconds('2w'), undefined)
+})
+
+test.run()
