@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+/** docs/errors.md from the table of errors. */
+import { ERRORS, type ErrorRow } from './errors.js'
+
+const HEAD = `# Errors
+
+Generated from src/report/errors.ts; do not edit. A failure is printed once per step as
+
+\`\`\`
+berth: error[CODE]: what failed
+hint: what to do next
+\`\`\`
+
+The launcher exits with the code named here; with a program's own code (128+n for signal n) once the program runs.
+Words in braces are filled in.
+`
+
+export function errorsPage(): string {
+  const rows: [string, ErrorRow][] = Object.entries(ERRORS)
+  const sorted = rows.sort(([left], [right]) => (left < right ? -1 : 1))
+  return [HEAD, ...sorted.map(([code, row]) => section(code, row))].join('\n')
+}
+
+function section(code: string, { text, hint, exit }: ErrorRow): string {
+  return `## ${code}\n\n\`${text}\`\n\nNext step: ${hint}.\nExit code: ${exit}.\n`
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The worker's log: one line an event, "time level message key=value", for people and for grep; secrets redacted. */
+import { isSecretKey, REDACTED, redact } from './redact.js'
+
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
+
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>
+
+export interface Log {
+  error(message: string, fields?: LogFields): void
+  warn(message: string, fields?: LogFields): void
+  info(message: string, fields?: LogFields): void
+  debug(message: string, fields?: LogFields): void
+  /** The same log with fields that stand on each line, e.g. the step. */
+  with(fields: LogFields): Log
+}
+
+export interface LogOptions {
+  level: LogLevel
+  /** Takes a whole line; default: stderr, which the keeper and systemd keep. */
+  write?: (line: string) => void
+  now?: () => Date
+}
+
+const RANK: Readonly<Record<LogLevel, number>> = { error: 0, warn: 1, info: 2, debug: 3 }
+/** A longer line is a stack or a user's text; the beginning tells enough and the file stays readable. */
+const LINE_CHARACTERS_MAX = 4096
+
+export function createLog(options: LogOptions, standing: LogFields = {}): Log {
+  const write = options.write ?? ((line: string) => void process.stderr.write(line))
+  const now = options.now ?? (() => new Date())
+  const put = (level: LogLevel, message: string, fields: LogFields = {}): void => {
+    if (RANK[level] > RANK[options.level]) return
+    const pairs = Object.entries({ ...standing, ...fields })
+    const words = pairs.flatMap(([key, value]) =>
+      value === undefined ? [] : [`${key}=${quote(key, value)}`],
+    )
+    const line = [now().toISOString(), level, oneLine(redact(message)), ...words].join(' ')
+    write(`${line.slice(0, LINE_CHARACTERS_MAX)}\n`)
+  }
+  return {
+    error: (message, fields) => put('error', message, fields),
+    warn: (message, fields) => put('warn', message, fields),
+    info: (message, fields) => put('info', message, fields),
+    debug: (message, fields) => put('debug', message, fields),
+    with: (fields) => createLog(options, { ...standing, ...fields }),
+  }
+}
+
+function quote(key: string, value: string | number | boolean): string {
+  if (isSecretKey(key)) return REDACTED
+  const text = redact(String(value))
+  return /^[\w./:@#%+,-]+$/.test(text) ? text : JSON.stringify(text)
+}
+
+/** A user's text must not be able to start a line of its own. */
+function oneLine(text: string): string {
+  return text.replace(/[\r\n]+\s*/g, ' | ').replace(/[^\P{Cc}\t]/gu, '?')
+}

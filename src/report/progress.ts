@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a waiting task's stderr shows of an import: on a terminal one line that is redrawn and at last wiped, elsewhere
+ * a line at the start, one every few seconds and one at the end. A warm image has no events and prints nothing.
+ * No colour is used, so NO_COLOR has nothing to take away.
+ */
+
+/** auto: a line on a terminal, plain elsewhere. */
+export type ProgressMode = 'none' | 'plain' | 'auto'
+
+/** `at` is any monotonic clock in milliseconds, the same for all events of an import. */
+export type ImportEvent =
+  | { kind: 'start'; image: string; at: number }
+  /** done and total in bytes as transferred; total 0: not known yet. */
+  | { kind: 'bytes'; done: number; total: number; layersDone: number; layers: number; at: number }
+  /** bytes: size of the converted image. */
+  | { kind: 'end'; bytes: number; at: number }
+  | { kind: 'failed'; at: number }
+
+export interface ProgressOptions {
+  /** Columns of the terminal, 0: none. */
+  columns: number
+  mode: ProgressMode
+}
+
+/** Users of pyxis see a silent wait; a line every 5 s tells a slow registry from a dead one without flooding logs. */
+const PLAIN_INTERVAL_MS = 5000
+/** The eye follows no faster. */
+const REDRAW_INTERVAL_MS = 100
+const MEBIBYTE = 2 ** 20
+const GIBIBYTE = 2 ** 30
+
+/** BERTH_PROGRESS; an unknown word counts as auto, since a job must not fail for it. */
+export function progressMode(environment: ReadonlyMap<string, string>): ProgressMode {
+  const mode = environment.get('BERTH_PROGRESS')
+  return mode === 'none' || mode === 'plain' ? mode : 'auto'
+}
+
+/** One per launcher: takes events, answers the bytes for its stderr, '' when there is nothing to show. */
+export class Progress {
+  private image = ''
+  private started = 0
+  private shown = 0
+  private drawn = false
+
+  constructor(private readonly options: ProgressOptions) {}
+
+  take(event: ImportEvent): string {
+    if (this.options.mode === 'none') return ''
+    switch (event.kind) {
+      case 'start':
+        this.image = event.image
+        this.started = event.at
+        this.shown = event.at
+        return this.isLine() ? this.draw(this.heading()) : `${this.heading()}\n`
+      case 'bytes':
+        return this.takeBytes(event)
+      case 'end': {
+        const seconds = ((event.at - this.started) / 1000).toFixed(1)
+        return `${this.wipe()}berth: imported ${this.image} in ${seconds} s (${formatBytes(event.bytes)})\n`
+      }
+      case 'failed':
+        return this.wipe()
+    }
+  }
+
+  private takeBytes(event: ImportEvent & { kind: 'bytes' }): string {
+    if (event.at - this.shown < (this.isLine() ? REDRAW_INTERVAL_MS : PLAIN_INTERVAL_MS)) return ''
+    this.shown = event.at
+    const text = `${this.heading()} ${describe(event, this.started)}`
+    return this.isLine() ? this.draw(text) : `${text}\n`
+  }
+
+  private heading(): string {
+    return `berth: importing ${this.image} …`
+  }
+
+  private isLine(): boolean {
+    return this.options.mode === 'auto' && this.options.columns > 0
+  }
+
+  /** One column is left free, or some terminals wrap the cursor to a second line that \r cannot take back. */
+  private draw(text: string): string {
+    this.drawn = true
+    const width = this.options.columns - 1
+    return `\r${text.length > width ? text.slice(0, Math.max(0, width)) : text}\u001b[K`
+  }
+
+  private wipe(): string {
+    if (!this.drawn) return ''
+    this.drawn = false
+    return '\r\u001b[K'
+  }
+}
+
+/** "412 MB": powers of 1024, as `ls -h` and squeue print. */
+export function formatBytes(bytes: number): string {
+  if (bytes >= 10 * GIBIBYTE) return `${(bytes / GIBIBYTE).toFixed(1)} GB`
+  return bytes >= MEBIBYTE ? `${Math.round(bytes / MEBIBYTE)} MB` : `${Math.ceil(bytes / 1024)} KB`
+}
+
+function describe(event: ImportEvent & { kind: 'bytes' }, started: number): string {
+  const seconds = Math.max(event.at - started, 1) / 1000
+  const total = event.total > 0 ? ` of ${formatBytes(event.total)}` : ''
+  const rate = `${formatBytes(event.done / seconds)}/s`
+  return `${formatBytes(event.done)}${total}, ${rate}, layers ${event.layersDone}/${event.layers}`
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Keeps secrets out of logs and messages: tokens in headers, passwords in URLs, signed query strings. */
+
+const MASK = '***'
+const SECRET_NAMES =
+  'password|passwd|secret|token|authorization|cookie|credential|apikey|api_key|signature|sig'
+const SECRET_KEY = new RegExp(SECRET_NAMES, 'i')
+/** scheme://user:password@host */
+const URL_USER = /(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/gi
+/** Authorization: Basic …, Bearer … anywhere in a text. */
+const SCHEME = /\b(basic|bearer)\s+[\w+/=._~-]{6,}/gi
+/** ?X-Amz-Signature=…, &token=…, password=… ; also JSON's "token": "…" */
+const ASSIGNMENT = new RegExp(`([\\w-]*(?:${SECRET_NAMES})[\\w-]*"?\\s*[=:]\\s*"?)[^\\s&"',;]+`, 'gi')
+
+export function redact(text: string): string {
+  return text
+    .replace(SCHEME, `$1 ${MASK}`)
+    .replace(URL_USER, `$1${MASK}@`)
+    .replace(ASSIGNMENT, (whole, before: string) => (/(basic|bearer)$/i.test(whole) ? whole : before + MASK))
+}
+
+/** True for a field whose value is never shown, whatever it looks like. */
+export function isSecretKey(key: string): boolean {
+  return SECRET_KEY.test(key)
+}
+
+export const REDACTED = MASK
