@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "argv.h"
+
+#include <ctype.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clean.h"
+#include "place.h"
+#include "text.h"
+
+/* Longer command lines than the kernel takes cannot have started srun. */
+#define COMMAND_LINE_MAX (2u << 20)
+
+typedef spank_err_t (*prepend_f)(spank_t spank, int argc, const char *argv[]);
+
+/* Since Slurm 23.11; looked up, because one plugin file serves older ones too. */
+static prepend_f find_prepend(void) {
+  void *symbol = dlsym(RTLD_DEFAULT, "spank_prepend_task_argv");
+  prepend_f prepend = NULL;
+
+  memcpy(&prepend, &symbol, sizeof(prepend));
+  return prepend;
+}
+
+/* Slurm may free the word with its own xfree, which aborts on foreign memory. */
+static char *slurm_copy(const char *word) {
+  void *symbol = dlsym(RTLD_DEFAULT, "slurm_xstrdup");
+  char *(*copy)(const char *) = strdup;
+
+  if (symbol)
+    memcpy(&copy, &symbol, sizeof(copy));
+  return copy(word);
+}
+
+static int cannot_replace(const char *command, struct error *error) {
+  return error_set(error, "BERTH_EINTERNAL", "", "cannot put the launcher before ", command, NULL);
+}
+
+static int refuse_multi_prog(struct error *error) {
+  return error_set(error, "BERTH_EMULTIPROG",
+                   "use one srun per program, joined by `:`, or Slurm 23.11 or later",
+                   "containers and --multi-prog need Slurm 23.11 or later", NULL);
+}
+
+/* The first line of a --multi-prog file that is no comment starts with task numbers and a blank. */
+static bool is_multi_prog_text(const char *text) {
+  for (;;) {
+    text += strspn(text, " \t\n");
+    if (*text != '#')
+      break;
+    text += strcspn(text, "\n");
+  }
+  const size_t ranks = strspn(text, "0123456789,-*");
+  return ranks > 0 && isblank((unsigned char)text[ranks]);
+}
+
+int argv_put_launcher(spank_t spank, char *const *environment, const char *launcher, struct error *error) {
+  const prepend_f prepend = find_prepend();
+  char **argv = NULL;
+  int argc = 0;
+
+  if (spank_get_item(spank, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS || argc < 1 || !argv || !argv[0])
+    return error_set(error, "BERTH_EINTERNAL", "", "Slurm does not tell the command of the task", NULL);
+
+  const bool replaced =
+      strcmp(text_base(argv[0]), LAUNCHER_NAME) == 0 && text_variable(environment, ARGV0_VARIABLE);
+  if (!replaced && prepend) {
+    const char *first[] = {launcher, NULL};
+    (void)spank_unsetenv(spank, ARGV0_VARIABLE);
+    return prepend(spank, 1, first) == ESPANK_SUCCESS ? 0 : cannot_replace(argv[0], error);
+  }
+  /* Slurm hands such a step over as {file name, file text}, and the tasks' real commands are out of reach. */
+  if (!replaced && argc == 2 && argv[1] && is_multi_prog_text(argv[1]))
+    return refuse_multi_prog(error);
+  if (!replaced && spank_setenv(spank, ARGV0_VARIABLE, argv[0], 1) != ESPANK_SUCCESS)
+    return cannot_replace(argv[0], error);
+  char *copy = slurm_copy(launcher);
+  if (!copy)
+    return cannot_replace(argv[0], error);
+  argv[0] = copy;
+  return 0;
+}
+
+/* True when the word is one of this process's own command line. */
+static bool was_typed(const char *word) {
+  cleanup_free char *line = malloc(COMMAND_LINE_MAX);
+  const size_t length = strlen(word) + 1;
+
+  if (!line)
+    return true;
+  const long size = text_read_file("/proc/self/cmdline", line, COMMAND_LINE_MAX);
+  if (size <= 0)
+    return true;
+  for (size_t at = 0; at + length <= (size_t)size; at += strlen(line + at) + 1)
+    if (memcmp(line + at, word, length) == 0)
+      return true;
+  return false;
+}
+
+int argv_put_launcher_local(spank_t spank, const char *launcher, struct error *error) {
+  char **argv = NULL;
+  int argc = 0;
+
+  if (spank_get_item(spank, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS || argc < 1 || !argv || !argv[0])
+    return error_set(error, "BERTH_EINTERNAL", "", "Slurm does not tell the command of the step", NULL);
+  /* --multi-prog: the second argument is the text of the file, which nobody typed. */
+  if (argc == 2 && argv[1] && is_multi_prog_text(argv[1]) && !was_typed(argv[1]))
+    return find_prepend() ? 0 : refuse_multi_prog(error);
+
+  char *copy = slurm_copy(launcher);
+  if (!copy || setenv(ARGV0_VARIABLE, argv[0], 1) < 0)
+    return cannot_replace(argv[0], error);
+  argv[0] = copy;
+  return 0;
+}

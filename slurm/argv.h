@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The launcher in front of the user's command. A step's argv cannot be lengthened, so argv[0] is exchanged in
+ * place and the original kept in ARGV0_VARIABLE; Slurm 23.11 and later can prepend.
+ */
+#ifndef BERTH_ARGV_H
+#define BERTH_ARGV_H
+
+#include <stdbool.h>
+
+#include <slurm/spank.h>
+
+#include "error.h"
+
+/** Read and unset by the launcher. The SLURM_ prefix takes it through --export=NONE. */
+#define ARGV0_VARIABLE "SLURM_BERTH_ARGV0"
+
+/** On the node, in the task's process. 0 or -1 with error filled. */
+int argv_put_launcher(spank_t spank, char *const *environment, const char *launcher, struct error *error);
+/** In srun, so that a node without the plugin meets the launcher and not the bare command. 0 or -1. */
+int argv_put_launcher_local(spank_t spank, const char *launcher, struct error *error);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Owners that let go by themselves at the end of their scope. A value leaves its owner only through steal_*.
+ */
+#ifndef BERTH_CLEAN_H
+#define BERTH_CLEAN_H
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
+static inline void clean_close(const int *fd) {
+  if (*fd >= 0)
+    (void)close(*fd);
+}
+
+static inline void clean_free(void *pointer) { free(*(void **)pointer); }
+
+static inline int steal_fd(int *fd) {
+  const int taken = *fd;
+  *fd = -1;
+  return taken;
+}
+
+#define cleanup_close __attribute__((cleanup(clean_close)))
+#define cleanup_free __attribute__((cleanup(clean_free)))
+
+#endif

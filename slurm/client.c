@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "clean.h"
+#include "fail.h"
+#include "text.h"
+
+/* A keeper listens within milliseconds; a loaded node gets time, a hook of slurmstepd does not get more. */
+#define CLIENT_CONNECT_MS_MAX 5000
+#define CONNECT_RETRY_MS 10
+/* A worker busy with other steps reads within its loop's turn. */
+#define SEND_MS_MAX 5000
+/* Arguments of our own before those of plugstack.conf. */
+#define KEEPER_ARGUMENTS_OWN 6
+
+#define HINT_LOG "see worker.log in berth's runtime_dir on the node"
+
+bool client_socket(const struct settings *settings, char path[PATH_MAX]) {
+  return text_join(path, PATH_MAX, settings->runtime_dir, "/worker.sock", NULL);
+}
+
+static bool nobody_listens(int number) { return number == ENOENT || number == ECONNREFUSED; }
+
+/* The keeper detaches itself; its first process ends when the socket is there. */
+static void start_keeper(const struct settings *settings, const struct place *place) {
+  const char *argv[KEEPER_ARGUMENTS_OWN + SETTINGS_MORE_MAX] = {place->keeper};
+  char *own[KEEPER_ARGUMENTS_OWN + SETTINGS_MORE_MAX] = {NULL};
+  char *const environment[] = {NULL};
+  size_t count = 0;
+
+  own[count++] = text_new("--runtime-dir=", settings->runtime_dir, NULL);
+  own[count++] = text_new("--store=", settings->store, NULL);
+  own[count++] = text_new("--config=", settings->config, NULL);
+  own[count++] = text_new("--node=", settings->node ? settings->node : place->node, NULL);
+  for (size_t i = 0; i < settings->more_count; i++)
+    own[count++] = text_new("--", settings->more[i], NULL);
+
+  bool complete = true;
+  for (size_t i = 0; i < count; i++) {
+    argv[i + 1] = own[i];
+    complete = complete && own[i];
+  }
+  /* Its status does not matter: connecting shows whether a worker is there, and another step may have been
+   * faster. */
+  if (complete)
+    (void)child_run(argv, environment, CLIENT_CONNECT_MS_MAX);
+  for (size_t i = 0; i < count; i++)
+    free(own[i]);
+}
+
+int client_find(const struct settings *settings) {
+  char path[PATH_MAX];
+
+  return client_socket(settings, path) ? wire_connect(path, CONNECT_RETRY_MS) : -1;
+}
+
+int client_connect(const struct settings *settings, const struct place *place, struct error *error) {
+  const long long deadline = wire_now() + CLIENT_CONNECT_MS_MAX;
+  bool started = geteuid() != 0;
+  char path[PATH_MAX];
+
+  if (!client_socket(settings, path))
+    return error_set(error, "BERTH_EPLUGSTACK", "shorten runtime_dir= in plugstack.conf",
+                     "path of the worker's socket is too long", NULL);
+  for (;;) {
+    const int fd = wire_connect(path, CLIENT_CONNECT_MS_MAX);
+    if (fd >= 0)
+      return fd;
+    const int number = errno;
+    if (!nobody_listens(number) || wire_now() >= deadline)
+      return error_set(error, "BERTH_ENOWORKER", HINT_LOG, "no worker at ", path, ": ", text_errno(number),
+                       NULL);
+    if (!started)
+      start_keeper(settings, place);
+    else
+      wire_sleep(CONNECT_RETRY_MS);
+    started = true;
+  }
+}
+
+int client_send(int fd, const struct frame_out *frame, const int *fds, size_t fd_count, struct error *error) {
+  if (wire_send(fd, frame, fds, fd_count, SEND_MS_MAX) == 0)
+    return 0;
+  return error_set(error, "BERTH_ENOWORKER", HINT_LOG,
+                   "the worker does not take requests: ", text_errno(errno), NULL);
+}
+
+int client_receive(int fd, struct frame_in *answer, int wait_ms, struct error *error) {
+  const int got = wire_receive(fd, answer, wait_ms);
+
+  if (got == 1 && answer->type != BERTH_FAIL)
+    return 0;
+  if (got == 1) {
+    fail_take(answer, error);
+    return -1;
+  }
+  return error_set(error, "BERTH_ENOWORKER", HINT_LOG,
+                   "the worker gave no answer: ", got == 0 ? "it closed the connection" : text_errno(errno),
+                   NULL);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "detach.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "clean.h"
+#include "namespaces.h"
+#include "text.h"
+#include "ungroup.h"
+
+/* Kept for one restart of the keeper; runtime_dir is usually a tmpfs. */
+#define LOG_BYTES_MAX (16 << 20)
+/* One descriptor per waiting task, lease and image; node's own default would be slurmd's. */
+#define OPEN_FILES_MAX 65536
+#define STACK_BYTES (8 << 20)
+#define PATH_OF_ROOT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+static void reset_signals(void) {
+  const struct sigaction standard = {.sa_handler = SIG_DFL};
+  sigset_t none;
+
+  for (int number = 1; number < NSIG; number++)
+    (void)sigaction(number, &standard, NULL);
+  (void)sigemptyset(&none);
+  (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void reset_limits(void) {
+  static const int unlimited[] = {RLIMIT_AS,      RLIMIT_CPU,   RLIMIT_DATA, RLIMIT_FSIZE,     RLIMIT_LOCKS,
+                                  RLIMIT_MEMLOCK, RLIMIT_NPROC, RLIMIT_RSS,  RLIMIT_SIGPENDING};
+  const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+  const struct rlimit files = {OPEN_FILES_MAX, OPEN_FILES_MAX};
+  const struct rlimit stack = {STACK_BYTES, RLIM_INFINITY};
+  const struct rlimit core = {0, RLIM_INFINITY};
+  cpu_set_t all;
+
+  for (size_t i = 0; i < ARRAY_SIZE(unlimited); i++)
+    (void)setrlimit((__rlimit_resource_t)unlimited[i], &none);
+  (void)setrlimit(RLIMIT_NOFILE, &files);
+  (void)setrlimit(RLIMIT_STACK, &stack);
+  (void)setrlimit(RLIMIT_CORE, &core);
+  (void)setpriority(PRIO_PROCESS, 0, 0);
+  memset(&all, 0xff, sizeof(all));
+  (void)sched_setaffinity(0, sizeof(all), &all);
+  /* slurmd protects itself from the OOM killer; a worker is replaceable. */
+  (void)text_write_file("/proc/self/oom_score_adj", "0");
+}
+
+/* Descriptors of slurmd or the step would keep their sockets and pipes open for days. */
+static void close_others(int keep) {
+  if (keep > STDERR_FILENO + 1)
+    (void)syscall(SYS_close_range, STDERR_FILENO + 1, keep - 1, 0);
+  if (syscall(SYS_close_range, keep + 1, ~0u, 0) == 0)
+    return;
+  /* Before Linux 5.9. */
+  for (int fd = STDERR_FILENO + 1; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
+    if (fd != keep)
+      (void)close(fd);
+}
+
+static bool open_log(const struct keeper *keeper) {
+  char path[PATH_MAX], old[PATH_MAX];
+  struct stat info;
+
+  if (!text_join(path, sizeof(path), keeper->runtime_dir, "/worker.log", NULL) ||
+      !text_join(old, sizeof(old), path, ".old", NULL))
+    return false;
+  if (stat(path, &info) == 0 && info.st_size > LOG_BYTES_MAX)
+    (void)rename(path, old);
+  cleanup_close int log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+  cleanup_close int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  return log >= 0 && nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(log, STDOUT_FILENO) >= 0 &&
+         dup2(log, STDERR_FILENO) >= 0;
+}
+
+static void reset_environment(void) {
+  (void)clearenv();
+  (void)setenv("PATH", PATH_OF_ROOT, 1);
+  (void)setenv("LANG", "C.UTF-8", 1);
+}
+
+enum detached detach(const struct keeper *keeper, int keep) {
+  const pid_t first = fork();
+
+  if (first != 0)
+    return first < 0 ? DETACH_FAILED : DETACH_PARENT;
+  reset_signals();
+  close_others(keep);
+  (void)umask(022);
+  (void)setsid();
+  if (!open_log(keeper))
+    _exit(1);
+  /* Before the second fork, which is what puts us into another pid namespace. */
+  if (!namespaces_leave(keeper))
+    _exit(1);
+  const pid_t second = fork();
+  if (second != 0)
+    _exit(second < 0 ? 1 : 0);
+  if (chdir("/") < 0)
+    _exit(1);
+  reset_environment();
+  reset_limits();
+  ungroup();
+  return DETACH_CHILD;
+}

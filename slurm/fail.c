@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fail.h"
+
+#include <string.h>
+
+#include "text.h"
+
+static void copy_text(const struct frame_in *frame, enum berth_tag tag, char *buffer, size_t size) {
+  struct field field;
+
+  buffer[0] = '\0';
+  if (!frame_find(frame, tag, &field))
+    return;
+  const size_t length = field.length < size ? field.length : size - 1;
+  memcpy(buffer, field.bytes, length);
+  buffer[length] = '\0';
+}
+
+void fail_take(const struct frame_in *frame, struct error *error) {
+  uint32_t exit_code = BERTH_EXIT_FAILED;
+
+  if (error_is_set(error))
+    return;
+  (void)frame_word(frame, BERTH_TAG_EXIT, &exit_code);
+  copy_text(frame, BERTH_TAG_CODE, error->code, sizeof(error->code));
+  copy_text(frame, BERTH_TAG_TEXT, error->text, sizeof(error->text));
+  copy_text(frame, BERTH_TAG_HINT, error->hint, sizeof(error->hint));
+  if (error->code[0] == '\0')
+    (void)text_join(error->code, sizeof(error->code), "BERTH_EINTERNAL", NULL);
+  /* 0 would turn a refusal into success. */
+  error->exit = exit_code > 0 && exit_code < 256 ? (int)exit_code : BERTH_EXIT_FAILED;
+}

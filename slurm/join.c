@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "join.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "clean.h"
+#include "command.h"
+#include "variables.h"
+#include "text.h"
+
+#define HINT_LOG "see worker.log in berth's runtime_dir on the node"
+
+/* What the launcher was told and no command needs. */
+static const char *const own_variables[] = {"SLURM_BERTH_ARGV0", "BERTH_SOCKET", "BERTH_TICKET"};
+
+static int bad_frame(struct error *error, const char *what) {
+  return error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",
+                   "the worker's answer cannot be used: ", what, NULL);
+}
+
+static int enter_namespaces(const struct frame_in *frame, uint32_t answer_flags, struct error *error) {
+  struct field field;
+  size_t count = 0;
+
+  for (size_t at = 0; frame_next(frame, &at, &field);)
+    count += field.tag == BERTH_TAG_NS;
+  if (count != frame->fd_count)
+    return bad_frame(error, "namespaces and descriptors differ in number");
+  /* An answer without namespaces would run the command bare; only the exec engines say so on purpose. */
+  if (count == 0 && (answer_flags & BERTH_FLAG_EXEC) == 0)
+    return bad_frame(error, "no namespace");
+
+  count = 0;
+  for (size_t at = 0; frame_next(frame, &at, &field);) {
+    if (field.tag != BERTH_TAG_NS)
+      continue;
+    if (setns(frame->fds[count++], (int)field_word(&field)) < 0)
+      return error_set(error, "BERTH_EJOIN", HINT_LOG,
+                       "cannot join the container: setns: ", text_errno(errno), NULL);
+  }
+  return 0;
+}
+
+static int change_directory(const struct frame_in *frame, struct error *error) {
+  struct field field;
+
+  if (!frame_find(frame, BERTH_TAG_CWD, &field))
+    return 0;
+  cleanup_free char *path = field_text(&field);
+  if (!path)
+    return bad_frame(error, "working directory");
+  /* Scripts look for `PATH: No such file or directory`. */
+  if (chdir(path) < 0)
+    return error_set(error, "BERTH_EWORKDIR", "name a directory of the image, or one that is mounted",
+                     "couldn't chdir to ", path, ": ", text_errno(errno), NULL);
+  return 0;
+}
+
+/* The filter may allow exec only together with no_new_privs, so this is the last step before it. */
+static int give_up_privileges(const struct frame_in *frame, uint32_t answer_flags, struct error *error) {
+  struct field field;
+
+  if ((answer_flags & BERTH_FLAG_NO_NEW_PRIVS) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    return error_set(error, "BERTH_EJOIN", "", "cannot set no_new_privs: ", text_errno(errno), NULL);
+  if (!frame_find(frame, BERTH_TAG_SECCOMP, &field) || field.length == 0)
+    return 0;
+  const size_t count = field.length / sizeof(struct sock_filter);
+  if (field.length % sizeof(struct sock_filter) != 0 || count > BPF_MAXINSNS)
+    return bad_frame(error, "seccomp filter");
+  cleanup_free struct sock_filter *filter = malloc(field.length);
+  if (!filter)
+    return bad_frame(error, "no memory");
+  memcpy(filter, field.bytes, field.length);
+  const struct sock_fprog program = {.len = (unsigned short)count, .filter = filter};
+  /* SPEC_ALLOW: the filter hides failures of fake root, it is no sandbox, so speculation need not be slowed.
+   */
+  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) < 0)
+    return error_set(error, "BERTH_EJOIN", "", "cannot install the seccomp filter: ", text_errno(errno),
+                     NULL);
+  return 0;
+}
+
+/* The frame's ARGV words, then the user's. NULL with error filled. */
+static char **build_argv(const struct frame_in *frame, char **argv, struct error *error) {
+  struct field field;
+  size_t count = 0, words = 0;
+
+  while (argv[count])
+    count++;
+  for (size_t at = 0; frame_next(frame, &at, &field);)
+    words += field.tag == BERTH_TAG_ARGV;
+  char **all = calloc(count + words + 1, sizeof(*all));
+  size_t filled = 0;
+  for (size_t at = 0; all && frame_next(frame, &at, &field);)
+    if (field.tag == BERTH_TAG_ARGV && !(all[filled++] = field_text(&field))) {
+      free(all);
+      all = NULL;
+    }
+  if (!all) {
+    (void)bad_frame(error, "command line");
+    return NULL;
+  }
+  memcpy(all + filled, argv, count * sizeof(*all));
+  if (filled + count == 0) {
+    free(all);
+    error_set(error, "BERTH_ECOMMAND", "name a command", "no command given", NULL);
+    return NULL;
+  }
+  return all;
+}
+
+void join_run(struct frame_in *frame, char **argv, char *const *environment, struct error *error) {
+  struct variables variables = {0};
+  uint32_t answer_flags = 0;
+
+  (void)frame_word(frame, BERTH_TAG_FLAGS, &answer_flags);
+  cleanup_free char **all = build_argv(frame, argv, error);
+  if (!all)
+    return;
+  if (!variables_copy(&variables, environment) || !variables_edit(&variables, frame)) {
+    (void)bad_frame(error, "environment");
+    return;
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(own_variables); i++)
+    variables_unset(&variables, own_variables[i]);
+  if (enter_namespaces(frame, answer_flags, error) < 0 || change_directory(frame, error) < 0 ||
+      give_up_privileges(frame, answer_flags, error) < 0)
+    return;
+  command_run(all, variables.list, error);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the parts of berth-keeper share: its arguments and its log.
+ */
+#ifndef BERTH_KEEPER_H
+#define BERTH_KEEPER_H
+
+#include <limits.h>
+
+/* As many as plugstack.conf may hold (SETTINGS_MORE_MAX) and our own. */
+#define KEEPER_ARGUMENTS_MAX 80
+
+struct keeper {
+  char runtime_dir[PATH_MAX];
+  char socket[PATH_MAX];
+  /** Program and arguments of the worker, NULL-terminated. */
+  char *worker[KEEPER_ARGUMENTS_MAX + 3];
+  char node[PATH_MAX];
+  char script[PATH_MAX];
+};
+
+/** One line to stderr (worker.log once detached): time, "berth-keeper: ", the parts up to NULL. */
+void keeper_log(const char *first, ...) __attribute__((sentinel));
+
+#endif

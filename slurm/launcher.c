@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * berth-exec: stands in for the user's command until the container is there. Runs as the user; it asks the
+ * worker that root announced this very process to, shows progress, joins and executes. It never runs the
+ * command bare.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "clean.h"
+#include "error.h"
+#include "fail.h"
+#include "join.h"
+#include "text.h"
+#include "wire.h"
+
+/* A worker that died is started again by its keeper within a second; a loaded node takes a few. */
+#define CONNECT_MS_MAX 10000
+#define CONNECT_RETRY_MS 50
+/* Broken connections in a row without a single frame: the worker crashes on this request. */
+#define ATTEMPTS_MAX 5
+#define SEND_MS_MAX 5000
+/* The worker says something every few seconds while it works; a registry may stall it, but not for so long.
+ */
+#define SILENCE_MS_MAX (15 * 60 * 1000)
+/* Width assumed for a terminal that tells none. */
+#define COLUMNS_DEFAULT 80
+#define TICKET_BYTES 16
+
+#define HINT_NODE "is berth in plugstack.conf on this node, and its worker running?"
+
+extern char **environ;
+
+static uint32_t terminal_columns(void) {
+  struct winsize size = {0};
+
+  if (!isatty(STDERR_FILENO))
+    return 0;
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS_DEFAULT;
+}
+
+static int hex_digit(char digit) {
+  const char *const digits = "0123456789abcdef";
+  const char *found = digit ? strchr(digits, digit) : NULL;
+  return found ? (int)(found - digits) : -1;
+}
+
+/* BERTH_TICKET: 32 hexadecimal digits, from `berth run`; tasks of Slurm are known by their pid instead. */
+static bool read_ticket(uint8_t ticket[TICKET_BYTES]) {
+  const char *text = getenv("BERTH_TICKET");
+
+  if (!text || strlen(text) != (size_t)TICKET_BYTES * 2)
+    return false;
+  for (size_t i = 0; i < TICKET_BYTES; i++) {
+    const int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+    if (high < 0 || low < 0)
+      return false;
+    ticket[i] = (uint8_t)(high << 4 | low);
+  }
+  return true;
+}
+
+static bool build_hello(struct frame_out *frame, const char *argv0) {
+  uint8_t ticket[TICKET_BYTES];
+  cleanup_free char *cwd = getcwd(NULL, 0);
+
+  frame_start(frame, BERTH_HELLO);
+  frame_add_word(frame, BERTH_TAG_TTY, terminal_columns());
+  frame_add_text(frame, BERTH_TAG_ARGV0, argv0);
+  frame_add_text(frame, BERTH_TAG_CWD, cwd ? cwd : "/");
+  if (read_ticket(ticket))
+    frame_add(frame, BERTH_TAG_TICKET, ticket, TICKET_BYTES);
+  return frame_finish(frame);
+}
+
+static int connect_worker(const char *path, struct error *error) {
+  const long long deadline = wire_now() + CONNECT_MS_MAX;
+
+  for (;;) {
+    const int fd = wire_connect(path, CONNECT_MS_MAX);
+    if (fd >= 0)
+      return fd;
+    const int number = errno;
+    if (wire_now() >= deadline || number == EACCES || number == ENOTDIR || number == ENAMETOOLONG)
+      return error_set(error, "BERTH_ENOWORKER", HINT_NODE, "no worker at ", path, ": ", text_errno(number),
+                       NULL);
+    wire_sleep(CONNECT_RETRY_MS);
+  }
+}
+
+static void copy_out(const struct frame_in *frame, int fd) {
+  struct field field;
+
+  if (frame_find(frame, BERTH_TAG_TEXT, &field))
+    text_write(fd, (const char *)field.bytes, field.length);
+}
+
+/*
+ * Listens on one connection until an answer ends it. True when answer holds that frame; false when the worker
+ * went away (*heard tells whether it had said anything) or error is filled.
+ */
+static bool await_answer(int fd, struct frame_in *answer, bool *heard, struct error *error) {
+  for (;;) {
+    const int got = wire_receive(fd, answer, SILENCE_MS_MAX);
+    if (got == 1 && answer->type != BERTH_PROGRESS)
+      return true;
+    if (got == 1) {
+      *heard = true;
+      copy_out(answer, STDERR_FILENO);
+      continue;
+    }
+    if (got < 0 && errno == ETIMEDOUT)
+      error_set(error, "BERTH_ENOWORKER", HINT_NODE, "the worker has been silent for 15 minutes", NULL);
+    else if (got < 0 && errno == EPROTO)
+      error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",
+                "the worker's answer cannot be read", NULL);
+    return false;
+  }
+}
+
+static bool ask(const char *path, const char *argv0, struct frame_in *answer, struct error *error) {
+  cleanup_frame_out struct frame_out hello = {0};
+
+  if (!build_hello(&hello, argv0)) {
+    error_set(error, "BERTH_EINTERNAL", "", "cannot describe the task: ", text_errno(errno), NULL);
+    return false;
+  }
+  for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    cleanup_close int fd = connect_worker(path, error);
+    bool heard = false;
+    if (fd < 0)
+      return false;
+    if (wire_send(fd, &hello, NULL, 0, SEND_MS_MAX) == 0 && await_answer(fd, answer, &heard, error))
+      return true;
+    if (error_is_set(error))
+      return false;
+    if (heard)
+      attempt = -1;
+    wire_sleep(CONNECT_RETRY_MS);
+  }
+  error_set(error, "BERTH_ENOWORKER", HINT_NODE, "the worker went away ", "several times without an answer",
+            NULL);
+  return false;
+}
+
+static int launch(char **argv, struct error *error) {
+  const char *path = getenv("BERTH_SOCKET");
+  struct frame_in answer = {0};
+  uint32_t status = 0;
+
+  /* A relative path could be the user's working directory's; slurmstepd and `berth run` give an absolute one.
+   */
+  if (!path || path[0] != '/')
+    return error_set(error, "BERTH_ENOWORKER", HINT_NODE,
+                     "a container was asked for, but nobody here prepared it", NULL);
+  if (!ask(path, argv[0] ? argv[0] : "", &answer, error))
+    return -1;
+  switch (answer.type) {
+  case BERTH_JOIN:
+    join_run(&answer, argv, environ, error);
+    return -1;
+  case BERTH_PRINT:
+    copy_out(&answer, STDOUT_FILENO);
+    (void)frame_word(&answer, BERTH_TAG_EXIT, &status);
+    return (int)(status & 0xff);
+  case BERTH_FAIL:
+    fail_take(&answer, error);
+    return -1;
+  default:
+    return error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",
+                     "the worker's answer is of an unknown kind", NULL);
+  }
+}
+
+int main(int argc, char **argv) {
+  static struct error error;
+  char *argv0 = getenv("SLURM_BERTH_ARGV0");
+
+  /* Put in argv[0]'s place, or in front of the whole command line. */
+  if (argv0 && argc > 0)
+    argv[0] = argv0;
+  else if (argc > 0)
+    argv++;
+  const int status = launch(argv, &error);
+  if (!error_is_set(&error))
+    return status;
+  error_print(&error, STDERR_FILENO);
+  return error.exit;
+}

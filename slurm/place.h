@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where berth's other parts are: beside the plugin, so that a checkout runs from where it stands.
+ */
+#ifndef BERTH_PLACE_H
+#define BERTH_PLACE_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct place {
+  char launcher[PATH_MAX];
+  char keeper[PATH_MAX];
+  char node[PATH_MAX];
+  char cli[PATH_MAX];
+};
+
+/** False when the plugin's own path cannot be told. */
+bool place_find(struct place *place);
+
+/** Name of the launcher's file, by which both sides recognise an argv[0] that is replaced already. */
+#define LAUNCHER_NAME "berth-exec"
+
+#endif

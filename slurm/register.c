@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "register.h"
+
+#include "clean.h"
+
+/* As for getopt_long. */
+enum { NO_ARGUMENT, ARGUMENT, OPTIONAL_ARGUMENT };
+
+static struct options given;
+
+/* Slurm calls it twice for one value in several versions (list and environment), so it never complains. */
+static int take(int flag, const char *argument, int remote) {
+  if (flag >= 0 && flag < FLAG_COUNT)
+    options_take(&given, (size_t)flag, argument, remote ? SOURCE_SPANK : SOURCE_FLAG);
+  return 0;
+}
+
+void register_flags(spank_t spank) {
+  for (size_t i = 0; i < FLAG_COUNT; i++) {
+    struct spank_option option = {
+        .name = (char *)flags[i].name,
+        .arginfo = (char *)flags[i].argument,
+        .usage = (char *)flags[i].help,
+        .has_arg = flags[i].kind != FLAG_BOOL ? ARGUMENT
+                   : flags[i].valued          ? OPTIONAL_ARGUMENT
+                                              : NO_ARGUMENT,
+        .val = (int)i,
+        .cb = take,
+    };
+    (void)spank_option_register(spank, &option);
+  }
+}
+
+const struct options *register_given(void) { return &given; }
+
+void register_reset(void) { options_free(&given); }

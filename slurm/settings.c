@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "settings.h"
+
+#include <string.h>
+
+#include "clean.h"
+#include "text.h"
+
+static bool is_no(const char *value) {
+  static const char *const words[] = {"0", "no", "n", "false"};
+
+  for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+    if (strcmp(value, words[i]) == 0)
+      return true;
+  return false;
+}
+
+static const char *value_of(const char *argument, const char *key) {
+  const size_t length = strlen(key);
+  return strncmp(argument, key, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
+}
+
+static bool take_known(struct settings *settings, const char *argument) {
+  const char *value;
+
+  if ((value = value_of(argument, "runtime_dir")))
+    settings->runtime_dir = value;
+  else if ((value = value_of(argument, "store")))
+    settings->store = value;
+  else if ((value = value_of(argument, "config")))
+    settings->config = value;
+  else if ((value = value_of(argument, "node")))
+    settings->node = value;
+  else if ((value = value_of(argument, "sbatch")) || (value = value_of(argument, "sbatch_support")))
+    settings->sbatch = !is_no(value);
+  else
+    return false;
+  return true;
+}
+
+void settings_read(struct settings *settings, int count, char *const *arguments, struct error *error) {
+  *settings = (struct settings){
+      .runtime_dir = "/run/berth",
+      .store = "/var/lib/berth",
+      .config = "/etc/berth/berth.conf",
+      .sbatch = true,
+  };
+  for (int i = 0; i < count; i++) {
+    if (take_known(settings, arguments[i]))
+      continue;
+    if (settings->more_count < SETTINGS_MORE_MAX)
+      settings->more[settings->more_count++] = arguments[i];
+    else
+      error_set(error, "BERTH_EPLUGSTACK", "shorten berth's line in plugstack.conf",
+                "too many arguments for berth in plugstack.conf", NULL);
+  }
+  if (settings->runtime_dir[0] != '/')
+    error_set(error, "BERTH_EPLUGSTACK", "give an absolute path in plugstack.conf",
+              "runtime_dir=", settings->runtime_dir, " is no absolute path", NULL);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "srun.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "argv.h"
+#include "check.h"
+#include "clean.h"
+#include "client.h"
+#include "register.h"
+#include "text.h"
+
+extern char **environ;
+
+static struct submit {
+  struct settings settings;
+  struct place place;
+  /** srun, as opposed to sbatch and salloc. */
+  bool local;
+  /** What the environment says: the same for every component. */
+  struct options inherited;
+  /** The first component's options; the environment that carries them is the job's, so all must agree. */
+  struct options options;
+  unsigned int components;
+  bool wanted;
+  /** What is wrong with the installation; said only to who wants a container. */
+  struct error error;
+  struct check check;
+} submit = {.check = {.connection = -1}};
+
+static int refuse(const struct error *error) {
+  error_print(error, STDERR_FILENO);
+  return -1;
+}
+
+/* Slurm reads its own carrier after init: without it, callbacks come from this command line alone. */
+static void take_inherited(void) {
+  char name[FLAG_VARIABLE_MAX];
+
+  options_take_spank(&submit.inherited, environ, "SLURM_SPANK_");
+  options_take_environment(&submit.inherited, environ);
+  for (size_t i = 0; i < FLAG_COUNT; i++) {
+    flag_variable(&flags[i], "SLURM_BERTH_", name);
+    (void)unsetenv(name);
+    flag_spank_variable(&flags[i], "SLURM_SPANK_", name);
+    (void)unsetenv(name);
+  }
+  (void)unsetenv(ARGV0_VARIABLE);
+}
+
+void srun_init(spank_t spank, int count, char **arguments) {
+  settings_read(&submit.settings, count, arguments, &submit.error);
+  submit.local = spank_context() == S_CTX_LOCAL;
+  if (!submit.local && !submit.settings.sbatch)
+    return;
+  if (!place_find(&submit.place))
+    error_set(&submit.error, "BERTH_EPLUGSTACK", "give berth.so by its absolute path in plugstack.conf",
+              "the directory of berth.so cannot be found", NULL);
+  take_inherited();
+  register_flags(spank);
+}
+
+static void merge(struct options *merged) {
+  for (size_t i = 0; i < FLAG_COUNT; i++) {
+    if (submit.inherited.values[i].source != SOURCE_NONE)
+      options_take(merged, i, submit.inherited.values[i].value, submit.inherited.values[i].source);
+    if (register_given()->values[i].source != SOURCE_NONE)
+      options_take(merged, i, register_given()->values[i].value, SOURCE_FLAG);
+  }
+  register_reset();
+  options_settle(merged);
+}
+
+/* The node's own variables reach it by themselves from sbatch and salloc, where a later step may change them.
+ */
+static bool is_carried(enum source source) {
+  return submit.local ? source != SOURCE_NONE : source >= SOURCE_SPANK;
+}
+
+static void carry(spank_t spank, const struct options *options) {
+  char name[FLAG_VARIABLE_MAX];
+
+  for (size_t i = 0; i < FLAG_COUNT; i++) {
+    if (!is_carried(options->values[i].source))
+      continue;
+    flag_variable(&flags[i], "SLURM_BERTH_", name);
+    (void)setenv(name, options->values[i].value, 1);
+    /* For the prolog, and for sbatch --export-file, which drops the environment. */
+    flag_spank_variable(&flags[i], "", name);
+    (void)spank_job_control_setenv(spank, name, options->values[i].value, 1);
+  }
+}
+
+static int check_components(const struct options *merged, bool wanted, struct error *error) {
+  if (submit.components == 0 || options_equal(merged, &submit.options) || (!submit.local && !wanted))
+    return 0;
+  return error_set(error, "BERTH_EHETEROGENEOUS",
+                   "give each component the same --container options, or use one srun each",
+                   "the components of a heterogeneous job cannot have different --container options", NULL);
+}
+
+static int check_empty(const struct options *merged, struct error *error) {
+  for (size_t i = 0; i < FLAG_COUNT; i++)
+    if (flags[i].selects && merged->values[i].source == SOURCE_FLAG && merged->values[i].value[0] == '\0')
+      return error_set(error, "BERTH_EOPTION", "name an image, or none", "--", flags[i].name,
+                       ": argument required", NULL);
+  return 0;
+}
+
+/* pyxis warns alike: the job goes on, its options may be meant for an image that is missing by mistake. */
+static void warn_ignored(const struct options *merged) {
+  for (size_t i = 0; i < FLAG_COUNT; i++) {
+    if (merged->values[i].source != SOURCE_FLAG || flags[i].selects)
+      continue;
+    cleanup_free char *line =
+        text_new("berth: ignoring --", flags[i].name,
+                 " because neither --container-image nor --container-name is set\n", NULL);
+    if (line)
+      text_write(STDERR_FILENO, line, strlen(line));
+  }
+}
+
+static const char *context_name(void) {
+  if (submit.local)
+    return "srun";
+  return strcmp(program_invocation_short_name, "salloc") == 0 ? "salloc" : "sbatch";
+}
+
+static int check_component(spank_t spank, struct options *merged, struct error *error) {
+  const bool wanted = options_want_container(merged);
+
+  if (check_empty(merged, error) < 0 || check_components(merged, wanted, error) < 0)
+    return -1;
+  if (submit.components++ > 0)
+    return 0;
+  carry(spank, merged);
+  options_free(&submit.options);
+  submit.options = *merged;
+  *merged = (struct options){0};
+  submit.wanted = wanted;
+  if (!wanted) {
+    if (submit.local && !options_value(&submit.options, "container-image"))
+      warn_ignored(&submit.options);
+    return 0;
+  }
+  if (error_is_set(&submit.error)) {
+    *error = submit.error;
+    return -1;
+  }
+  if (check_start(&submit.check, &submit.settings, context_name(), &submit.options, error) < 0)
+    return -1;
+  if (submit.local)
+    return 0;
+  if (submit.check.connection < 0)
+    return check_by_command(&submit.settings, &submit.place, context_name(), &submit.options);
+  if (check_finish(&submit.check, &submit.options, error) < 0)
+    return -1;
+  carry(spank, &submit.options);
+  return 0;
+}
+
+int srun_check(spank_t spank) {
+  struct options merged = {0};
+  struct error error = {0};
+
+  if (!submit.local && !submit.settings.sbatch)
+    return 0;
+  merge(&merged);
+  const int result = check_component(spank, &merged, &error);
+  options_free(&merged);
+  if (error_is_set(&error))
+    return refuse(&error);
+  return result;
+}
+
+int srun_launch(spank_t spank) {
+  struct error error = {0};
+
+  if (!submit.wanted)
+    return 0;
+  if (check_finish(&submit.check, &submit.options, &error) < 0)
+    return refuse(&error);
+  carry(spank, &submit.options);
+  return argv_put_launcher_local(spank, submit.place.launcher, &error) < 0 ? refuse(&error) : 0;
+}
+
+int srun_exit(void) {
+  check_close(&submit.check);
+  options_free(&submit.inherited);
+  options_free(&submit.options);
+  register_reset();
+  return 0;
+}
