@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+import { pickEngine } from '../engine/select.js'
+import { parseReference } from '../image/reference.js'
+import { BerthError, renderError } from '../report/errors.js'
+import { parseRequest } from '../request/grammar.js'
+import type { Request } from '../request/request.js'
+import { loadSite, type Site } from '../site/site.js'
+import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
+import { environmentField, openWorker, type WorkerClient } from './client.js'
+import { type Command, type CommandInput, Exit } from './command.js'
+
+export const check: Command = {
+  summary: 'check container options, or the site configuration',
+  usage: '[IMAGE] [OPTIONS]',
+  about: `With an image: says whether a step with these options would be accepted, and which digest it would get if a
+worker here can ask the registry. Without one: reads the site configuration and names every line it cannot use.
+Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
+  examples: [
+    ['berth check python:3.12 --mounts=/data:/data:ro', 'before sbatch'],
+    ['berth check --config=/etc/berth/berth.conf', 'after an edit'],
+  ],
+  options: {
+    context: {
+      type: 'string',
+      value: 'srun|sbatch|salloc',
+      help: "ask in that command's name: grammar and policy only",
+    },
+    option: {
+      type: 'string',
+      value: 'NAME=VALUE',
+      help: "an option as Slurm's plugin passes it on; may be repeated",
+    },
+  },
+  container: true,
+  async run(input) {
+    const { args, json } = input
+    const [image] = args.words
+    const named = image === undefined ? [] : [`container-image=${image}`]
+    const options = [...named, ...args.container, ...(args.all.option ?? [])]
+    const site = loadSite(siteSettings(input))
+    if (options.length === 0 && args.values.context === undefined) return checkSite(site, json)
+    const request = checkRequest(options, args.values.context ?? 'run', site)
+    const pin =
+      args.values.context === undefined && request !== undefined ? await askWorker(input, options) : undefined
+    if (json)
+      process.stdout.write(`${JSON.stringify({ request: request ?? null, pin: pin ?? null }, null, 2)}\n`)
+    else if (args.values.context === undefined) process.stdout.write(describe(request, pin, site))
+    return Exit.OK
+  },
+}
+
+function siteSettings({ args, places }: CommandInput): Record<string, string> {
+  const config = args.values.config ?? process.env.BERTH_CONFIG
+  return { runtime_dir: places.runtimeDir, store: places.store, ...(config ? { config: places.config } : {}) }
+}
+
+function checkSite(site: Site, json: boolean): number {
+  if (json) {
+    const errors = site.errors.map(({ code, message }) => ({ code, message }))
+    process.stdout.write(`${JSON.stringify({ errors, warnings: site.warnings }, null, 2)}\n`)
+  } else {
+    for (const error of site.errors) process.stderr.write(renderError(error))
+    for (const line of site.warnings) process.stderr.write(`berth: warning: ${line}\n`)
+    if (site.errors.length === 0) process.stdout.write('ok: the site configuration can be used\n')
+  }
+  return site.errors.length === 0 ? Exit.OK : Exit.CHECK
+}
+
+/** The same words of the same grammar as on the node. @throws BerthError */
+function checkRequest(options: string[], context: string, site: Site): Request | undefined {
+  const [broken] = site.errors
+  if (broken !== undefined) throw broken
+  const environment = new Map(
+    Object.entries(process.env).map(([name, value]) => [name, value ?? ''] as const),
+  )
+  const request = parseRequest({ options, environment, context })
+  if (request === undefined) return undefined
+  pickEngine(request, site)
+  if (request.image !== '') parseReference(request.image)
+  return request
+}
+
+/** What the registry says, if a worker listens here; on a login node without one the grammar has to do. */
+async function askWorker({ places }: CommandInput, options: string[]): Promise<string | undefined> {
+  let worker: WorkerClient
+  try {
+    worker = await openWorker(places)
+  } catch (error) {
+    if (error instanceof BerthError && error.code === 'BERTH_ENOWORKER') return undefined
+    throw error
+  }
+  try {
+    worker.send(Type.CHECK, [
+      [Tag.CONTEXT, 'run'],
+      ...options.map((option): [FrameTag, FieldValue] => [Tag.OPTION, option]),
+      [Tag.CWD, process.cwd()],
+      [Tag.ENV, environmentField(process.env)],
+    ])
+    await worker.answer()
+    return (await worker.answer()).text(Tag.OPTION)?.replace(/^container-image=/, '')
+  } finally {
+    worker.close()
+  }
+}
+
+function describe(request: Request | undefined, pin: string | undefined, site: Site): string {
+  if (request === undefined) return 'ok: no container\n'
+  const engine = request.engine === '' ? site.get('engine') : request.engine
+  return `ok: ${pin ?? request.image} with engine ${engine}\n`
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A conversation with the worker: frames over its socket; root may start a worker where none runs. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { BerthError, ERRORS, type ErrorCode } from '../report/errors.js'
+import {
+  encodeFrame,
+  type Fields,
+  type Frame,
+  FrameReader,
+  type FrameType,
+  Tag,
+  Type,
+} from '../worker/frame.js'
+import type { Places } from './command.js'
+import { DIST, socketOf } from './places.js'
+
+/** A worker that the keeper starts answers the first frame after Node's own start, well under this. */
+const KEEPER_WAIT_MS_MAX = 5000
+const KEEPER_RETRY_MS = 20
+
+export class WorkerClient {
+  private readonly reader = new FrameReader()
+  private readonly received: Frame[] = []
+  private wake: (() => void) | undefined
+  private ended = false
+
+  constructor(private readonly socket: Socket) {
+    socket.on('data', (bytes: Buffer) => {
+      this.received.push(...this.reader.push(bytes))
+      this.wake?.()
+    })
+    socket.on('error', () => undefined)
+    socket.on('close', () => {
+      this.ended = true
+      this.wake?.()
+    })
+  }
+
+  send(type: FrameType, fields: Fields = []): void {
+    this.socket.write(encodeFrame(type, fields))
+  }
+
+  /** The next frame; undefined when the worker hung up. */
+  async next(): Promise<Frame | undefined> {
+    while (this.received.length === 0 && !this.ended) {
+      await new Promise<void>((resolve) => {
+        this.wake = resolve
+      })
+    }
+    return this.received.shift()
+  }
+
+  /**
+   * Copies progress to stderr and returns the first frame that is something else.
+   * @throws BerthError what the worker answered, or that it hung up
+   */
+  async answer(): Promise<Frame> {
+    for (;;) {
+      const frame = await this.next()
+      if (frame === undefined) throw new BerthError('BERTH_EINTERNAL', { problem: 'the worker hung up' })
+      if (frame.type === Type.PROGRESS) process.stderr.write(frame.bytes(Tag.TEXT) ?? '')
+      else if (frame.type === Type.FAIL) throw new RemoteError(frame)
+      else return frame
+    }
+  }
+
+  close(): void {
+    this.socket.destroy()
+  }
+}
+
+/** A failure as the worker told it, with its own words. */
+export class RemoteError extends BerthError {
+  override readonly hint: string
+  override readonly exit: number
+
+  constructor(frame: Frame) {
+    const code = frame.text(Tag.CODE) ?? ''
+    super((Object.hasOwn(ERRORS, code) ? code : 'BERTH_EINTERNAL') as ErrorCode, {})
+    this.message = frame.text(Tag.TEXT) ?? ''
+    this.hint = frame.text(Tag.HINT) ?? ''
+    this.exit = frame.number(Tag.EXIT) ?? 125
+  }
+}
+
+/** @throws BerthError BERTH_ENOWORKER */
+export async function openWorker(places: Places): Promise<WorkerClient> {
+  try {
+    return await dial(places)
+  } catch (error) {
+    if (process.getuid?.() !== 0) throw noWorker(places, error)
+  }
+  startKeeper(places)
+  const deadline = Date.now() + KEEPER_WAIT_MS_MAX
+  for (;;) {
+    try {
+      return await dial(places)
+    } catch (error) {
+      if (Date.now() > deadline) throw noWorker(places, error)
+      // The keeper binds the socket before it starts the worker, so this ends after one or two rounds.
+      await new Promise((resolve) => setTimeout(resolve, KEEPER_RETRY_MS))
+    }
+  }
+}
+
+/** One request with a JSON answer. */
+export async function callWorker(
+  places: Places,
+  name: string,
+  words: readonly string[],
+  more: Fields = [],
+): Promise<unknown> {
+  const client = await openWorker(places)
+  try {
+    client.send(Type.CALL, [[Tag.NAME, name], ...words.map((word) => [Tag.ARG, word] as const), ...more])
+    const result = await client.answer()
+    return JSON.parse(result.text(Tag.DATA) ?? 'null')
+  } finally {
+    client.close()
+  }
+}
+
+async function dial(places: Places): Promise<WorkerClient> {
+  const socket = connect(socketOf(places))
+  await once(socket, 'connect')
+  return new WorkerClient(socket)
+}
+
+function startKeeper(places: Places): void {
+  const { runtimeDir, store, config } = places
+  const child = spawn(
+    join(DIST, 'berth-keeper'),
+    [`--runtime-dir=${runtimeDir}`, `--store=${store}`, `--config=${config}`],
+    { stdio: 'ignore', detached: true },
+  )
+  // A keeper that cannot be started shows as a socket that nobody listens on.
+  child.on('error', () => undefined)
+  child.unref()
+}
+
+function noWorker(places: Places, error: unknown): BerthError {
+  const problem = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  return new BerthError('BERTH_ENOWORKER', { socket: socketOf(places), problem }, { cause: error })
+}
+
+/** Name and values of the environment as one ENV field. */
+export function environmentField(env: NodeJS.ProcessEnv): string {
+  return Object.entries(env)
+    .map(([name, value]) => `${name}=${value ?? ''}\0`)
+    .join('')
+}

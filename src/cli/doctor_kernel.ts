@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the kernel must offer, and the knobs that distributions turn off. */
+import { readFile } from 'node:fs/promises'
+import type { KernelFeatures } from '../native.js'
+import type { Finding } from './doctor.js'
+
+interface Feature {
+  name: keyof KernelFeatures
+  check: string
+  /** Without it nothing works; else there is a slower or weaker way. */
+  needed: boolean
+  present: string
+  absent: string
+  fix: string
+}
+
+const FEATURES: readonly Feature[] = [
+  {
+    name: 'mountApi',
+    check: 'mount API',
+    needed: true,
+    present: 'fsmount, move_mount, mount_setattr',
+    absent: 'fsmount or mount_setattr is missing',
+    fix: 'use Linux 5.12 or later',
+  },
+  {
+    name: 'squashfs',
+    check: 'squashfs',
+    needed: true,
+    present: 'available',
+    absent: 'not available',
+    fix: 'modprobe squashfs',
+  },
+  {
+    name: 'overlay',
+    check: 'overlay',
+    needed: true,
+    present: 'available',
+    absent: 'not available',
+    fix: 'modprobe overlay',
+  },
+  {
+    name: 'loop',
+    check: 'loop devices',
+    needed: true,
+    present: 'available',
+    absent: 'no /dev/loop-control',
+    fix: 'modprobe loop',
+  },
+  {
+    name: 'userNamespaces',
+    check: 'user namespaces',
+    needed: true,
+    present: 'available',
+    absent: 'cannot be made',
+    fix: 'sysctl user.max_user_namespaces=65536',
+  },
+  {
+    name: 'squashfsIdmap',
+    check: 'idmapped squashfs',
+    needed: false,
+    present: "root's files in images appear as the user's",
+    absent: "files keep the image's owners",
+    fix: 'use Linux 6.2 or later',
+  },
+  {
+    name: 'landlock',
+    check: 'landlock',
+    needed: false,
+    present: 'the importer is confined',
+    absent: 'the importer is confined by its uid only',
+    fix: 'use Linux 5.13 or later with landlock among its security modules',
+  },
+  {
+    name: 'pidfd',
+    check: 'pidfd',
+    needed: true,
+    present: 'available',
+    absent: 'not available',
+    fix: 'use Linux 5.3 or later',
+  },
+]
+
+interface Knob {
+  path: string
+  check: string
+  /** True when the value lets users' namespaces be made. */
+  fits(value: number): boolean
+  fix: string
+}
+
+const KNOBS: readonly Knob[] = [
+  {
+    path: '/proc/sys/user/max_user_namespaces',
+    check: 'namespace limit',
+    fits: (value) => value > 0,
+    fix: 'sysctl user.max_user_namespaces=65536',
+  },
+  {
+    path: '/proc/sys/kernel/unprivileged_userns_clone',
+    check: 'userns switch',
+    fits: (value) => value === 1,
+    fix: 'sysctl kernel.unprivileged_userns_clone=1',
+  },
+  {
+    path: '/proc/sys/kernel/apparmor_restrict_unprivileged_userns',
+    check: 'userns AppArmor',
+    fits: (value) => value === 0,
+    fix: 'sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give berth-worker an AppArmor profile with userns',
+  },
+]
+
+export async function checkKernel(): Promise<Finding[]> {
+  const features = await loadFeatures()
+  if (features instanceof Error) {
+    const fix = 'run `npm run build:addon` with the Node.js that dist/node names'
+    return [{ check: 'addon', state: 'fail', found: features.message, fix }]
+  }
+  const knobs = await Promise.all(KNOBS.map(checkKnob))
+  return [
+    { check: 'kernel', state: 'ok', found: features.release },
+    ...FEATURES.map((feature) => checkFeature(feature, features)),
+    ...knobs.filter((finding) => finding !== undefined),
+  ]
+}
+
+async function loadFeatures(): Promise<KernelFeatures | Error> {
+  try {
+    return (await import('../native.js')).native.kernelFeatures()
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
+}
+
+function checkFeature(feature: Feature, features: KernelFeatures): Finding {
+  const { check, needed, present, absent, fix } = feature
+  if (features[feature.name]) return { check, state: 'ok', found: present }
+  return { check, state: needed ? 'fail' : 'warn', found: absent, fix }
+}
+
+/** A knob that this kernel does not have restricts nothing. */
+async function checkKnob({ path, check, fits, fix }: Knob): Promise<Finding | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined)
+  if (text === undefined) return undefined
+  const found = `${path} = ${text.trim()}`
+  return fits(Number(text)) ? { check, state: 'ok', found } : { check, state: 'fail', found, fix }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Is there room for images, and does the worker answer, in this very version. */
+import { access, constants, stat, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { BerthError } from '../report/errors.js'
+import type { WorkerStatus } from '../worker/status.js'
+import { callWorker } from './client.js'
+import { showBytes } from './columns.js'
+import type { Places } from './command.js'
+import type { Finding } from './doctor.js'
+import { berthVersion } from './doctor_parts.js'
+import { socketOf } from './places.js'
+
+/** One large image with its temporary copy. */
+const FREE_BYTES_WANTED = 10 * 2 ** 30
+
+export async function checkStore({ store }: Places): Promise<Finding[]> {
+  const there = await stat(store).catch(() => undefined)
+  const place = there === undefined ? dirname(store) : store
+  const findings: Finding[] = []
+  if (process.getuid?.() === 0) {
+    const writable = await access(place, constants.W_OK).then(
+      () => true,
+      () => false,
+    )
+    findings.push(
+      writable
+        ? {
+            check: 'store',
+            state: 'ok',
+            found: `${store}${there === undefined ? ' (made at first use)' : ''}`,
+          }
+        : {
+            check: 'store',
+            state: 'fail',
+            found: `${place} cannot be written`,
+            fix: 'name another directory with store=',
+          },
+    )
+  }
+  const space = await statfs(place).catch(() => undefined)
+  if (space === undefined) return findings
+  const free = space.bavail * space.bsize
+  const found = `${showBytes(free)} free for ${store}`
+  if (free >= FREE_BYTES_WANTED) findings.push({ check: 'store space', state: 'ok', found })
+  else
+    findings.push({
+      check: 'store space',
+      state: 'warn',
+      found,
+      fix: 'free space there, or name another store=',
+    })
+  return findings
+}
+
+export async function checkWorker(places: Places): Promise<Finding[]> {
+  try {
+    const status = (await callWorker(places, 'status', [])) as WorkerStatus
+    const mine = await berthVersion()
+    const found = `pid ${status.pid}, ${showBytes(status.rss)} resident, ${status.steps} steps`
+    const problems = status.siteErrors.map(
+      (problem): Finding => ({
+        check: 'site',
+        state: 'fail',
+        found: problem,
+        fix: 'mend the line and restart the worker',
+      }),
+    )
+    if (status.version === mine) return [{ check: 'worker', state: 'ok', found }, ...problems]
+    const fix = 'restart the worker: running steps go on'
+    return [
+      { check: 'worker', state: 'warn', found: `version ${status.version}, this is ${mine}`, fix },
+      ...problems,
+    ]
+  } catch (error) {
+    // On a login node no worker need run; root was able to start one, so there it is a fault.
+    const state = process.getuid?.() === 0 ? 'fail' : 'warn'
+    const fix = error instanceof BerthError ? error.hint : 'run it as root, which may start a worker'
+    const found = error instanceof BerthError ? error.message : `${socketOf(places)}: ${error}`
+    return [{ check: 'worker', state, found, fix }]
+  }
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+import { callWorker } from './client.js'
+import { columns, showAge } from './columns.js'
+import { type Command, Exit } from './command.js'
+
+export interface StepRow {
+  step: string
+  uid: number
+  image: string
+  engine: string
+  /** importing | ready | running | failed */
+  state: string
+  pids: number[]
+  /** Seconds since the epoch. */
+  since: number
+}
+
+export const ps: Command = {
+  summary: 'list the steps with a container on this node',
+  usage: '[--json]',
+  about: 'Lists your own steps and `berth run` commands; root sees those of all users.',
+  examples: [['berth ps', 'a table']],
+  options: {},
+  async run({ places, json }) {
+    const rows = (await callWorker(places, 'ps', [])) as StepRow[]
+    if (json) {
+      process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
+      return Exit.OK
+    }
+    const now = Date.now() / 1000
+    const cells = rows.map(({ step, uid, image, state, pids, since }) => [
+      step,
+      String(uid),
+      image,
+      state,
+      String(pids.length),
+      showAge(now - since),
+    ])
+    process.stdout.write(columns(['STEP', 'UID', 'IMAGE', 'STATE', 'TASKS', 'AGE'], cells))
+    return Exit.OK
+  },
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+import { spawn } from 'node:child_process'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { BerthError } from '../report/errors.js'
+import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
+import { UsageError } from './arguments.js'
+import { environmentField, openWorker } from './client.js'
+import { type Command, type CommandInput, Exit } from './command.js'
+import { DIST, socketOf } from './places.js'
+
+/** What a terminal sends to the whole foreground group: the command has it already, it must not get it twice. */
+const TERMINAL_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT']
+const FORWARDED: readonly NodeJS.Signals[] = [
+  ...TERMINAL_SIGNALS,
+  'SIGTERM',
+  'SIGHUP',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGCONT',
+]
+const SIGNAL_BASE = 128
+
+export const run: Command = {
+  summary: 'run one command in an image, without Slurm',
+  usage: 'IMAGE [OPTIONS] [-- COMMAND [ARGS...]]',
+  about: `Runs the command as a step of Slurm would: same image store, mounts, environment and launcher. Without a
+command the image's own is run. Exits as the command does; 125, 126 and 127 are berth's (failed, not executable,
+not found), 128+n means ended by signal n.`,
+  examples: [
+    ['berth run python:3.12 -- python3 -V', 'an image of Docker Hub'],
+    ['berth run ./tools.sqsh --mounts=/data:/data:ro -- ls /data', 'a squashfs file, with a mount'],
+  ],
+  options: {},
+  container: true,
+  async run(input) {
+    const [image, ...words] = input.args.words
+    if (image === undefined) throw new UsageError('no image named')
+    return runContainer(input, image, [...words, ...input.args.rest])
+  },
+}
+
+async function runContainer(
+  { args, places }: CommandInput,
+  image: string,
+  command: string[],
+): Promise<number> {
+  const worker = await openWorker(places)
+  try {
+    worker.send(Type.RUN, [
+      [Tag.OPTION, `container-image=${image}`],
+      ...args.container.map((option): [FrameTag, FieldValue] => [Tag.OPTION, option]),
+      ...command.map((word): [FrameTag, FieldValue] => [Tag.ARG, word]),
+      [Tag.CWD, process.cwd()],
+      [Tag.ENV, environmentField(process.env)],
+    ])
+    const ticket = (await worker.answer()).bytes(Tag.TICKET)
+    if (ticket === undefined)
+      throw new BerthError('BERTH_EINTERNAL', { problem: 'the worker gave no ticket' })
+    return await supervise(command, {
+      ...process.env,
+      BERTH_SOCKET: socketOf(places),
+      BERTH_TICKET: ticket.toString('hex'),
+    })
+  } finally {
+    worker.close()
+  }
+}
+
+/** Lives as long as the command: this process is the container's lease. */
+function supervise(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(join(DIST, 'berth-exec'), command, { stdio: 'inherit', env })
+    for (const signal of FORWARDED) {
+      process.on(signal, () => {
+        if (!(process.stdin.isTTY && TERMINAL_SIGNALS.includes(signal))) child.kill(signal)
+      })
+    }
+    child.on('error', reject)
+    child.on('exit', (code, signal) => {
+      resolve(signal === null ? (code ?? Exit.INTERNAL) : SIGNAL_BASE + constants.signals[signal])
+    })
+  })
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Launches that are not what the engine said word for word: no container at all, or the image's own command. */
+import type { LaunchFields } from '../engine/engine.js'
+import type { ImageConfig } from '../image/image.js'
+
+/** A step that turned out to want no container: its program runs where Slurm put it, unchanged. */
+export const launchAsIs: LaunchFields = {
+  cwd: '',
+  set: [],
+  defaults: [],
+  unset: [],
+  argv: [],
+  noNewPrivileges: false,
+  exec: false,
+}
+
+/** POSIX; an image with neither entrypoint nor command is made to be looked into. */
+const SHELL = '/bin/sh'
+
+/** `berth run IMAGE` without a command: entrypoint and command of the image, as docker does it. */
+export function launchImageCommand(launch: LaunchFields, config: ImageConfig): LaunchFields {
+  const own = [...config.entrypoint, ...config.cmd]
+  return { ...launch, argv: own.length === 0 ? [SHELL] : own }
+}

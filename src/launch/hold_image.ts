@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/** From a reference to a mounted image that stays until the step ends. */
+import type { ImageReference, StoredImage } from '../image/image.js'
+import { familiarName, pinReference } from '../image/reference.js'
+import type { NamespaceSpec } from '../native.js'
+import { BerthError } from '../report/errors.js'
+import type { ImportEvent } from '../report/progress.js'
+import type { Access, ImportProgress, Store } from '../store/store.js'
+import type { Undo } from './undo.js'
+
+export interface HeldImage {
+  image: StoredImage
+  source: NamespaceSpec['image']
+}
+
+export interface ImageTurn {
+  signal: AbortSignal
+  progress(event: ImportEvent): void
+  /** The image that an earlier worker had found for this step: the tag may have moved since. */
+  pinned?: { key: string; digest: string }
+}
+
+/** @throws BerthError */
+export async function holdImage(
+  store: Store,
+  access: Access,
+  reference: ImageReference,
+  turn: ImageTurn & { undo: Undo },
+): Promise<HeldImage> {
+  const image = await ensureImage(store, access, reference, turn)
+  const lease = await store.hold(image)
+  turn.undo.add('image', () => lease.release())
+  return { image, source: { device: lease.device } }
+}
+
+/** Resolved and in the store; events only when it has to be imported. @throws BerthError */
+export async function ensureImage(
+  store: Store,
+  access: Access,
+  reference: ImageReference,
+  turn: ImageTurn,
+): Promise<StoredImage> {
+  const digestKnown = turn.pinned?.digest ?? ''
+  const wanted = digestKnown === '' ? reference : pinReference(reference, digestKnown)
+  const { digest } = await store.resolve(wanted, access)
+  const report = new EventMaker(familiarName(reference), turn.progress)
+  try {
+    const image = await store.ensure(wanted, digest, {
+      access,
+      signal: turn.signal,
+      progress: (step) => report.take(step),
+    })
+    report.end(image.size)
+    return image
+  } catch (error) {
+    report.failed()
+    throw error
+  }
+}
+
+/** What the store has of it already; undefined rather than an import. */
+export async function peekImage(
+  store: Store,
+  access: Access,
+  reference: ImageReference,
+): Promise<StoredImage | undefined> {
+  const { digest } = await store.resolve(reference, access)
+  const stop = new AbortController()
+  try {
+    // The first sign of an import is the answer; the abort must come after the store has begun to listen.
+    const progress = () => void setImmediate(() => stop.abort())
+    return await store.ensure(reference, digest, { access, signal: stop.signal, progress })
+  } catch (error) {
+    if (stop.signal.aborted && error instanceof BerthError && error.code === 'BERTH_ECANCELED')
+      return undefined
+    throw error
+  }
+}
+
+/** The store's view (phases, bytes) as what a waiting task is shown. */
+class EventMaker {
+  private started = false
+
+  constructor(
+    private readonly image: string,
+    private readonly tell: (event: ImportEvent) => void,
+  ) {}
+
+  take({ done, total, layer, layers }: ImportProgress): void {
+    const at = performance.now()
+    if (!this.started) this.tell({ kind: 'start', image: this.image, at })
+    this.started = true
+    if (layers > 0) this.tell({ kind: 'bytes', done, total, layersDone: layer, layers, at })
+  }
+
+  end(bytes: number): void {
+    if (this.started) this.tell({ kind: 'end', bytes, at: performance.now() })
+  }
+
+  failed(): void {
+    if (this.started) this.tell({ kind: 'failed', at: performance.now() })
+  }
+}

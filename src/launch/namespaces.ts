@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The namespaces of one step: built once, found again after a worker's crash, handed to every task. */
+import { openSync, readlinkSync } from 'node:fs'
+import { type BuiltNamespace, type NamespaceSpec, native } from '../native.js'
+
+/** Names as in /proc/PID/ns, in the order of setns: the user namespace grants the others (setns(2)). */
+export const NAMESPACE_ORDER = ['user', 'mnt', 'ipc', 'uts', 'net'] as const
+export type NamespaceName = (typeof NAMESPACE_ORDER)[number]
+
+/** CLONE_NEW* of linux/sched.h. */
+export const CLONE_FLAG: Readonly<Record<NamespaceName, number>> = {
+  user: 0x10000000,
+  mnt: 0x00020000,
+  ipc: 0x08000000,
+  uts: 0x04000000,
+  net: 0x40000000,
+}
+
+export interface Namespaces {
+  fds: { name: NamespaceName; fd: number }[]
+  /** Inode number by name; kept in the lease. */
+  ids: Record<string, string>
+  notes: string[]
+}
+
+/** @throws NativeError */
+export async function buildNamespaces(spec: NamespaceSpec): Promise<Namespaces> {
+  const built = await native.buildNamespace(spec)
+  return describe(ordered(built), built.notes)
+}
+
+export function closeNamespaces(namespaces: Namespaces): void {
+  for (const { fd } of namespaces.fds.splice(0)) native.closeFd(fd)
+}
+
+/**
+ * Opens the namespaces that `ids` names from a process that still lives in them; undefined when it is gone or never
+ * joined. The inode of the mount namespace decides: it cannot be reused while that process is inside.
+ */
+export function reopenNamespaces(
+  ids: Record<string, string>,
+  pid: number,
+  start: number,
+): Namespaces | undefined {
+  const fds: Namespaces['fds'] = []
+  const same = (name: string) => readlinkSync(`/proc/${pid}/ns/${name}`) === `${name}:[${ids[name]}]`
+  try {
+    for (const name of NAMESPACE_ORDER) {
+      if (ids[name] === undefined) continue
+      if (!same(name)) throw new Error('not joined')
+      fds.push({ name, fd: openSync(`/proc/${pid}/ns/${name}`, 'r') })
+    }
+    const found = describe(fds, [])
+    const unchanged =
+      native.processStart(pid) === start && Object.keys(ids).every((name) => found.ids[name] === ids[name])
+    if (unchanged && fds.length > 0) return found
+  } catch {
+    // The process ended or never joined: the caller tries the next one.
+  }
+  for (const { fd } of fds) native.closeFd(fd)
+  return undefined
+}
+
+function ordered(built: BuiltNamespace): Namespaces['fds'] {
+  const byName: Record<NamespaceName, number | undefined> = {
+    user: built.userNs,
+    mnt: built.mountNs,
+    ipc: built.ipcNs,
+    uts: built.utsNs,
+    net: built.netNs,
+  }
+  return NAMESPACE_ORDER.flatMap((name) => {
+    const fd = byName[name]
+    return fd === undefined ? [] : [{ name, fd }]
+  })
+}
+
+function describe(fds: Namespaces['fds'], notes: string[]): Namespaces {
+  return {
+    fds,
+    ids: Object.fromEntries(fds.map(({ name, fd }) => [name, String(native.namespaceId(fd))])),
+    notes,
+  }
+}

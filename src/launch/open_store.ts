@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The store as the site wants it: accounts by number, shares of a file system in bytes. */
+import { mkdirSync, statfsSync } from 'node:fs'
+import { native } from '../native.js'
+import { BerthError } from '../report/errors.js'
+import type { Site } from '../site/site.js'
+import type { Space } from '../site/values.js'
+import { Store } from '../store/store.js'
+
+/** The account that sites are advised to make, then the one that every system has. */
+const IMPORTER_ACCOUNTS = ['berth', 'nobody']
+const STORE_MODE = 0o700
+
+/**
+ * @param distDir where importer.js and node lie
+ * @throws BerthError BERTH_ESITE when no account is there for the importer, or the directory cannot be made
+ */
+export async function openStore(site: Site, distDir: string): Promise<Store> {
+  const directory = site.get('store')
+  try {
+    mkdirSync(directory, { recursive: true, mode: STORE_MODE })
+  } catch (error) {
+    throw siteError(site, 'store', `cannot be made: ${error instanceof Error ? error.message : error}`)
+  }
+  return Store.open({
+    directory,
+    importerUser: await findImporter(site),
+    compressor: site.get('compressor'),
+    level: site.get('level'),
+    blockSize: site.get('block_size'),
+    threads: site.get('threads'),
+    bytesMax: site.get('image_bytes_max'),
+    entriesMax: site.get('image_entries_max'),
+    quotaBytes: bytesOf(site.get('store_quota'), directory),
+    freeFloorBytes: bytesOf(site.get('store_free_floor'), directory),
+    tagTtlSeconds: site.get('tag_ttl'),
+    insecure: site.get('registries_insecure'),
+    distDir,
+    native,
+  })
+}
+
+async function findImporter(site: Site): Promise<{ uid: number; gid: number }> {
+  const named = site.get('importer_user')
+  for (const name of named === '' ? IMPORTER_ACCOUNTS : [named]) {
+    const user = await native.userByName(name)
+    if (user !== undefined && user.uid !== 0) return { uid: user.uid, gid: user.gid }
+  }
+  throw siteError(
+    site,
+    'importer_user',
+    named === '' ? 'no account nobody' : `no unprivileged account ${named}`,
+  )
+}
+
+function bytesOf(space: Space, directory: string): number {
+  if ('bytes' in space) return space.bytes
+  const { blocks, bsize } = statfsSync(directory)
+  return Math.floor((blocks * bsize * space.percent) / 100)
+}
+
+function siteError(site: Site, key: 'store' | 'importer_user', problem: string): BerthError {
+  return new BerthError('BERTH_ESITE', { place: site.origin(key), key, problem })
+}

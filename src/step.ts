@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The story of one step, from what Slurm said to what its tasks join:
+ *
+ *   parse    raw options and environment → Request (the one grammar), or no container at all
+ *   prepare  pick the engine, resolve the image, ensure it is in the store, hold it mounted   (from REGISTER on)
+ *   open     plan, translate, build the namespaces                                            (at the first task)
+ *   join     each task gets the same namespaces, as one frame
+ *   release  the undo stack, last taken first given back
+ *
+ * `srun`, `sbatch` and `berth run` differ in who sends the facts, not in what happens here.
+ */
+import type { Engine, LaunchFields } from './engine/engine.js'
+import { pickEngine } from './engine/select.js'
+import type { ImageReference, StoredImage } from './image/image.js'
+import { parseReference, pinReference } from './image/reference.js'
+import { launchAsIs, launchImageCommand } from './launch/bare.js'
+import { explainBuildFailure } from './launch/failure.js'
+import { ensureImage, type HeldImage, holdImage, peekImage } from './launch/hold_image.js'
+import { type JoinFrame, joinFrame } from './launch/join.js'
+import { buildNamespaces, closeNamespaces, type Namespaces, reopenNamespaces } from './launch/namespaces.js'
+import { openStore } from './launch/open_store.js'
+import { Undo } from './launch/undo.js'
+import { findUser } from './launch/user.js'
+import { type NamespaceSpec, native } from './native.js'
+import type { PlanUser } from './plan/input.js'
+import { planStep } from './plan/plan.js'
+import type { Plan } from './plan/spec.js'
+import type { ImportEvent } from './report/progress.js'
+import { parseRequest } from './request/grammar.js'
+import type { Request } from './request/request.js'
+import type { Site } from './site/site.js'
+import type { Access, Store } from './store/store.js'
+import type { StepFacts } from './worker/facts.js'
+
+/** Variables that the options mention: what the worker must keep of a job's environment. */
+export { variablesNeeded } from './request/grammar.js'
+
+/** The rooms that the story walks through. */
+export interface Rooms {
+  site: Site
+  store: Store
+  /** Exists in every job's mount namespace and may be covered while a container is built. */
+  staging: string
+}
+
+/** What one run of the story may use and must heed. */
+export interface Turn {
+  signal: AbortSignal
+  undo: Undo
+  progress(event: ImportEvent): void
+  /** The image that an earlier worker had found for this step: the tag may have moved since. */
+  pinned?: { key: string; digest: string }
+  /** Namespaces that tasks of this step already live in. */
+  namespaces?: Namespaces
+}
+
+/** Where a step's container hangs: cwd, environment and namespaces of its first task. */
+export interface StepPlace {
+  cwd: string
+  /** The launcher's own environment, where one has asked already. */
+  environment?: ReadonlyMap<string, string>
+  /** Absent: the worker's own. */
+  mountNs?: number
+  userNs?: number
+  /** Closes the descriptors. */
+  close(): void
+}
+
+export interface PreparedStep {
+  facts: StepFacts
+  /** Absent: the step runs on the host after all (`none`, or a scope that leaves the batch script outside). */
+  container?: { request: Request; engine: Engine; reference: ImageReference; user: PlanUser }
+  /** Absent for a local image: only a task can say where that is. */
+  held?: HeldImage
+}
+
+export interface OpenedStep {
+  launch: LaunchFields
+  namespaces?: Namespaces
+  image?: StoredImage
+  /** For the user, before the payload. */
+  warnings: string[]
+}
+
+/** @throws BerthError when the site gives the rooms no place or no account */
+export async function openRooms(site: Site, staging: string): Promise<Rooms> {
+  return { site, store: await openStore(site, import.meta.dirname), staging }
+}
+
+/** Grammar, policy and spelling. @throws BerthError: the words cannot be understood, or are not offered here */
+export function parseStep({ site }: Rooms, facts: StepFacts): Request | undefined {
+  const [broken] = site.errors
+  if (broken !== undefined) throw broken
+  const request = parseRequest({
+    options: facts.options,
+    environment: new Map(Object.entries(facts.env)),
+    context: facts.context,
+  })
+  if (request === undefined) return undefined
+  pickEngine(request, site)
+  parseReference(request.image)
+  return request
+}
+
+/** Everything that can be done before a task is there; it runs while Slurm is still starting them. */
+export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): Promise<PreparedStep> {
+  const request = parseStep(rooms, facts)
+  if (request === undefined) return { facts }
+  const engine = pickEngine(request, rooms.site)
+  const reference = parseReference(request.image)
+  const waits = request.explain || reference.source.kind !== 'registry'
+  const [user, held] = await Promise.all([
+    findUser(facts),
+    waits ? undefined : holdImage(rooms.store, accessOf(facts), reference, turn),
+  ])
+  const prepared: PreparedStep = { facts, container: { request, engine, reference, user } }
+  return held === undefined ? prepared : { ...prepared, held }
+}
+
+/** Plan, translate, build: at the first task, whose cwd and namespaces they need. */
+export async function openStep(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  place: StepPlace,
+  turn: Turn,
+): Promise<OpenedStep> {
+  const { facts, container } = prepared
+  if (container === undefined) return { launch: launchAsIs, warnings: [] }
+  const held =
+    prepared.held ?? (await holdImage(rooms.store, accessOf(facts, place), container.reference, turn))
+  const plan = planWith(rooms, prepared, place, held.image)
+  const { namespaces: spec, launch } = container.engine.translate(plan, {
+    image: held.source,
+    staging: rooms.staging,
+    idmap: native.kernelFeatures().squashfsIdmap,
+    ...(place.mountNs === undefined ? {} : { mountNs: place.mountNs }),
+    ...(place.userNs === undefined ? {} : { userNs: place.userNs }),
+  })
+  const opened: OpenedStep = {
+    launch: facts.imageCommand ? launchImageCommand(launch, held.image.config) : launch,
+    image: held.image,
+    warnings: plan.warnings,
+  }
+  if (spec === undefined) return opened
+  const namespaces = turn.namespaces ?? (await build(spec, turn.undo))
+  return { ...opened, namespaces, warnings: [...plan.warnings, ...namespaces.notes] }
+}
+
+/** The frame that one task gets; all tasks of the step the same. */
+export function joinStep({ launch, namespaces }: OpenedStep): JoinFrame {
+  return joinFrame(launch, namespaces)
+}
+
+/** The plan as JSON; of the image only what is known without importing it. */
+export async function explainStep(rooms: Rooms, prepared: PreparedStep, place: StepPlace): Promise<string> {
+  const { facts, container } = prepared
+  if (container === undefined) return '{}\n'
+  const image = await peekImage(rooms.store, accessOf(facts, place), container.reference)
+  const plan = planWith(rooms, prepared, place, image)
+  const notes =
+    image === undefined ? ['the image is not imported here: its own settings are not known yet'] : []
+  return `${JSON.stringify({ ...plan, mounts: plan.mounts.map(readable), notes }, null, 2)}\n`
+}
+
+/** Imports without a step: prefetch, `berth pull`. */
+export async function pullImage(
+  rooms: Rooms,
+  facts: StepFacts,
+  turn: Pick<Turn, 'signal' | 'progress'>,
+): Promise<StoredImage | undefined> {
+  const request = parseStep(rooms, facts)
+  if (request === undefined) return undefined
+  return ensureImage(rooms.store, accessOf(facts), parseReference(request.image), turn)
+}
+
+/** The image by digest, so that every node of the job gets the same; undefined when there is nothing to pin. */
+export async function pinImage(rooms: Rooms, facts: StepFacts): Promise<string | undefined> {
+  const request = parseStep(rooms, facts)
+  const reference = request === undefined ? undefined : parseReference(request.image)
+  if (reference?.source.kind !== 'registry' || reference.source.digest !== undefined) return undefined
+  const { digest } = await rooms.store.resolve(reference, accessOf(facts))
+  return pinReference(reference, digest).canonical
+}
+
+/** What a step holds and must give back. */
+export function beginStep(log: (line: string) => void): Undo {
+  return new Undo(log)
+}
+
+/** After a worker's crash: the namespaces, taken from a task that lives in them. */
+export function reopenStep(
+  ids: Record<string, string>,
+  task: { pid: number; start: number },
+  undo: Undo,
+): Namespaces | undefined {
+  const namespaces = reopenNamespaces(ids, task.pid, task.start)
+  if (namespaces !== undefined) undo.add('namespaces', () => closeNamespaces(namespaces))
+  return namespaces
+}
+
+async function build(spec: NamespaceSpec, undo: Undo): Promise<Namespaces> {
+  try {
+    const namespaces = await buildNamespaces(spec)
+    undo.add('namespaces', () => closeNamespaces(namespaces))
+    return namespaces
+  } catch (error) {
+    throw explainBuildFailure(error, spec.mounts)
+  }
+}
+
+function planWith(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  place: StepPlace,
+  stored: StoredImage | undefined,
+): Plan {
+  const { facts, container } = prepared
+  if (container === undefined) throw new Error('a step without a container has no plan')
+  const { request, engine, reference, user } = container
+  return planStep({
+    request,
+    image: { reference: reference.canonical, ...(stored === undefined ? {} : { stored }) },
+    engine: engine.name,
+    site: rooms.site,
+    user,
+    step: {
+      context: facts.context,
+      job: facts.job,
+      step: facts.step,
+      cwd: place.cwd,
+      environment: place.environment ?? new Map(Object.entries(facts.env)),
+      ...(facts.script === undefined ? {} : { script: facts.script }),
+    },
+  })
+}
+
+function accessOf(facts: StepFacts, place?: StepPlace): Access {
+  const { uid, gid, gids, env } = facts
+  return {
+    ...{ uid, gid, gids, env, cwd: place?.cwd ?? facts.cwd },
+    ...(place?.mountNs === undefined ? {} : { mountNs: place.mountNs }),
+  }
+}
+
+/** Contents of small files as text, not as a list of numbers. */
+function readable(mount: Plan['mounts'][number]): unknown {
+  return mount.kind === 'file' ? { ...mount, content: Buffer.from(mount.content).toString('utf8') } : mount
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/** CALL: what the command line asks of the worker, by name; each answer is JSON. */
+import { BerthError } from '../report/errors.js'
+import type { Connection } from './connection.js'
+import { factsOfPeer } from './facts.js'
+import { type Frame, Tag, Type } from './frame.js'
+import { lineProgress } from './progress.js'
+import { listSteps, workerStatus } from './status.js'
+import { workerPlace } from './task.js'
+import type { Worker } from './worker.js'
+
+interface Call {
+  worker: Worker
+  connection: Connection
+  frame: Frame
+  words: string[]
+  signal: AbortSignal
+}
+
+interface Row {
+  rootOnly: boolean
+  run(call: Call): unknown
+}
+
+const CALLS: Readonly<Record<string, Row>> = {
+  status: { rootOnly: false, run: ({ worker }) => workerStatus(worker) },
+  ps: { rootOnly: false, run: ({ worker, connection }) => listSteps(worker, connection.peer.uid) },
+  pull: { rootOnly: false, run: pull },
+  explain: { rootOnly: false, run: explain },
+  images: { rootOnly: false, run: ({ worker, connection }) => worker.rooms.store.list(connection.peer.uid) },
+  rm: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.remove(words) },
+  gc: {
+    rootOnly: true,
+    run: ({ worker, words }) => worker.rooms.store.collect({ all: words.includes('all') }),
+  },
+}
+
+export async function call(worker: Worker, connection: Connection, frame: Frame): Promise<void> {
+  const name = frame.text(Tag.NAME) ?? ''
+  const row = Object.hasOwn(CALLS, name) ? CALLS[name] : undefined
+  if (row === undefined) throw new BerthError('BERTH_ECALL', { name })
+  if (row.rootOnly && connection.peer.uid !== 0)
+    throw new BerthError('BERTH_EROOT', { what: `berth ${name}`, uid: connection.peer.uid })
+  const gone = new AbortController()
+  connection.onClosed(() => gone.abort())
+  const data = await row.run({ worker, connection, frame, words: frame.texts(Tag.ARG), signal: gone.signal })
+  connection.send(Type.RESULT, [[Tag.DATA, JSON.stringify(data ?? null)]])
+  connection.end()
+}
+
+/** The user's own credentials, the user's own rights on local files; the result is the node's. */
+async function pull({ worker, connection, frame, words, signal }: Call): Promise<unknown> {
+  const [image = ''] = words
+  const facts = { ...factsOfPeer(connection.peer, frame, 'run'), options: [`container-image=${image}`] }
+  const progress = lineProgress(connection, frame.number(Tag.TTY) ?? 0)
+  const stored = await worker.story.pull(facts, { signal, progress })
+  if (stored === undefined)
+    throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
+  return { reference: image, digest: stored.digest, key: stored.key, size: stored.size }
+}
+
+async function explain({ worker, connection, frame, signal }: Call): Promise<unknown> {
+  const facts = factsOfPeer(connection.peer, frame, 'run')
+  const { story } = worker
+  const explained = { ...facts, options: [...facts.options, 'container-explain=1'] }
+  const undo = story.begin(worker.log)
+  const prepared = await story.prepare(explained, { signal, undo, progress: () => undefined })
+  return JSON.parse(await story.explain(prepared, workerPlace(facts.cwd)))
+}

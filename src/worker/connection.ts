@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One peer of the worker: frames in, frames out, and what is owned by the connection until it ends. */
+import { type NativeSocket, native, type Peer, type SocketHandler } from '../native.js'
+import { BerthError } from '../report/errors.js'
+import {
+  encodeFrame,
+  type Fields,
+  type Frame,
+  FrameReader,
+  type FrameType,
+  ProtocolError,
+  Tag,
+  Type,
+} from './frame.js'
+import type { LiveStep } from './live_step.js'
+
+export interface ConnectionEvents {
+  /** Throws ProtocolError to end the connection; descriptors of the frame belong to the receiver. */
+  frame(connection: Connection, frame: Frame): void
+  closed(connection: Connection): void
+  log(line: string): void
+}
+
+export class Connection {
+  /** The step whose lease this connection is. */
+  subject: LiveStep | undefined
+  /** Types that may come next; handlers narrow it, so the order of messages is part of the protocol. */
+  expects: readonly FrameType[] | 'first' = 'first'
+  private readonly reader = new FrameReader()
+  private readonly closers: (() => void)[] = []
+  private open = true
+
+  constructor(
+    private readonly socket: NativeSocket,
+    private readonly events: ConnectionEvents,
+  ) {}
+
+  get peer(): Peer {
+    return this.socket.peer
+  }
+
+  get isOpen(): boolean {
+    return this.open
+  }
+
+  /** Handler for native.listen. */
+  handler(): SocketHandler {
+    return {
+      data: (bytes, fds) => this.receive(bytes, fds),
+      closed: () => this.finish(),
+    }
+  }
+
+  /** Runs once when the peer is gone, also when it is gone already. */
+  onClosed(closer: () => void): void {
+    if (this.open) this.closers.push(closer)
+    else closer()
+  }
+
+  send(type: FrameType, fields: Fields = [], fds: readonly number[] = []): void {
+    if (this.open) this.socket.send(encodeFrame(type, fields), fds)
+  }
+
+  /** Tells the peer why; `silent` keeps the exit code and drops the words (someone else has said them). */
+  fail(error: unknown, options: { silent?: boolean } = {}): void {
+    const known = asBerthError(error)
+    const words: Fields = options.silent
+      ? [[Tag.TEXT, '']]
+      : [
+          [Tag.TEXT, known.message],
+          [Tag.HINT, known.hint],
+        ]
+    this.send(Type.FAIL, [[Tag.CODE, known.code], ...words, [Tag.EXIT, known.exit]])
+  }
+
+  /** Sends what is queued, then closes. */
+  end(): void {
+    if (this.open) this.socket.end()
+  }
+
+  close(): void {
+    if (this.open) this.socket.close()
+  }
+
+  private receive(bytes: Buffer, fds: number[]): void {
+    try {
+      for (const frame of this.reader.push(bytes, fds)) this.deliver(frame)
+    } catch (error) {
+      for (const fd of this.reader.takeFds()) native.closeFd(fd)
+      const { pid, uid } = this.peer
+      this.events.log(
+        `connection of pid ${pid} uid ${uid} closed: ${error instanceof Error ? error.message : error}`,
+      )
+      if (!(error instanceof ProtocolError)) this.fail(error)
+      this.end()
+    }
+  }
+
+  private deliver(frame: Frame): void {
+    const allowed = this.expects
+    if (allowed !== 'first' && !allowed.some((type) => type === frame.type)) {
+      closeFds(frame)
+      throw new ProtocolError(`frame type ${frame.type} out of order`)
+    }
+    this.expects = []
+    this.events.frame(this, frame)
+  }
+
+  private finish(): void {
+    if (!this.open) return
+    this.open = false
+    for (const fd of this.reader.takeFds()) native.closeFd(fd)
+    for (const closer of this.closers.splice(0)) closer()
+    this.events.closed(this)
+  }
+}
+
+export function closeFds(frame: Frame): void {
+  for (const fd of frame.fds.splice(0)) native.closeFd(fd)
+}
+
+/** What a user reads about anything thrown: known errors as they are, the rest as an internal error. */
+export function asBerthError(error: unknown): BerthError {
+  if (error instanceof BerthError) return error
+  const problem = error instanceof Error ? error.message : String(error)
+  return new BerthError('BERTH_EINTERNAL', { problem }, { cause: error })
+}

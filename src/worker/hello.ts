@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+/** HELLO: a launcher asks for its container. It is known by the kernel's word on pid and uid, or by a ticket. */
+import { BerthError } from '../report/errors.js'
+import type { Connection } from './connection.js'
+import { readHandle } from './facts.js'
+import { type Frame, Tag, Type } from './frame.js'
+import type { LiveStep } from './live_step.js'
+import { showProgress } from './progress.js'
+import { workerPlace } from './task.js'
+import type { Worker } from './worker.js'
+
+interface Asker {
+  step: LiveStep
+  localId: number
+  globalId: number
+}
+
+export async function hello(worker: Worker, connection: Connection, frame: Frame): Promise<void> {
+  const asker = identify(worker, connection, frame)
+  if (asker === undefined) {
+    const { pid, uid } = connection.peer
+    connection.fail(new BerthError('BERTH_ETASK', { pid, uid }))
+    return connection.end()
+  }
+  const { step } = asker
+  const quiet = step.explains ? () => undefined : showProgress(step, connection, frame.number(Tag.TTY) ?? 0)
+  try {
+    if (step.explains) await explain(asker, connection, frame)
+    else await join(asker, connection, frame, quiet)
+  } catch (error) {
+    quiet()
+    connection.fail(error, { silent: !step.tellFailure() })
+  } finally {
+    connection.end()
+  }
+}
+
+async function join(asker: Asker, connection: Connection, frame: Frame, quiet: () => void): Promise<void> {
+  const opened = await asker.step.open(workerPlace(frame.text(Tag.CWD) ?? asker.step.facts.cwd))
+  quiet()
+  if (asker.step.isEnded) throw new BerthError('BERTH_ECANCELED', { what: asker.step.name })
+  const { fields, fds } = asker.step.join(opened)
+  connection.send(Type.JOIN, fields, fds)
+}
+
+/** One node's first task prints the plan, the others leave without a word. */
+async function explain(asker: Asker, connection: Connection, frame: Frame): Promise<void> {
+  const speaks = asker.localId === 0 && asker.step.facts.node === 0
+  const text = speaks
+    ? await asker.step.explain(workerPlace(frame.text(Tag.CWD) ?? asker.step.facts.cwd))
+    : ''
+  connection.send(Type.PRINT, [
+    [Tag.TEXT, text],
+    [Tag.EXIT, 0],
+  ])
+}
+
+function identify(worker: Worker, connection: Connection, frame: Frame): Asker | undefined {
+  const ticket = frame.bytes(Tag.TICKET)
+  const { pid, uid } = connection.peer
+  if (ticket !== undefined) {
+    const step = worker.steps.get(readHandle(ticket))
+    // A ticket alone opens nothing: it is of use to its own user only, and never for a step of Slurm's.
+    if (step?.facts.context !== 'run' || step.facts.uid !== uid) return undefined
+    return { step, localId: 0, globalId: 0 }
+  }
+  const found = worker.steps.ofTask(pid)
+  if (found === undefined || found.step.facts.uid !== uid) return undefined
+  return { step: found.step, localId: found.task.localId, globalId: found.task.globalId }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Every bound of the worker's socket in one place; a peer that passes one loses its connection, nothing else. */
+
+/** One launcher per task: the largest nodes have a few hundred hardware threads, some users run several steps. */
+export const CONNECTIONS_PER_USER_MAX = 2048
+/** Root's connections are leases and task announcements, at most two per task of every job of the node. */
+export const CONNECTIONS_OF_ROOT_MAX = 8192
+/** Tasks that one step may announce: Slurm's own limit of tasks on a node (MAX_TASKS_PER_NODE). */
+export const TASKS_PER_STEP_MAX = 512
+/** Steps of one user started by `berth run`, each of which may hold namespaces and an image. */
+export const RUNS_PER_USER_MAX = 64
+/** Options in one frame: flags.c has fewer than thirty rows, repeats are joined by the shim. */
+export const OPTIONS_PER_FRAME_MAX = 256
+/** A TASK may overtake its REGISTER (two connections, one worker that has just started): wait this long for it. */
+export const REGISTER_WAIT_MS_MAX = 2000
+/** The submit check promises an answer in this time, so that sbatch never hangs on a registry (DESIGN section 1). */
+export const PIN_WAIT_MS_MAX = 8000
+/** Bytes queued for a launcher that does not read (stopped by SIGSTOP): beyond it progress is dropped. */
+export const PROGRESS_FRAMES_MAX = 4096
+/** Lease files are written by this program only; a larger one is not ours. */
+export const LEASE_BYTES_MAX = 4 << 20

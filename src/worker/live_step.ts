@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One registered step while it lives: what is known, who waits, what must be given back. The work itself is
+ * src/step.ts; this object only makes sure it is done once for all tasks, told once, and undone at the end.
+ */
+import type { StoredImage } from '../image/image.js'
+import type { JoinFrame } from '../launch/join.js'
+import type { Namespaces } from '../launch/namespaces.js'
+import type { Undo } from '../launch/undo.js'
+import { BerthError } from '../report/errors.js'
+import type { ImportEvent } from '../report/progress.js'
+import type { Request } from '../request/request.js'
+import type { OpenedStep, PreparedStep, StepPlace, Turn } from '../step.js'
+import type { Connection } from './connection.js'
+import { nameStep } from './facts.js'
+import type { Lease, Leases, LeaseTask } from './leases.js'
+import { TASKS_PER_STEP_MAX } from './limits.js'
+import type { Story } from './story.js'
+
+export type ProgressListener = (event: ImportEvent) => void
+
+export interface LiveStepPorts {
+  story: Story
+  leases: Leases
+  log(line: string): void
+}
+
+export class LiveStep {
+  readonly name: string
+  private readonly undo: Undo
+  private readonly abort = new AbortController()
+  private readonly listeners = new Set<ProgressListener>()
+  /** The first event and the latest: what a late listener must know. */
+  private startEvent: ImportEvent | undefined
+  private lastEvent: ImportEvent | undefined
+  private request: Request | undefined
+  private prepared: Promise<PreparedStep> | undefined
+  private opened: Promise<OpenedStep> | undefined
+  private reopened: Namespaces | undefined
+  private failureTold = false
+  private ended = false
+  private failed = false
+  private running = false
+  private speaker: Connection | undefined
+  readonly since = Date.now() / 1000
+
+  constructor(
+    readonly lease: Lease,
+    private readonly ports: LiveStepPorts,
+  ) {
+    this.name = nameStep(lease.facts)
+    this.undo = ports.story.begin((line) => ports.log(`${this.name}: ${line}`))
+  }
+
+  get facts(): Lease['facts'] {
+    return this.lease.facts
+  }
+
+  get isEnded(): boolean {
+    return this.ended
+  }
+
+  /** The user wants to see the plan and to run nothing. */
+  get explains(): boolean {
+    return this.request?.explain === true
+  }
+
+  get imageName(): string {
+    return this.request?.image ?? ''
+  }
+
+  get engineName(): string {
+    return this.request?.engine ?? ''
+  }
+
+  get state(): string {
+    if (this.failed) return 'failed'
+    return this.running ? 'running' : 'starting'
+  }
+
+  get signal(): AbortSignal {
+    return this.abort.signal
+  }
+
+  /** Begins resolve and import; the result is awaited by the tasks. */
+  start(): void {
+    this.ports.leases.write(this.lease)
+    this.prepared = this.prepare()
+    this.prepared.catch((error: unknown) => this.noteFailure(error))
+  }
+
+  /** After a worker's crash: the namespaces of a task that still runs in them are used again. */
+  adopt(): void {
+    const ids = this.lease.namespaces
+    if (ids !== undefined) {
+      for (const task of this.lease.tasks) {
+        this.reopened = this.ports.story.reopen(ids, task, this.undo)
+        if (this.reopened !== undefined) break
+      }
+      if (this.reopened === undefined) delete this.lease.namespaces
+    }
+    this.start()
+  }
+
+  /** Remembers the task before it is acknowledged, so that a crash in between loses nothing. */
+  announce(task: LeaseTask): boolean {
+    const others = this.lease.tasks.filter(({ pid }) => pid !== task.pid)
+    if (others.length >= TASKS_PER_STEP_MAX) return false
+    this.lease.tasks = [...others, task]
+    this.ports.leases.write(this.lease)
+    return true
+  }
+
+  /** Builds the namespaces at the first call; every later one gets the same. Descriptors of `place` are closed. */
+  open(place: StepPlace): Promise<OpenedStep> {
+    if (this.opened === undefined) {
+      this.opened = this.openOnce(place)
+      this.opened.catch(() => undefined)
+    } else {
+      place.close()
+    }
+    return this.opened
+  }
+
+  /** The plan as JSON; nothing is imported or built for it. */
+  async explain(place: StepPlace): Promise<string> {
+    return this.ports.story.explain(await this.prepareResult(), place)
+  }
+
+  /** The frame for one task. */
+  join(opened: OpenedStep): JoinFrame {
+    this.running = true
+    return this.ports.story.join(opened)
+  }
+
+  /** True for the first asker only: the others leave with the same exit code and no words. */
+  tellFailure(): boolean {
+    const first = !this.failureTold
+    this.failureTold = true
+    return first
+  }
+
+  /** True for the first launcher that asks, and for the next one when that has gone. */
+  takeSpeaker(connection: Connection): boolean {
+    if (this.speaker?.isOpen) return false
+    this.speaker = connection
+    return true
+  }
+
+  watch(listener: ProgressListener): () => void {
+    this.listeners.add(listener)
+    if (this.startEvent !== undefined) listener(this.startEvent)
+    if (this.lastEvent !== undefined) listener(this.lastEvent)
+    return () => this.listeners.delete(listener)
+  }
+
+  /** Aborts what runs, gives everything back, forgets the lease. */
+  async release(): Promise<void> {
+    if (this.ended) return
+    this.ended = true
+    this.abort.abort()
+    this.ports.leases.remove(this.facts.handle)
+    await this.undo.run()
+  }
+
+  /** Stops the work and keeps the lease: the next worker starts over. */
+  detach(): void {
+    this.ended = true
+    this.abort.abort()
+  }
+
+  private prepareResult(): Promise<PreparedStep> {
+    if (this.prepared === undefined) throw new Error('step was not started')
+    return this.prepared
+  }
+
+  private async prepare(): Promise<PreparedStep> {
+    this.request = this.ports.story.parse(this.facts)
+    const prepared = await this.ports.story.prepare(this.facts, this.turn())
+    this.remember(prepared.held?.image)
+    return prepared
+  }
+
+  private async openOnce(place: StepPlace): Promise<OpenedStep> {
+    try {
+      const prepared = await this.prepareResult()
+      const opened = await this.ports.story.open(prepared, place, this.turn()).catch((error: unknown) => {
+        this.noteFailure(error)
+        throw error
+      })
+      this.remember(opened.image, opened.namespaces)
+      return opened
+    } finally {
+      place.close()
+    }
+  }
+
+  private turn(): Turn {
+    return {
+      signal: this.signal,
+      undo: this.undo,
+      progress: (event) => this.tell(event),
+      ...(this.lease.image === undefined ? {} : { pinned: this.lease.image }),
+      ...(this.reopened === undefined ? {} : { namespaces: this.reopened }),
+    }
+  }
+
+  /** What a worker after this one must find again. */
+  private remember(image: StoredImage | undefined, namespaces?: Namespaces): void {
+    const known = this.lease.image?.key === image?.key && this.lease.namespaces === namespaces?.ids
+    if (this.ended || known) return
+    if (image !== undefined) this.lease.image = { key: image.key, digest: image.digest }
+    if (namespaces !== undefined) this.lease.namespaces = namespaces.ids
+    this.ports.leases.write(this.lease)
+  }
+
+  private tell(event: ImportEvent): void {
+    if (event.kind === 'start') this.startEvent = event
+    else this.lastEvent = event
+    for (const listener of this.listeners) listener(event)
+  }
+
+  private noteFailure(error: unknown): void {
+    this.failed = true
+    if (this.ended) return
+    const known = error instanceof BerthError ? `${error.code} ${error.message}` : undefined
+    this.ports.log(`${this.name}: failed: ${known ?? (error instanceof Error ? error.stack : error)}`)
+  }
+}

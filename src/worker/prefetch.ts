@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/** PREFETCH: the prolog says which image a job will want; the pull goes on in the background, its failure is only logged. */
+import { native } from '../native.js'
+import type { Connection } from './connection.js'
+import { keepEnvironment, readOptions, type StepFacts } from './facts.js'
+import { type Frame, ProtocolError, Tag, Type } from './frame.js'
+import type { Worker } from './worker.js'
+
+export async function prefetch(worker: Worker, connection: Connection, frame: Frame): Promise<void> {
+  const uid = frame.number(Tag.UID)
+  if (uid === undefined) throw new ProtocolError('field UID is missing')
+  const options = readOptions(frame)
+  const env = keepEnvironment(frame.environment(), options)
+  connection.send(Type.ACK)
+  connection.end()
+  const done = worker.idle.busy()
+  try {
+    const user = await native.userByUid(uid)
+    const facts: StepFacts = {
+      handle: '',
+      context: 'step',
+      job: frame.number(Tag.JOB) ?? 0,
+      step: 0,
+      restart: 0,
+      uid,
+      gid: user?.gid ?? uid,
+      gids: [],
+      node: 0,
+      localTasks: 0,
+      totalTasks: 0,
+      options,
+      env,
+      cwd: frame.text(Tag.CWD) ?? '/',
+    }
+    const request = worker.story.parse(facts)
+    if (request === undefined || request.explain) return
+    await worker.story.pull(facts, { signal: new AbortController().signal, progress: () => undefined })
+  } catch (error) {
+    worker.log(`prefetch for uid ${uid} failed: ${error instanceof Error ? error.message : error}`)
+  } finally {
+    done()
+  }
+}

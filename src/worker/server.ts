@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The worker's socket: accepts, bounds, dispatches; ends when idle or told to. */
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type NativeListener, type NativeSocket, native, type SocketHandler } from '../native.js'
+import { Connection } from './connection.js'
+import { dispatch } from './dispatch.js'
+import { CONNECTIONS_OF_ROOT_MAX, CONNECTIONS_PER_USER_MAX } from './limits.js'
+import type { Worker } from './worker.js'
+
+/** First descriptor of socket activation (sd_listen_fds(3)); the keeper follows the same convention. */
+const ACTIVATION_FD = 3
+const SOCKET_MODE = 0o666
+
+export class Server {
+  private readonly perUser = new Map<number, number>()
+  private readonly connections = new Set<Connection>()
+  private readonly listener: NativeListener
+  private ownSocket: string | undefined
+
+  constructor(private readonly worker: Worker) {
+    const accepted = (socket: NativeSocket) => this.accept(socket)
+    const { runtimeDir } = worker.options
+    if (wasActivated()) {
+      this.listener = native.listenFd(ACTIVATION_FD, accepted)
+    } else {
+      mkdirSync(runtimeDir, { recursive: true, mode: 0o755 })
+      this.ownSocket = socketPath(runtimeDir)
+      rmSync(this.ownSocket, { force: true })
+      this.listener = native.listen(this.ownSocket, SOCKET_MODE, accepted)
+      chmodSync(this.ownSocket, SOCKET_MODE)
+    }
+    writeFileSync(pidPath(runtimeDir), `${process.pid}\n`)
+  }
+
+  /** Stops listening and hangs up on everyone; leases stay for the next worker. */
+  close(): void {
+    this.listener.close()
+    for (const connection of this.connections) connection.close()
+    const { runtimeDir } = this.worker.options
+    rmSync(pidPath(runtimeDir), { force: true })
+    if (this.ownSocket !== undefined) rmSync(this.ownSocket, { force: true })
+  }
+
+  private accept(socket: NativeSocket): SocketHandler {
+    const { uid } = socket.peer
+    const open = (this.perUser.get(uid) ?? 0) + 1
+    if (open > (uid === 0 ? CONNECTIONS_OF_ROOT_MAX : CONNECTIONS_PER_USER_MAX)) {
+      this.worker.log(`uid ${uid} has ${open - 1} connections, another one is refused`)
+      setImmediate(() => socket.close())
+      return { data: (_, fds) => fds.forEach(native.closeFd), closed: () => undefined }
+    }
+    this.perUser.set(uid, open)
+    const idle = this.worker.idle.busy()
+    let first = true
+    const connection = new Connection(socket, {
+      frame: (from, frame) => {
+        const opens = first
+        first = false
+        dispatch(this.worker, from, frame, opens)
+      },
+      closed: (from) => {
+        this.connections.delete(from)
+        const left = (this.perUser.get(uid) ?? 1) - 1
+        if (left === 0) this.perUser.delete(uid)
+        else this.perUser.set(uid, left)
+        idle()
+      },
+      log: (line) => this.worker.log(line),
+    })
+    this.connections.add(connection)
+    return connection.handler()
+  }
+}
+
+export function socketPath(runtimeDir: string): string {
+  return join(runtimeDir, 'worker.sock')
+}
+
+function pidPath(runtimeDir: string): string {
+  return join(runtimeDir, 'worker.pid')
+}
+
+function wasActivated(): boolean {
+  const { LISTEN_FDS, LISTEN_PID } = process.env
+  return LISTEN_FDS === '1' && (LISTEN_PID === undefined || Number(LISTEN_PID) === process.pid)
+}

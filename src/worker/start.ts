@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+/** From command line to listening worker, and its orderly end. */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadSite } from '../site/site.js'
+import { openRooms } from '../step.js'
+import { Idle } from './idle.js'
+import { Leases } from './leases.js'
+import { Server } from './server.js'
+import { Steps } from './steps.js'
+import { storyIn } from './story.js'
+import type { Worker, WorkerOptions } from './worker.js'
+
+/** What must be given back may hang on a dead file system; the process ends all the same. */
+const STOP_WAIT_MS_MAX = 3000
+/** Nothing is ever in it; users pass it only inside their own, unfinished namespace. */
+const STAGING_MODE = 0o755
+
+export async function startWorker(argv: readonly string[]): Promise<void> {
+  const options = readOptions(argv)
+  const log = (line: string) => void process.stderr.write(`${new Date().toISOString()} ${line}\n`)
+  const site = loadSite({
+    ...options.overrides,
+    runtime_dir: options.runtimeDir,
+    store: options.store,
+    ...(options.config === undefined ? {} : { config: options.config }),
+  })
+  for (const line of site.warnings) log(`site: ${line}`)
+  for (const error of site.errors) log(`site: ${error.message}`)
+
+  const staging = join(options.runtimeDir, 'staging')
+  mkdirSync(staging, { recursive: true, mode: STAGING_MODE })
+  const rooms = await openRooms(site, staging)
+  const story = storyIn(rooms)
+  const idle = new Idle(site.get('idle_exit'), () => stop('idle'))
+  const steps = new Steps({ story, leases: new Leases(options.runtimeDir), log }, idle)
+  const worker: Worker = { options, site, rooms, story, steps, idle, started: Date.now() / 1000, log }
+  steps.adopt()
+  const server = new Server(worker)
+  log(`worker ${process.pid} listens in ${options.runtimeDir}`)
+
+  let stopping = false
+  function stop(why: string): void {
+    if (stopping) return
+    stopping = true
+    log(`worker ${process.pid} ends: ${why}`)
+    idle.stop()
+    server.close()
+    const done = () => process.exit(0)
+    setTimeout(done, STOP_WAIT_MS_MAX).unref()
+    steps.detach()
+    rooms.store.close().then(done, done)
+  }
+  process.on('SIGTERM', () => stop('SIGTERM'))
+  process.on('SIGINT', () => stop('SIGINT'))
+  // Terminals and log rotation send it; the keeper's log is append-only and needs no reopening.
+  process.on('SIGHUP', () => undefined)
+}
+
+/** @throws Error on an argument that is no --KEY=VALUE */
+function readOptions(argv: readonly string[]): WorkerOptions {
+  const overrides: Record<string, string> = {}
+  for (const argument of argv) {
+    const match = /^--([a-z][a-z_-]*)=(.*)$/s.exec(argument)
+    if (match?.[1] === undefined) throw new Error(`not understood: ${argument}`)
+    overrides[match[1].replaceAll('-', '_')] = match[2] ?? ''
+  }
+  const { runtime_dir = '/run/berth', store = '/var/lib/berth', config, ...others } = overrides
+  return { runtimeDir: runtime_dir, store, ...(config === undefined ? {} : { config }), overrides: others }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What `berth doctor` and `berth ps` are told. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { StepRow } from '../cli/ps.js'
+import type { Worker } from './worker.js'
+
+export interface WorkerStatus {
+  version: string
+  pid: number
+  /** Resident bytes. */
+  rss: number
+  /** Seconds since the epoch. */
+  started: number
+  steps: number
+  siteErrors: string[]
+}
+
+export function workerStatus(worker: Worker): WorkerStatus {
+  return {
+    version: ownVersion(),
+    pid: process.pid,
+    rss: process.memoryUsage.rss(),
+    started: worker.started,
+    steps: worker.steps.list().length,
+    siteErrors: worker.site.errors.map(({ message }) => message),
+  }
+}
+
+/** A user sees their own steps, root all. */
+export function listSteps(worker: Worker, uid: number): StepRow[] {
+  return worker.steps
+    .list()
+    .filter(({ facts }) => uid === 0 || facts.uid === uid)
+    .map((step) => ({
+      step: step.name,
+      uid: step.facts.uid,
+      image: step.imageName,
+      engine: step.engineName,
+      state: step.state,
+      pids: step.lease.tasks.map(({ pid }) => pid),
+      since: step.since,
+    }))
+}
+
+function ownVersion(): string {
+  const text = readFileSync(join(import.meta.dirname, '..', '..', 'package.json'), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The chapters of src/step.ts with this worker's rooms filled in. */
+import {
+  beginStep,
+  explainStep,
+  joinStep,
+  openStep,
+  parseStep,
+  pinImage,
+  prepareStep,
+  pullImage,
+  type Rooms,
+  reopenStep,
+} from '../step.js'
+
+type Rest<F> = F extends (rooms: Rooms, ...rest: infer R) => infer T ? (...rest: R) => T : never
+
+export interface Story {
+  parse: Rest<typeof parseStep>
+  prepare: Rest<typeof prepareStep>
+  open: Rest<typeof openStep>
+  explain: Rest<typeof explainStep>
+  pull: Rest<typeof pullImage>
+  pin: Rest<typeof pinImage>
+  begin: typeof beginStep
+  reopen: typeof reopenStep
+  join: typeof joinStep
+}
+
+export function storyIn(rooms: Rooms): Story {
+  return {
+    parse: (...rest) => parseStep(rooms, ...rest),
+    prepare: (...rest) => prepareStep(rooms, ...rest),
+    open: (...rest) => openStep(rooms, ...rest),
+    explain: (...rest) => explainStep(rooms, ...rest),
+    pull: (...rest) => pullImage(rooms, ...rest),
+    pin: (...rest) => pinImage(rooms, ...rest),
+    begin: beginStep,
+    reopen: reopenStep,
+    join: joinStep,
+  }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What every handler of the worker may use. */
+import type { Site } from '../site/site.js'
+import type { Rooms } from '../step.js'
+import type { Idle } from './idle.js'
+import type { Steps } from './steps.js'
+import type { Story } from './story.js'
+
+export interface WorkerOptions {
+  runtimeDir: string
+  store: string
+  /** Absent: the default place, which need not exist. */
+  config?: string
+  /** KEY=VALUE arguments of plugstack.conf that are not ours. */
+  overrides: Record<string, string>
+}
+
+export interface Worker {
+  options: WorkerOptions
+  site: Site
+  rooms: Rooms
+  story: Story
+  steps: Steps
+  idle: Idle
+  started: number
+  log(line: string): void
+}
