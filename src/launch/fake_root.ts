@@ -12,7 +12,7 @@ type Arch = keyof typeof ARCH
 /** x32 calls carry this bit above x86_64's numbers (asm/unistd.h). */
 const X32_BIT = 0x40000000
 
-/** Calls answered with success: chown family, set*id family, setgroups, capset; numbers from each arch's unistd.h. */
+/** Calls answered with success: chown family, set*id family, setgroups; numbers from each arch's unistd.h. */
 const FAKED: Record<Arch, readonly number[]> = {
   // chown fchown lchown fchownat setuid setgid setreuid setregid setgroups setresuid setresgid setfsuid setfsgid
   x86_64: [92, 93, 94, 260, 105, 106, 113, 114, 116, 117, 119, 122, 123],
