@@ -115,9 +115,15 @@ type RegistrySource = Extract<ImageSource, { kind: 'registry' }>
 
 function named(source: RegistrySource): ImageReference {
   const { host, repository, tag, digest, user } = source
-  const place = user === undefined ? `${host}/` : `${user}@${host}#`
+  const dockers = user === undefined && looksLikeHost(host)
+  const place = dockers ? `${host}/` : `${user === undefined ? '' : `${user}@`}${host}#`
   const version = `${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`
   return { canonical: `${place}${repository}${version}`, source }
+}
+
+/** Docker's rule for the first segment of a name; a short host name can only be written before enroot's `#`. */
+function looksLikeHost(segment: string): boolean {
+  return /[.:]/.test(segment) || segment === 'localhost'
 }
 
 /** The host is what stands before `#`, or a first segment with a dot or a colon, or localhost; else Docker Hub. */
@@ -132,7 +138,7 @@ function splitHost(text: string, name: string): { host: string; path: string; us
   }
   const slash = name.indexOf('/')
   const first = slash < 0 ? '' : name.slice(0, slash)
-  if (!/[.:]/.test(first) && first !== 'localhost') return { host: HUB, path: name }
+  if (!looksLikeHost(first)) return { host: HUB, path: name }
   return { host: takeHost(text, first), path: name.slice(slash + 1) }
 }
 
@@ -140,7 +146,7 @@ function takeHost(text: string, written: string): string {
   const host = written.toLowerCase()
   if (!HOST.test(host)) refuse(text, `has the malformed registry host ${JSON.stringify(written)}`)
   const port = /:(\d+)$/.exec(host)?.[1]
-  if (port !== undefined && !host.endsWith(']') && (Number(port) < 1 || Number(port) > 65535)) {
+  if (port !== undefined && (Number(port) < 1 || Number(port) > 65535)) {
     refuse(text, `has the impossible port ${port}`)
   }
   return HUB_ALIASES.has(host) ? HUB : host

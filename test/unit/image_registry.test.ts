@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomBytes } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
+import * as assert from 'uvu/assert'
+import { readBounded } from '../../src/image/body.js'
+import type { CredentialDocument } from '../../src/image/credentials.js'
+import { Fetcher } from '../../src/image/fetch.js'
+import { hostPlatform } from '../../src/image/platform.js'
+import { verified } from '../../src/image/reader.js'
+import { parseReference } from '../../src/image/reference.js'
+import { RegistryReader } from '../../src/image/registry.js'
+import { BerthError } from '../../src/report/errors.js'
+import { basic, FakeRegistry, type Handler } from '../registry.js'
+import { suite } from '../suite.js'
+
+const test = suite('registry client')
+const FAST = { tries: 4, wait_ms_min: 1, wait_ms_max: 5, retry_after_ms_max: 1000 }
+const HOST = hostPlatform('x64', '')
+const LAYER = randomBytes(300_000)
+
+/** A registry with one image `a:latest`, a reader for it, and the layer's descriptor. */
+async function withRegistry(
+  body: (place: {
+    registry: FakeRegistry
+    digest: string
+    reader: (more?: ReaderOptions) => RegistryReader
+  }) => Promise<void>,
+): Promise<void> {
+  const registry = await FakeRegistry.start()
+  const fetcher = new Fetcher({}, FAST)
+  try {
+    const { digest } = registry.putImage([LAYER])
+    const reader = ({ name = 'team/a', documents = [] }: ReaderOptions = {}) => {
+      const { source } = parseReference(`${registry.host}/${name}`)
+      if (source.kind !== 'registry') throw new Error('no registry')
+      return new RegistryReader(source, fetcher, HOST, documents)
+    }
+    await body({ registry, digest, reader })
+  } finally {
+    await fetcher.close()
+    await registry.stop()
+  }
+}
+
+interface ReaderOptions {
+  name?: string
+  documents?: CredentialDocument[]
+}
+
+async function failure(promise: Promise<unknown>): Promise<BerthError> {
+  try {
+    await promise
+  } catch (error) {
+    assert.instance(error, BerthError, error instanceof Error ? error.stack : String(error))
+    return error as BerthError
+  }
+  throw new Error('did not fail')
+}
+
+async function readLayer(reader: RegistryReader): Promise<Buffer> {
+  const image = await reader.open(await reader.resolve())
+  const layer = image.layers[0]
+  if (layer === undefined) throw new Error('no layer')
+  return readBounded(verified(reader.layer(layer), layer), layer.size)
+}
+
+const login = (host: string, user: string, password: string): CredentialDocument[] => [
+  {
+    path: '/home/u/.docker/config.json',
+    kind: 'docker',
+    text: JSON.stringify({ auths: { [host]: { username: user, password } } }),
+  },
+]
+
+const isBlob = (url: string | undefined) => url?.includes('/blobs/') === true
+
+test('a tag is resolved by one HEAD with all four types accepted, and pulled by digest', () =>
+  withRegistry(async ({ registry, digest, reader }) => {
+    assert.is(await reader().resolve(), digest)
+    assert.equal(
+      registry.asked.map(({ method, url }) => `${method} ${url}`),
+      ['HEAD /v2/team/a/manifests/latest'],
+    )
+    assert.match(String(registry.asked[0]?.headers.accept), 'vnd.oci.image.index.v1+json')
+    assert.is(registry.asked[0]?.headers['accept-encoding'], 'identity')
+    assert.ok(LAYER.equals(await readLayer(reader())))
+    assert.ok(registry.asked.some(({ url }) => url?.endsWith(`/manifests/${digest}`)))
+  }))
+
+test('a registry that answers no HEAD, or tells no digest, is asked by GET once', () =>
+  withRegistry(async ({ registry, digest, reader }) => {
+    registry.before.push((request, response) => {
+      if (request.method !== 'HEAD') return false
+      response.writeHead(405).end()
+      return true
+    })
+    const one = reader()
+    assert.is(await one.resolve(), digest)
+    await one.open(digest)
+    const manifests = registry.asked.filter(
+      ({ method, url }) => method === 'GET' && url?.includes('/manifests/'),
+    )
+    assert.is(manifests.length, 1)
+  }))
+
+test('an index leads to the image for this processor, also a nested one', () =>
+  withRegistry(async ({ registry, digest, reader }) => {
+    const type = 'application/vnd.oci.image.index.v1+json'
+    const inner = registry.putManifest(
+      {
+        schemaVersion: 2,
+        manifests: [{ ...entry(digest), platform: { os: 'linux', architecture: 'amd64' } }],
+      },
+      type,
+    )
+    const outer = registry.putManifest(
+      { schemaVersion: 2, mediaType: type, manifests: [inner] },
+      type,
+      'multi',
+    )
+    const one = reader({ name: 'team/a:multi' })
+    assert.is(await one.resolve(), outer.digest)
+    assert.is((await one.open(outer.digest)).digest, digest)
+  }))
+
+function entry(digest: string) {
+  return { digest, size: 1, mediaType: 'application/vnd.oci.image.manifest.v1+json' }
+}
+
+test('a missing tag is told as such', () =>
+  withRegistry(async ({ registry, reader }) => {
+    const error = await failure(reader({ name: 'team/a:gone' }).resolve())
+    assert.is(error.code, 'BERTH_EIMAGENOTFOUND')
+    assert.is(error.fields.problem, `${registry.host} has no such image or tag`)
+  }))
+
+test('an anonymous token is fetched as the challenge says, once, and sent with each request', () =>
+  withRegistry(async ({ registry, digest, reader }) => {
+    registry.before.push(bearer(registry, 'T1'))
+    const one = reader()
+    assert.is(await one.resolve(), digest)
+    assert.is(one.open_to_all, true)
+    await readLayer(one)
+    const tokens = registry.asked.filter(({ url }) => url?.startsWith('/token'))
+    assert.equal(
+      tokens.map(({ url }) => url),
+      ['/token?a=1&service=the+one&scope=repository%3Ateam%2Fa%3Apull'],
+    )
+    assert.is(tokens[0]?.headers.authorization, undefined)
+  }))
+
+/** Wants `Bearer token`; its token server takes anybody, or only `Basic` user:secret. */
+function bearer(registry: FakeRegistry, token: string, secret?: string): Handler {
+  return (request, response) => {
+    if (request.url?.startsWith('/token') === true) {
+      const wrong = secret !== undefined && request.headers.authorization !== basic('user', secret)
+      response.writeHead(wrong ? 401 : 200).end(JSON.stringify({ access_token: token, expires_in: 300 }))
+      return true
+    }
+    if (request.headers.authorization === `Bearer ${token}`) return false
+    const realm = `${registry.origin}/token?a=1`
+    response.writeHead(401, {
+      'www-authenticate': [
+        'Negotiate',
+        `Bearer realm="${realm}",service="the one",scope="repository:team/a:pull"`,
+      ],
+    })
+    response.end()
+    return true
+  }
+}
+
+test("the user's login goes to the token server, and to a registry that wants Basic", () =>
+  withRegistry(async ({ registry, digest, reader }) => {
+    registry.before.push(bearer(registry, 'T2', 'secret'))
+    const one = reader({ documents: login(registry.host, 'user', 'secret') })
+    assert.is(await one.resolve(), digest)
+    assert.is(one.open_to_all, false)
+    registry.before[0] = (request, response) => {
+      if (request.headers.authorization === basic('user', 'secret')) return false
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+      return true
+    }
+    assert.is(await reader({ documents: login(registry.host, 'user', 'secret') }).resolve(), digest)
+  }))
+
+test('a wrong or missing login is told with the files that were looked at', () =>
+  withRegistry(async ({ registry, reader }) => {
+    registry.before.push(bearer(registry, 'T3', 'secret'))
+    const wrong = await failure(reader({ documents: login(registry.host, 'user', 'wrong') }).resolve())
+    assert.is(wrong.code, 'BERTH_EAUTH')
+    assert.match(wrong.hint, '/home/u/.docker/config.json')
+    assert.not.match(`${wrong.message}${wrong.hint}`, 'wrong:')
+    assert.is((await failure(reader().resolve())).code, 'BERTH_EAUTH')
+    assert.ok(registry.asked.length < 10)
+  }))
+
+test('a token that ends in the middle is renewed', () =>
+  withRegistry(async ({ registry, reader }) => {
+    registry.before.push(bearer(registry, 'T4'))
+    const one = reader()
+    const digest = await one.resolve()
+    registry.before[0] = bearer(registry, 'T5')
+    assert.is((await one.open(digest)).digest, digest)
+  }))
+
+test('a realm inside the site never sees a request', () =>
+  withRegistry(async ({ registry, reader }) => {
+    registry.before.push((_request, response) => {
+      response.writeHead(401, { 'www-authenticate': 'Bearer realm="http://169.254.169.254/token"' }).end()
+      return true
+    })
+    const error = await failure(reader({ documents: login(registry.host, 'user', 'secret') }).resolve())
+    assert.is(error.code, 'BERTH_EREGISTRY')
+    assert.match(error.message, 'place that credentials must not go to')
+  }))
+
+test('a redirect to another host gets no Authorization, also not on later hops', () =>
+  withRegistry(async ({ registry, reader }) => {
+    const storage = await FakeRegistry.start()
+    try {
+      registry.before.push(bearer(registry, 'T6'), (request, response) => {
+        if (!isBlob(request.url)) return false
+        response.writeHead(307, { location: `${storage.origin}${request.url}` }).end()
+        return true
+      })
+      storage.before.push((request, response) => {
+        if (request.headers.authorization !== undefined) response.writeHead(400).end()
+        else if (request.url?.startsWith('/signed/') === true) return false
+        else response.writeHead(302, { location: String(request.url).replace('/v2/', '/signed/') }).end()
+        return true
+      })
+      for (const [digest, bytes] of registry.blobs) storage.blobs.set(digest, bytes)
+      assert.ok(LAYER.equals(await readLayer(reader())))
+      assert.ok(storage.asked.length >= 2)
+      assert.ok(storage.asked.every(({ headers }) => headers.authorization === undefined))
+    } finally {
+      await storage.stop()
+    }
+  }))
+
+test('redirects without end, to plain http elsewhere or to nonsense are refused', () =>
+  withRegistry(async ({ registry, reader }) => {
+    let location = '/v2/again'
+    registry.before.push((_request, response) => {
+      response.writeHead(302, { location }).end()
+      return true
+    })
+    assert.match((await failure(reader().resolve())).message, 'more than 10 times')
+    location = 'http://registry.example/v2/'
+    assert.match((await failure(reader().resolve())).message, 'without encryption')
+    location = 'file:///etc/passwd'
+    assert.match((await failure(reader().resolve())).message, 'no web address')
+  }))
+
+test('passing troubles are asked again, lasting ones told', () =>
+  withRegistry(async ({ registry, digest, reader }) => {
+    let left = 3
+    registry.before.push((request, response) => {
+      if (left-- <= 0) return false
+      if (left === 1) request.socket.destroy()
+      else response.writeHead(503).end()
+      return true
+    })
+    assert.is(await reader().resolve(), digest)
+    left = 100
+    const error = await failure(reader().resolve())
+    assert.is(error.code, 'BERTH_EREGISTRY')
+    assert.match(error.message, 'HTTP 503')
+  }))
+
+test('Retry-After is heeded, but not for an hour', () =>
+  withRegistry(async ({ registry, digest, reader }) => {
+    let wait = '1'
+    const answered: number[] = []
+    registry.before.push((_request, response) => {
+      answered.push(Date.now())
+      if (answered.length > 1 && wait === '1') return false
+      response.writeHead(429, { 'retry-after': wait }).end()
+      return true
+    })
+    assert.is(await reader().resolve(), digest)
+    assert.ok((answered[1] ?? 0) - (answered[0] ?? 0) >= 950)
+    wait = '3600'
+    const start = Date.now()
+    const error = await failure(reader().resolve())
+    assert.match(error.message, /limits the rate of requests \(HTTP 429\), and wants 3600 s/)
+    assert.ok(Date.now() - start < 500)
+  }))
+
+/** Breaks the first `times` answers for the layer after `bytes` bytes, or answers as `also` wants. */
+function breaking(
+  times: number,
+  bytes: number,
+  also?: (from: number, response: ServerResponse) => boolean,
+): Handler {
+  let left = times
+  return (request, response) => {
+    if (!isBlob(request.url)) return false
+    const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0)
+    if (left-- <= 0) return also?.(from, response) ?? false
+    if (from > 0)
+      response.writeHead(206, { 'content-range': `bytes ${from}-${LAYER.length - 1}/${LAYER.length}` })
+    else response.writeHead(200, { 'content-length': LAYER.length })
+    response.write(LAYER.subarray(from, from + bytes), () => response.destroy())
+    return true
+  }
+}
+
+async function layerOf(reader: RegistryReader) {
+  const image = await reader.open(await reader.resolve())
+  const layer = image.layers[0]
+  if (layer === undefined) throw new Error('no layer')
+  return () => readBounded(verified(reader.layer(layer), layer), layer.size)
+}
+
+test('a broken stream goes on where it broke, with the same hash', () =>
+  withRegistry(async ({ registry, reader }) => {
+    const read = await layerOf(reader())
+    registry.before.push(breaking(3, 70_000))
+    registry.asked.length = 0
+    assert.ok(LAYER.equals(await read()))
+    const ranges = registry.asked.map(({ headers }) => headers.range)
+    assert.is(ranges.length, 4)
+    assert.is(ranges[0], undefined)
+    assert.match(String(ranges[3]), /^bytes=\d+-$/)
+  }))
+
+test('a server that cannot resume sends all again; what is there is not taken twice', () =>
+  withRegistry(async ({ registry, reader }) => {
+    const read = await layerOf(reader())
+    const whole = (_from: number, response: ServerResponse) => {
+      response.writeHead(200, { 'content-length': LAYER.length }).end(LAYER)
+      return true
+    }
+    registry.before.push(breaking(1, 100_000, whole))
+    assert.ok(LAYER.equals(await read()))
+  }))
+
+test('a resume at another place is refused', () =>
+  withRegistry(async ({ registry, reader }) => {
+    const read = await layerOf(reader())
+    const elsewhere = (from: number, response: ServerResponse) => {
+      response.writeHead(206, { 'content-range': `bytes ${from - 1}-${LAYER.length - 1}/${LAYER.length}` })
+      response.end(LAYER.subarray(from - 1))
+      return true
+    }
+    registry.before.push(breaking(1, 100_000, elsewhere))
+    const error = await failure(read())
+    assert.is(error.code, 'BERTH_ELAYER')
+    assert.match(error.message, 'resumes at another place')
+  }))
+
+test('a stream that always breaks is given up with the place and the number of bytes', () =>
+  withRegistry(async ({ registry, reader }) => {
+    const read = await layerOf(reader())
+    registry.before.push(breaking(1000, 1000))
+    const error = await failure(read())
+    assert.is(error.code, 'BERTH_ELAYER')
+    assert.match(error.message, /ends after \d+ of 300000 bytes \(127\.0\.0\.1/)
+  }))
+
+test('other bytes, too few or too many of them are found out', () =>
+  withRegistry(async ({ registry, reader }) => {
+    const read = await layerOf(reader())
+    let bytes = Buffer.from(LAYER)
+    const send: Handler = (request, response) => {
+      if (!isBlob(request.url)) return false
+      response.writeHead(200).end(bytes)
+      return true
+    }
+    registry.before.push(send)
+    bytes[5] = (bytes[5] ?? 0) ^ 1
+    assert.is((await failure(read())).code, 'BERTH_EDIGEST')
+    bytes = Buffer.concat([LAYER, Buffer.from('x')])
+    assert.match((await failure(read())).message, /300001 bytes at|longer than/)
+    bytes = Buffer.alloc(0)
+    assert.is((await failure(read())).code, 'BERTH_ELAYER')
+  }))
+
+test('a manifest that is not what was asked for is found out', () =>
+  withRegistry(async ({ registry, digest, reader }) => {
+    registry.manifests.set(digest, { bytes: Buffer.from('{}'), type: 'x' })
+    const error = await failure(reader().open(digest))
+    assert.is(error.code, 'BERTH_EDIGEST')
+    registry.manifests.set('latest', { bytes: Buffer.alloc((4 << 20) + 1, 32), type: 'x' })
+    assert.is((await failure(reader().open(`sha256:${'0'.repeat(64)}`))).code, 'BERTH_EIMAGENOTFOUND')
+  }))
+
+test('an unreachable registry is named, with what is wrong', async () => {
+  const registry = await FakeRegistry.start()
+  const { host } = registry
+  await registry.stop()
+  const fetcher = new Fetcher({}, FAST)
+  const source = { kind: 'registry' as const, host, repository: 'a', tag: 'b' }
+  const refused = await failure(new RegistryReader(source, fetcher, HOST).resolve())
+  assert.is(refused.code, 'BERTH_EREGISTRY')
+  assert.match(refused.message, `${host}: it refuses connections`)
+  const nowhere = { ...source, host: 'registry.invalid' }
+  const error = await failure(new RegistryReader(nowhere, fetcher, HOST).resolve())
+  assert.match(error.message, /no such host|cannot be resolved/)
+  await fetcher.close()
+})
+
+test.run()
