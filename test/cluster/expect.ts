@@ -2,8 +2,14 @@
 /** Assertions on outcomes; a failure shows all that the command said. */
 import type { Outcome } from './command.js'
 
+/** Enough for any error with its context; help texts and dumps are cut in the middle. */
+const SHOWN_MAX = 3000
+
 function fail(problem: string, outcome: Outcome): never {
-  throw new Error(`${problem}\nexit ${outcome.code ?? outcome.signal}; it said:\n${outcome.output}`)
+  const { output } = outcome
+  const half = SHOWN_MAX / 2
+  const shown = output.length <= SHOWN_MAX ? output : `${output.slice(0, half)}\n[…]\n${output.slice(-half)}`
+  throw new Error(`${problem}\nexit ${outcome.code ?? outcome.signal}; it said:\n${shown}`)
 }
 
 export function exits(outcome: Outcome, code: number): Outcome {
