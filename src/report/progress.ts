@@ -52,7 +52,7 @@ export class Progress {
         this.image = event.image
         this.started = event.at
         this.shown = event.at
-        return this.isLine() ? this.draw(this.heading()) : `${this.heading()}\n`
+        return this.isLine() ? this.draw('') : `${this.heading()}\n`
       case 'bytes':
         return this.takeBytes(event)
       case 'end': {
@@ -67,23 +67,28 @@ export class Progress {
   private takeBytes(event: ImportEvent & { kind: 'bytes' }): string {
     if (event.at - this.shown < (this.isLine() ? REDRAW_INTERVAL_MS : PLAIN_INTERVAL_MS)) return ''
     this.shown = event.at
-    const text = `${this.heading()} ${describe(event, this.started)}`
-    return this.isLine() ? this.draw(text) : `${text}\n`
+    const numbers = ` ${describe(event, this.started)}`
+    return this.isLine() ? this.draw(numbers) : `${this.heading()}${numbers}\n`
   }
 
-  private heading(): string {
-    return `berth: importing ${this.image} …`
+  private heading(image = this.image): string {
+    return `berth: importing ${image} …`
   }
 
   private isLine(): boolean {
     return this.options.mode === 'auto' && this.options.columns > 0
   }
 
-  /** One column is left free, or some terminals wrap the cursor to a second line that \r cannot take back. */
-  private draw(text: string): string {
+  /**
+   * The name gives way to the numbers, from its start: tags differ more than registries do. One column is left free,
+   * or some terminals wrap the cursor to a second line that \r cannot take back.
+   */
+  private draw(numbers: string): string {
     this.drawn = true
-    const width = this.options.columns - 1
-    return `\r${text.length > width ? text.slice(0, Math.max(0, width)) : text}\u001b[K`
+    const width = Math.max(0, this.options.columns - 1)
+    const room = Math.max(0, width - this.heading('').length - numbers.length)
+    const image = this.image.length > room ? `…${this.image.slice(-Math.max(1, room - 1))}` : this.image
+    return `\r${(this.heading(image) + numbers).slice(0, width)}\u001b[K`
   }
 
   private wipe(): string {

@@ -11,7 +11,7 @@ import { parseMounts } from './mounts.js'
 import { parseName } from './name.js'
 import type { OptionName } from './options.js'
 import { parseSave, parseWorkdir } from './paths.js'
-import type { Request } from './request.js'
+import type { Request, Scope } from './request.js'
 import { parseUnshare } from './unshare.js'
 
 export interface RequestInput {
@@ -21,6 +21,8 @@ export interface RequestInput {
   environment: ReadonlyMap<string, string>
   /** srun sbatch salloc | step batch interactive | run */
   context: string
+  /** The site's batch_scope, for a user who says nothing. */
+  defaultScope?: Scope
 }
 
 /**
@@ -63,7 +65,7 @@ export function parseRequest(input: RequestInput): Request | undefined {
     ...present('entrypointLog', reader.takeFlag('container-entrypoint-log')),
     ...takeWritable(reader),
   }
-  return leavesScriptOnHost(request, input.context) ? undefined : request
+  return leavesScriptOnHost(request.scope ?? input.defaultScope, input.context) ? undefined : request
 }
 
 /** One line per flag that has no effect, since neither an image nor a name was given; variables are not reported. */
@@ -80,9 +82,9 @@ export function variablesNeeded(options: readonly string[]): string[] {
   return options.filter((option) => option.startsWith('container-mounts=')).flatMap(mentionedVariables)
 }
 
-/** Shifter's way: with --container-scope=step the batch script itself stays on the host. */
-function leavesScriptOnHost(request: Request, context: string): boolean {
-  return request.scope === 'step' && context === 'batch'
+/** Shifter's way: with the scope "step" the batch script itself stays on the host. */
+function leavesScriptOnHost(scope: Scope | undefined, context: string): boolean {
+  return scope === 'step' && context === 'batch'
 }
 
 /** --container-writable[=SIZE] and --container-readonly are one question with two spellings. */

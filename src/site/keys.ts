@@ -22,6 +22,7 @@ export interface KeyRow {
   /** Inclusive bounds of a count, size or duration. */
   min?: number
   max?: number
+  powerOfTwo?: true
 }
 
 export const KEYS = {
@@ -75,6 +76,7 @@ export const KEYS = {
     default: '128K',
     min: 4096,
     max: 1048576,
+    powerOfTwo: true,
     help: 'squashfs block size, a power of two from 4K to 1M',
   },
   image_bytes_max: {
@@ -150,9 +152,14 @@ export const KEYS = {
   env_deny: {
     type: 'list',
     default: '',
-    help: 'host variables that no container sees; a final * matches the rest',
+    help: 'names of host variables that no container sees',
   },
 
+  node: {
+    type: 'text',
+    default: '',
+    help: 'Node.js that runs the worker (plugstack line only); empty: the one that built berth',
+  },
   sbatch: {
     type: 'boolean',
     default: 'yes',

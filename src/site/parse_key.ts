@@ -55,6 +55,7 @@ function bounded(row: KeyRow, value: number | undefined, grammar: string, text: 
   if (value === undefined) return expected(grammar, text)
   if (value < (row.min ?? 0)) return expected(`at least ${row.min}`, text)
   if (row.max !== undefined && value > row.max) return expected(`at most ${row.max}`, text)
+  if (row.powerOfTwo && !Number.isInteger(Math.log2(value))) return expected('a power of two', text)
   return value
 }
 

@@ -112,6 +112,9 @@ test('a batch script stays on the host when only steps are asked for', () => {
   }
   assert.equal(parseRequest({ ...input, context: 'batch' }), undefined)
   assert.equal(parseRequest({ ...input, context: 'step' })?.image, 'a')
+  const asked = { ...input, context: 'batch', options: ['container-image=a', 'container-scope=batch'] }
+  assert.equal(parseRequest({ ...asked, defaultScope: 'step' })?.image, 'a')
+  assert.equal(parseRequest({ ...asked, options: ['container-image=a'], defaultScope: 'step' }), undefined)
 })
 
 test('flags without an image are named, one line each', () => {

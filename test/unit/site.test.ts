@@ -99,6 +99,12 @@ test('a value that cannot be read is an error with file and line, and the value 
   assert.ok(site.errors.every(({ code }) => code === 'BERTH_ESITE'))
 })
 
+test('a block size that squashfs cannot have is refused', () => {
+  assert.deepEqual(problems(load('block_size = 96K')), [
+    '/berth.conf:1: block_size: "96K" should be a power of two',
+  ])
+})
+
 test('lists: commas, or one line each; a backslash keeps a comma', () => {
   const site = load('registries_insecure = a:5000, b\nenv_set[] = A=1\nenv_set[] = B=x\\,y')
   assert.deepEqual(site.get('registries_insecure'), ['a:5000', 'b'])

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict'
+import type { Engine } from '../../src/engine/engine.js'
+import { ENGINES } from '../../src/engine/engines.js'
+import { nativeEngine } from '../../src/engine/native.js'
+import { pickEngine } from '../../src/engine/select.js'
+import { planStep } from '../../src/plan/plan.js'
+import { suite } from '../suite.js'
+import { type Given, planInput } from './plan_input.js'
+import { refuses } from './request_refusals.js'
+
+const test = suite('engines')
+
+/** Can do all that native cannot. */
+const strong: Engine = {
+  ...nativeEngine,
+  name: 'strong',
+  abilities: { ...nativeEngine.abilities, save: true, remapRoot: true, engineArgs: true },
+}
+
+function pick(given: Given, engines: readonly Engine[] = ENGINES): string {
+  const { request, site } = planInput(given)
+  return pickEngine(request, site, engines).name
+}
+
+test('the site chooses when the user does not', () => {
+  assert.equal(pick({}), 'native')
+  assert.equal(pick({ site: 'engine = strong' }, [nativeEngine, strong]), 'strong')
+  assert.equal(
+    pick({ site: 'engine = strong', options: ['container-engine=native'] }, [nativeEngine, strong]),
+    'native',
+  )
+})
+
+test('an unknown engine is refused, naming those there are', () => {
+  refuses(() => pick({ options: ['container-engine=dokcer'] }), 'BERTH_EENGINE', 'unknown engine dokcer')
+})
+
+test('a flag that an engine cannot serve is refused, naming the flag and who can', () => {
+  const given = { options: ['container-save=a.sqsh'] }
+  refuses(() => pick(given), 'BERTH_EABILITY', 'engine native cannot do --container-save')
+  assert.throws(
+    () => pick(given, [nativeEngine, strong]),
+    (error: { hint?: string }) => error.hint === 'engines that can: strong',
+  )
+  assert.throws(
+    () => pick(given),
+    (error: { hint?: string }) => error.hint === 'engines that can: none here',
+  )
+})
+
+test('every flag that native does not serve yet is refused rather than dropped', () => {
+  const refused = {
+    'container-name=x': '--container-name',
+    'container-remap-root=1': '--container-remap-root',
+    'container-entrypoint=1': '--container-entrypoint',
+    'container-unshare=net': '--container-unshare=net',
+    'container-unshare=pid': '--container-unshare=pid',
+    'container-device=a/b=c': '--container-device',
+    'container-profile=x': '--container-profile',
+    'container-mpi=host': '--container-mpi',
+  }
+  for (const [option, flag] of Object.entries(refused)) {
+    refuses(() => pick({ options: [option] }), 'BERTH_EABILITY', `engine native cannot do ${flag}`)
+  }
+})
+
+test('saying no to what an engine cannot do is fine', () => {
+  assert.equal(pick({ options: ['no-container-remap-root=1', 'no-container-entrypoint=1'] }), 'native')
+})
+
+test("a site's default that an engine cannot serve names the line", () => {
+  const site = 'container_remap_root = yes'
+  refuses(() => pick({ site }), 'BERTH_EABILITY', 'container_remap_root (berth.conf:1)')
+  assert.equal(pick({ site, options: ['no-container-remap-root=1'] }), 'native')
+})
+
+test('auto takes the first that can', () => {
+  const options = ['container-engine=auto']
+  assert.equal(pick({ options }, [nativeEngine, strong]), 'native')
+  assert.equal(pick({ options: [...options, 'container-save=a'] }, [nativeEngine, strong]), 'strong')
+  refuses(
+    () => pick({ options: [...options, 'container-name=a'] }, [nativeEngine, strong]),
+    'BERTH_EABILITY',
+    'name',
+  )
+})
+
+test('the site may offer fewer engines, and no words for them', () => {
+  const site = 'engines = native'
+  const options = ['container-engine=strong']
+  refuses(
+    () => pick({ site, options }, [nativeEngine, strong]),
+    'BERTH_EPOLICY',
+    'engine strong is not allowed',
+  )
+  const words = { options: ['container-engine=strong', 'container-engine-args=--x'] }
+  refuses(() => pick(words, [strong]), 'BERTH_EPOLICY', '--container-engine-args is not allowed')
+  assert.equal(pick({ ...words, site: 'engine_args = allow' }, [strong]), 'strong')
+})
+
+test('native: the plan becomes a namespace to build, without its reasons', () => {
+  const plan = planStep(planInput({ options: ['container-mounts=/a:/b:ro', 'container-writable=1G'] }))
+  const { namespaces } = nativeEngine.translate(plan, {
+    image: { device: '/dev/loop7' },
+    staging: '/run/berth/staging',
+    idmap: true,
+    mountNs: 9,
+  })
+  assert.ok(namespaces)
+  const { mounts, ...rest } = namespaces
+  assert.deepEqual(rest, {
+    image: { device: '/dev/loop7' },
+    readonly: false,
+    upperSize: '1G',
+    uid: 2041,
+    gid: 2000,
+    gids: [3000],
+    insideUid: 2041,
+    insideGid: 2000,
+    idmap: true,
+    unshare: [],
+    mountNs: 9,
+    staging: '/run/berth/staging',
+  })
+  assert.equal(mounts.length, plan.mounts.length)
+  assert.ok(mounts.every((mount) => !('reason' in mount) && !('origin' in mount)))
+})
+
+test('native: the launcher is told where to start and how to edit the environment', () => {
+  const plan = planStep(
+    planInput({
+      options: ['container-env=B', 'container-workdir=/w'],
+      config: { env: ['PATH=/bin', 'A=1', 'B=2'] },
+    }),
+  )
+  const { launch } = nativeEngine.translate(plan, { image: { directory: '/d' }, staging: '/s', idmap: false })
+  assert.deepEqual(launch, {
+    cwd: '/w',
+    set: ['PATH=/bin', 'A=1'],
+    defaults: ['B=2'],
+    unset: ['LANG', 'LANGUAGE', 'LC_ALL'],
+    argv: [],
+    noNewPrivileges: true,
+    exec: false,
+  })
+})
+
+test.run()

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict'
+import { BerthError, ERRORS, renderError } from '../../src/report/errors.js'
+import { createLog } from '../../src/report/log.js'
+import { formatBytes, Progress, progressMode } from '../../src/report/progress.js'
+import { redact } from '../../src/report/redact.js'
+import { suite } from '../suite.js'
+
+const test = suite('reports')
+const MB = 2 ** 20
+/** Clears to the end of the line. */
+const WIPE = '\u001b[K'
+const image = 'docker.io/library/debian:12'
+
+function bytes(done: number, at: number) {
+  return { kind: 'bytes', done: done * MB, total: 100 * MB, layersDone: 1, layers: 4, at } as const
+}
+
+test('a quick import without a terminal is exactly two lines', () => {
+  const progress = new Progress({ columns: 0, mode: 'auto' })
+  const text = [
+    progress.take({ kind: 'start', image, at: 1000 }),
+    progress.take(bytes(10, 1500)),
+    progress.take(bytes(90, 3000)),
+    progress.take({ kind: 'end', bytes: 52 * MB, at: 3100 }),
+  ].join('')
+  assert.equal(text, `berth: importing ${image} …\nberth: imported ${image} in 2.1 s (52 MB)\n`)
+})
+
+test('a slow one adds a line every five seconds', () => {
+  const progress = new Progress({ columns: 0, mode: 'auto' })
+  progress.take({ kind: 'start', image, at: 0 })
+  const lines = Array.from({ length: 12 }, (_, second) =>
+    progress.take(bytes(second * 5, second * 1000 + 1000)),
+  )
+  assert.deepEqual(
+    lines.filter((line) => line !== ''),
+    [
+      `berth: importing ${image} … 20 MB of 100 MB, 4 MB/s, layers 1/4\n`,
+      `berth: importing ${image} … 45 MB of 100 MB, 5 MB/s, layers 1/4\n`,
+    ],
+  )
+})
+
+test('a terminal has one line, redrawn, cut to its width, and wiped at the end', () => {
+  const progress = new Progress({ columns: 64, mode: 'auto' })
+  const first = progress.take({ kind: 'start', image, at: 0 })
+  assert.equal(first, `\rberth: importing ${image} …${WIPE}`)
+  assert.equal(progress.take(bytes(1, 50)), '')
+  const second = `\rberth: importing …ebian:12 … 1 MB of 100 MB, 5 MB/s, layers 1/4${WIPE}`
+  assert.equal(progress.take(bytes(1, 200)), second)
+  const last = `\r${WIPE}berth: imported ${image} in 0.9 s (1 MB)\n`
+  assert.equal(progress.take({ kind: 'end', bytes: MB, at: 900 }), last)
+  const narrow = new Progress({ columns: 20, mode: 'auto' })
+  assert.equal(narrow.take({ kind: 'start', image, at: 0 }), `\rberth: importing …2${WIPE}`)
+})
+
+test('a failed import leaves the line empty for the error', () => {
+  const progress = new Progress({ columns: 40, mode: 'auto' })
+  progress.take({ kind: 'start', image, at: 0 })
+  assert.equal(progress.take({ kind: 'failed', at: 1 }), `\r${WIPE}`)
+  assert.equal(new Progress({ columns: 0, mode: 'auto' }).take({ kind: 'failed', at: 1 }), '')
+})
+
+test('BERTH_PROGRESS silences it or makes it plain', () => {
+  const mode = (word: string) => progressMode(new Map([['BERTH_PROGRESS', word]]))
+  assert.deepEqual(
+    [mode('none'), mode('plain'), mode('auto'), mode('fancy'), progressMode(new Map())],
+    ['none', 'plain', 'auto', 'auto', 'auto'],
+  )
+  const silent = new Progress({ columns: 80, mode: 'none' })
+  assert.equal(
+    silent.take({ kind: 'start', image, at: 0 }) + silent.take({ kind: 'end', bytes: 1, at: 9 }),
+    '',
+  )
+  const plain = new Progress({ columns: 80, mode: 'plain' })
+  assert.equal(plain.take({ kind: 'start', image, at: 0 }), `berth: importing ${image} …\n`)
+})
+
+test('bytes read like those of ls -h', () => {
+  assert.deepEqual([0, 1, 1024, MB, 2.5 * MB, 9 * 2 ** 30, 12 * 2 ** 30].map(formatBytes), [
+    '0 KB',
+    '1 KB',
+    '1 KB',
+    '1 MB',
+    '3 MB',
+    '9216 MB',
+    '12.0 GB',
+  ])
+})
+
+test('a log line has time, level, message and fields, one line each', () => {
+  const lines: string[] = []
+  const now = () => new Date(0)
+  const log = createLog({ level: 'info', write: (line) => lines.push(line), now })
+  log.with({ step: '4711.0' }).info('image ready', { image: 'a b', bytes: 12, absent: undefined })
+  log.debug('not shown')
+  log.error('two\nlines\u001b[31m')
+  assert.deepEqual(lines, [
+    '1970-01-01T00:00:00.000Z info image ready step=4711.0 image="a b" bytes=12\n',
+    '1970-01-01T00:00:00.000Z error two | lines?[31m\n',
+  ])
+})
+
+test('secrets do not reach the log', () => {
+  const lines: string[] = []
+  const log = createLog({ level: 'debug', write: (line) => lines.push(line) })
+  log.info('GET https://me:hunter2@reg.io/v2/?token=hunter2&x=1', {
+    password: 'hunter2',
+    url: 'http://a:hunter2@b',
+  })
+  log.info('header Authorization: Bearer hunter2hunter2', { registryToken: 'hunter2' })
+  log.info('{"access_token":"hunter2","n":1} X-Amz-Signature=hunter2')
+  assert.doesNotMatch(lines.join(''), /hunter2/)
+  assert.match(lines[0] ?? '', /https:\/\/\*\*\*@reg\.io\/v2\/\?token=\*\*\*&x=1/)
+})
+
+test('what is no secret stays readable', () => {
+  for (const text of ['sha256:abc of quay.io/a/b@sha256:12', 'basic test', 'mount /a:/b', 'user@host']) {
+    assert.equal(redact(text), text)
+  }
+})
+
+test('an error is fact, place and next step', () => {
+  const error = new BerthError('BERTH_EMOUNTSOURCE', { path: '/nope' })
+  assert.equal(
+    renderError(error, 'node n1, step 4711.0'),
+    [
+      'berth: error[BERTH_EMOUNTSOURCE]: --container-mounts: source path does not exist: /nope',
+      '  on node n1, step 4711.0',
+      'hint: check the path on the compute node, as the user of the job',
+      '',
+    ].join('\n'),
+  )
+  assert.equal(error.exit, 125)
+})
+
+test('every error is lower case, without a final period, with a next step', () => {
+  for (const [code, { text, hint }] of Object.entries(ERRORS)) {
+    for (const sentence of [text, hint]) assert.doesNotMatch(sentence, /\.$/, code)
+    assert.match(text, /^[^A-Z]/, code)
+    assert.match(hint, /^[^A-Z]/, code)
+  }
+})
+
+test('the table of errors is in alphabetical order', () => {
+  assert.deepEqual(Object.keys(ERRORS), Object.keys(ERRORS).sort())
+})
+
+test.run()
