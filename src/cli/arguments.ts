@@ -75,9 +75,9 @@ function takeOption(
   }
   const known = container ? containerName(name) : undefined
   if (known === undefined) throw new UsageError(`unknown option ${rawName}`)
-  const { kind, takesValue } = known
+  const { kind } = known
   if (kind !== 'flag' && value === undefined) throw new UsageError(`${rawName} needs a value`)
-  if (kind === 'flag' && value !== undefined && !takesValue) throw new UsageError(`${rawName} takes no value`)
+  // A flag may carry one all the same: Slurm's plugin passes "=1" and "=0", the grammar judges the rest.
   const text = value ?? '1'
   if (kind === 'list') lists.set(known.name, [...(lists.get(known.name) ?? []), text])
   else lists.set(known.name, [text])
@@ -86,7 +86,6 @@ function takeOption(
 interface ContainerOption {
   name: string
   kind: 'single' | 'list' | 'flag'
-  takesValue: boolean
 }
 
 /** mounts → container-mounts, no-mount-home → no-container-mount-home; the long names as they are. */
@@ -95,9 +94,9 @@ function containerName(name: string): ContainerOption | undefined {
   const stem = (negative ? name.slice(3) : name).replace(/^container-/, '')
   const positive = `container-${stem}`
   if (!isOptionName(positive)) return undefined
-  const { kind, value, opposite } = optionRow(positive)
+  const { kind, opposite } = optionRow(positive)
   if (negative && opposite !== `no-${positive}`) return undefined
-  return { name: negative ? `no-${positive}` : positive, kind, takesValue: value === true }
+  return { name: negative ? `no-${positive}` : positive, kind }
 }
 
 /** For parseArgs: which of them swallow the next word. */

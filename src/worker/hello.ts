@@ -4,6 +4,7 @@ import { BerthError } from '../report/errors.js'
 import type { Connection } from './connection.js'
 import { readHandle } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
+import { KEEP_ALIVE_MS } from './limits.js'
 import type { LiveStep } from './live_step.js'
 import { showProgress } from './progress.js'
 import { workerPlace } from './task.js'
@@ -23,6 +24,7 @@ export async function hello(worker: Worker, connection: Connection, frame: Frame
     return connection.end()
   }
   const { step } = asker
+  const beat = keepAlive(connection)
   const quiet = step.explains ? () => undefined : showProgress(step, connection, frame.number(Tag.TTY) ?? 0)
   try {
     if (step.explains) await explain(asker, connection, frame)
@@ -31,8 +33,17 @@ export async function hello(worker: Worker, connection: Connection, frame: Frame
     quiet()
     connection.fail(error, { silent: !step.tellFailure() })
   } finally {
+    clearInterval(beat)
     connection.end()
   }
+}
+
+/** A launcher takes a long silence for a hung worker; those that are shown nothing hear an empty word. */
+function keepAlive(connection: Connection): NodeJS.Timeout {
+  const beat = setInterval(() => connection.send(Type.PROGRESS, [[Tag.TEXT, '']]), KEEP_ALIVE_MS)
+  beat.unref()
+  connection.onClosed(() => clearInterval(beat))
+  return beat
 }
 
 async function join(asker: Asker, connection: Connection, frame: Frame, quiet: () => void): Promise<void> {

@@ -15,6 +15,8 @@ export const OPTIONS_PER_FRAME_MAX = 256
 export const REGISTER_WAIT_MS_MAX = 2000
 /** The submit check promises an answer in this time, so that sbatch never hangs on a registry (DESIGN section 1). */
 export const PIN_WAIT_MS_MAX = 8000
+/** Well under the launcher's SILENCE_MS_MAX of 15 minutes; the only timer that repeats, and only while a task waits. */
+export const KEEP_ALIVE_MS = 60_000
 /** Bytes queued for a launcher that does not read (stopped by SIGSTOP): beyond it progress is dropped. */
 export const PROGRESS_FRAMES_MAX = 4096
 /** Lease files are written by this program only; a larger one is not ours. */
