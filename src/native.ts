@@ -11,6 +11,8 @@ export interface NativeError extends Error {
   errno: number
   syscall: string
   path?: string
+  /** buildNamespace: index of the mount step that failed. */
+  step?: number
 }
 
 export interface Peer {
@@ -32,6 +34,7 @@ export interface NativeSocket {
   end(): void
   close(): void
   unref(): void
+  ref(): void
 }
 
 export interface SocketHandler {
@@ -74,6 +77,8 @@ export type MountStep =
       replaceLink: boolean
     }
   | { kind: 'tmpfs'; target: string; options: string; flags: string[]; mode: number }
+  /** The POSIX message queues of the container's ipc namespace (its own with unshare 'ipc', else the job's). */
+  | { kind: 'mqueue'; target: string; flags: string[] }
   /** A small file with this content appears at target (read-only). */
   | { kind: 'file'; target: string; content: Uint8Array; mode: number; replaceLink: boolean }
   | { kind: 'dir'; target: string; mode: number }
@@ -82,7 +87,10 @@ export type MountStep =
 
 export interface NamespaceSpec {
   /** Root file system: squashfs image below, private upper on tmpfs (or `upper` directory on disk) above. */
-  image: { device: string } | { directory: string }
+  image:
+    | { device: string }
+    /** Opened as the user in the job's mount namespace, or, trusted, as root in the worker's. */
+    | { directory: string; trusted?: boolean }
   /** Remount the finished root read-only. */
   readonly: boolean
   /** Size option of the tmpfs that holds upper and work directories, e.g. "50%"; ignored with upperDir. */
@@ -220,7 +228,7 @@ export interface Native {
   /** Inode number of an nsfs fd, to compare namespaces. */
   namespaceId(fd: number): string
   /** pidfd_open; `ended` is called once when the process has ended. */
-  watchProcess(pid: number, ended: () => void): { close(): void; unref(): void }
+  watchProcess(pid: number, ended: () => void): { close(): void; unref(): void; ref(): void }
   /** Start time of a process in clock ticks (field 22 of /proc/pid/stat), 0 when gone: tells a reused pid. */
   processStart(pid: number): number
   userByUid(uid: number): Promise<User | undefined>

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# The addon. Sources are found, not listed: a file in native/ is part of it.
+{
+  "variables": {
+    "have_squash": "<!(node -p \"+require('fs').existsSync('native/binding/squash.cc')\")",
+    "have_reader": "<!(node -p \"+require('fs').existsSync('native/binding/reader.cc')\")",
+  },
+  "targets": [
+    {
+      "target_name": "berth",
+      "sources": ["<!@(node -p \"require('fs').readdirSync('native',{recursive:true}).map(f=>'native/'+f).filter(f=>f.endsWith('.cc')).sort().join(' ')\")"],
+      "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
+      # Node-API 8 is in every Node 20 and later; exceptions stay inside core/, none crosses into JavaScript's stack.
+      "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "_GNU_SOURCE", "_FILE_OFFSET_BITS=64"],
+      "cflags": ["-Wall", "-Wextra", "-Werror", "-O2", "-fvisibility=hidden"],
+      "cflags_cc!": ["-fno-exceptions", "-std=gnu++17"],
+      "cflags_cc": ["-std=gnu++20", "-fexceptions"],
+      "ldflags": ["-Wl,-z,relro,-z,now"],
+      "conditions": [
+        ["have_squash==1", {"defines": ["BERTH_HAVE_SQUASH"]}],
+        ["have_reader==1", {"defines": ["BERTH_HAVE_READER"]}],
+        ["have_squash==1 or have_reader==1", {"libraries": ["-lisal", "-lzstd", "-llz4", "-lz"]}],
+      ],
+    }
+  ],
+}

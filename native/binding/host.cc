@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Files as the user or root sees them, processes and accounts. */
+#include "host.hh"
+
+#include "convert.hh"
+#include "core/host/files.hh"
+#include "core/host/process.hh"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace berth::binding {
+
+static Napi::Value nothing(Napi::Env env, const Nothing &) { return env.Undefined(); }
+
+/** A promise runs later: what it works on must not be closed or reused by then. */
+static std::shared_ptr<Fd> keep(int fd) { return std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+
+static Napi::Value CloseFd(const Napi::CallbackInfo &info) {
+  if (close(info[0].ToNumber().Int32Value()) < 0 && errno == EBADF)
+    return raise(info.Env(), fail("close"));
+  return info.Env().Undefined();
+}
+
+static Napi::Value OpenAs(const Napi::CallbackInfo &info) {
+  const auto options = info[0].ToObject();
+  OpenRequest request;
+  request.path = textOf(options, "path");
+  request.cwd = textOf(options, "cwd", "/");
+  request.user = identityOf(options);
+  request.flags = static_cast<int>(numberOf(options, "flags", O_RDONLY));
+  std::shared_ptr<Fd> mountNs;
+  if (const int64_t ns = numberOf(options, "mountNs", -1); ns >= 0) {
+    mountNs = keep(static_cast<int>(ns));
+    request.mountNs = mountNs->get();
+    if (!*mountNs)
+      return raise(info.Env(), fail("fcntl"));
+  }
+  return promise(
+      info.Env(), [request, mountNs] { return openAs(request); },
+      [](Napi::Env env, Fd &fd) { return Napi::Number::New(env, fd.release()); });
+}
+
+static Napi::Value OnlyRootWrote(const Napi::CallbackInfo &info) {
+  const auto file = keep(info[0].ToNumber().Int32Value());
+  if (!*file)
+    return raise(info.Env(), fail("fcntl"));
+  return promise(
+      info.Env(), [file] { return onlyRootWrote(file->get()); },
+      [](Napi::Env env, bool answer) { return Napi::Boolean::New(env, answer); });
+}
+
+static Napi::Value OpenTemporary(const Napi::CallbackInfo &info) {
+  auto temporary = openTemporary(info[0].ToString());
+  if (!temporary)
+    return raise(info.Env(), temporary.error());
+  auto object = Napi::Object::New(info.Env());
+  object.Set("fd", temporary->fd.release());
+  if (!temporary->name.empty())
+    object.Set("name", temporary->name);
+  return object;
+}
+
+static Napi::Value Publish(const Napi::CallbackInfo &info) {
+  const auto file = keep(info[0].ToNumber().Int32Value());
+  if (!*file)
+    return raise(info.Env(), fail("fcntl"));
+  const std::string path = info[1].ToString();
+  const std::string name = info[2].IsString() ? info[2].ToString().Utf8Value() : "";
+  return promise(
+      info.Env(), [file, path, name] { return publish(file->get(), path, name); }, nothing);
+}
+
+static Napi::Value ProcessStart(const Napi::CallbackInfo &info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(processStart(info[0].ToNumber().Int32Value())));
+}
+
+static Napi::Value accountToObject(Napi::Env env, const std::optional<Account> &account) {
+  if (!account)
+    return env.Undefined();
+  auto object = Napi::Object::New(env);
+  object.Set("name", account->name);
+  object.Set("uid", account->uid);
+  object.Set("gid", account->gid);
+  object.Set("home", account->home);
+  object.Set("shell", account->shell);
+  return object;
+}
+
+static Napi::Value UserByUid(const Napi::CallbackInfo &info) {
+  const uid_t uid = info[0].ToNumber().Uint32Value();
+  return promise(
+      info.Env(), [uid] { return accountByUid(uid); }, accountToObject);
+}
+
+static Napi::Value UserByName(const Napi::CallbackInfo &info) {
+  const std::string name = info[0].ToString();
+  return promise(
+      info.Env(), [name] { return accountByName(name); }, accountToObject);
+}
+
+static Napi::Value GroupName(const Napi::CallbackInfo &info) {
+  const gid_t gid = info[0].ToNumber().Uint32Value();
+  return promise(
+      info.Env(), [gid] { return groupName(gid); },
+      [](Napi::Env env, const std::optional<std::string> &name) -> Napi::Value {
+        return name ? Napi::Value(Napi::String::New(env, *name)) : env.Undefined();
+      });
+}
+
+void InitHost(Napi::Env env, Napi::Object exports) {
+  exports.Set("closeFd", Napi::Function::New<CloseFd>(env));
+  exports.Set("openAs", Napi::Function::New<OpenAs>(env));
+  exports.Set("onlyRootWrote", Napi::Function::New<OnlyRootWrote>(env));
+  exports.Set("openTemporary", Napi::Function::New<OpenTemporary>(env));
+  exports.Set("publish", Napi::Function::New<Publish>(env));
+  exports.Set("processStart", Napi::Function::New<ProcessStart>(env));
+  exports.Set("userByUid", Napi::Function::New<UserByUid>(env));
+  exports.Set("userByName", Napi::Function::New<UserByName>(env));
+  exports.Set("groupName", Napi::Function::New<GroupName>(env));
+}
+
+} // namespace berth::binding

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Images and namespaces: attachImage, attachImageFd, buildNamespace, namespaceId. */
+#include "host.hh"
+#include "init.hh"
+
+#include "convert.hh"
+#include "core/ns/build.hh"
+#include "core/ns/image_mount.hh"
+#include "ns_spec.hh"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+namespace berth::binding {
+
+static Napi::Value imageToObject(Napi::Env env, AttachedImage &image) {
+  auto object = Napi::Object::New(env);
+  object.Set("loopFd", image.loop.release());
+  object.Set("device", image.device);
+  object.Set("mountFd", image.mount.release());
+  return object;
+}
+
+static Napi::Value AttachImage(const Napi::CallbackInfo &info) {
+  const std::string path = info[0].ToString();
+  const bool directIo = flagOf(info[1].ToObject(), "directIo");
+  auto work = [path, directIo]() -> Result<AttachedImage> {
+    const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file)
+      return fail("open", path);
+    return attachImage(file.get(), path, 0, directIo);
+  };
+  return promise(info.Env(), work, imageToObject);
+}
+
+static Napi::Value AttachImageFd(const Napi::CallbackInfo &info) {
+  const auto options = info[1].ToObject();
+  const bool directIo = flagOf(options, "directIo");
+  const auto offset = static_cast<uint64_t>(numberOf(options, "offset"));
+  // A copy: the caller may close its own before the pool comes to it.
+  const auto file = std::make_shared<Fd>(fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3));
+  if (!*file)
+    return raise(info.Env(), fail("fcntl"));
+  auto work = [file, offset, directIo] { return attachImage(file->get(), "", offset, directIo); };
+  return promise(info.Env(), work, imageToObject);
+}
+
+struct BuildAnswer {
+  BuiltNamespace built;
+  std::optional<BuildFailure> failure;
+};
+
+static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
+  auto object = Napi::Object::New(env);
+  object.Set("userNs", built.userNs.release());
+  object.Set("mountNs", built.mountNs.release());
+  if (built.netNs)
+    object.Set("netNs", built.netNs.release());
+  if (built.ipcNs)
+    object.Set("ipcNs", built.ipcNs.release());
+  if (built.utsNs)
+    object.Set("utsNs", built.utsNs.release());
+  auto notes = Napi::Array::New(env, built.notes.size());
+  for (uint32_t i = 0; i < built.notes.size(); i++)
+    notes.Set(i, built.notes[i]);
+  object.Set("notes", notes);
+  return object;
+}
+
+static void settleBuild(Napi::Env env, Napi::Promise::Deferred &deferred, BuildAnswer &answer) {
+  if (!answer.failure)
+    return deferred.Resolve(builtToObject(env, answer.built));
+  Napi::Error error = toError(env, answer.failure->error);
+  if (answer.failure->step >= 0)
+    error.Set("step", Napi::Number::New(env, answer.failure->step));
+  deferred.Reject(error.Value());
+}
+
+static Napi::Value BuildNamespace(const Napi::CallbackInfo &info) {
+  auto spec = specOf(info[0].ToObject());
+  if (!spec)
+    return info.Env().Undefined();
+  auto work = [spec = std::move(*spec)] {
+    BuildAnswer answer;
+    answer.failure = buildNamespace(spec, answer.built);
+    return answer;
+  };
+  return Task<decltype(work), decltype(&settleBuild)>::start(info.Env(), std::move(work), settleBuild);
+}
+
+static Napi::Value NamespaceId(const Napi::CallbackInfo &info) {
+  struct stat status;
+  if (fstat(info[0].ToNumber().Int32Value(), &status) < 0)
+    return raise(info.Env(), fail("fstat"));
+  return Napi::String::New(info.Env(), std::to_string(status.st_ino));
+}
+
+void InitNs(Napi::Env env, Napi::Object exports) {
+  exports.Set("attachImage", Napi::Function::New<AttachImage>(env));
+  exports.Set("attachImageFd", Napi::Function::New<AttachImageFd>(env));
+  exports.Set("buildNamespace", Napi::Function::New<BuildNamespace>(env));
+  exports.Set("namespaceId", Napi::Function::New<NamespaceId>(env));
+  InitHost(env, exports);
+}
+
+} // namespace berth::binding

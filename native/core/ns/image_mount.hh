@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/** An image file → loop device → squashfs. Without libmount: two ioctls and three mount calls. */
+#pragma once
+
+#include "core/result.hh"
+
+#include <cstdint>
+#include <string>
+
+namespace berth {
+
+struct AttachedImage {
+  Fd loop;
+  std::string device;
+  Fd mount;
+};
+
+/**
+ * Attaches an open regular file read-only from `offset` and mounts the squashfs in it, detached. Closing both
+ * descriptors frees device and superblock. EBUSY from racing processes is retried. `directIo` is dropped
+ * where the file system below has none. Needs root and Linux 5.8 (LOOP_CONFIGURE).
+ */
+Result<AttachedImage> attachImage(int file, const std::string &name, uint64_t offset, bool directIo);
+
+/** A further detached mount of the squashfs on a device; shares the superblock of the first. */
+Result<Fd> mountImage(const std::string &device);
+
+} // namespace berth

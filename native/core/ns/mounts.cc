@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mounts.hh"
+
+#include "filesystem.hh"
+#include "flags.hh"
+#include "kernel.hh"
+
+#include <memory>
+#include <sys/mount.h>
+
+namespace berth {
+
+using Kind = MountStep::Kind;
+using Create = MountStep::Create;
+
+static bool isDevice(const std::string &source, mode_t mode) {
+  return S_ISCHR(mode) || S_ISBLK(mode) || source == "/dev" || source.starts_with("/dev/");
+}
+
+static bool wantsShared(const MountStep &step) {
+  const auto flags = parseFlags(step.flags, false);
+  return step.kind == Kind::bind && flags && flags.value().propagation == MS_SHARED;
+}
+
+/** A target after pivot_root: "/" is the container's root, links of the image cannot lead out of it. */
+static Fd openFinished(const std::string &target) {
+  return kernel::openAt(AT_FDCWD, target.c_str(), {O_PATH | O_CLOEXEC, 0, kernel::kResolveNoMagicLinks});
+}
+
+std::optional<StepFailure> MountPlan::openSources(const Note &note) {
+  sources_.resize(steps_.size());
+  for (size_t i = 0; i < steps_.size(); i++) {
+    if (steps_[i].kind != Kind::bind)
+      continue;
+    auto source = openSource(steps_[i], note);
+    if (!source)
+      return StepFailure{source.error(), static_cast<int>(i)};
+    sources_[i] = std::move(*source);
+  }
+  return std::nullopt;
+}
+
+/** Magic links are refused: through /proc/self/fd a user could name the descriptors of the worker itself. */
+Result<MountPlan::Source> MountPlan::openSource(const MountStep &step, const Note &note) const {
+  Fd fd;
+  {
+    const auto asUser = step.trusted ? nullptr : std::make_unique<FileIdentity>(user_);
+    if (asUser && asUser->error() != 0)
+      return fail(asUser->error(), "setfsuid", step.source);
+    fd = kernel::openAt(AT_FDCWD, step.source.c_str(), {O_PATH | O_CLOEXEC, 0, kernel::kResolveNoMagicLinks});
+  }
+  if (!fd && errno == ENOENT && step.optional) {
+    note("mount skipped: " + step.source + " does not exist");
+    return Source{Fd(), false, true};
+  }
+  if (!fd)
+    return fail("openat2", step.source);
+  struct stat status;
+  if (fstatat(fd.get(), "", &status, AT_EMPTY_PATH) < 0)
+    return fail("fstatat", step.source);
+  const auto flags = parseFlags(step.flags, isDevice(step.source, status.st_mode));
+  if (!flags)
+    return flags.error();
+  Source source;
+  source.directory = S_ISDIR(status.st_mode);
+  source.mount = kernel::cloneTree(fd.get(), step.recursive);
+  if (!source.mount)
+    return fail("open_tree", step.source);
+  kernel::MountAttributes attributes;
+  attributes.set = flags.value().attributes;
+  // A copy of the host's mount starts as its slave: that stays for slave and shared, and unbindable is set at
+  // the end.
+  if (flags.value().propagation == MS_PRIVATE || flags.value().propagation == MS_UNBINDABLE)
+    attributes.propagation = MS_PRIVATE;
+  if (kernel::setAttributes(source.mount.get(), attributes, step.recursive) < 0)
+    return fail("mount_setattr", step.source);
+  return source;
+}
+
+std::optional<StepFailure> MountPlan::apply(const Root &root, int stage) {
+  for (size_t i = 0; i < steps_.size(); i++)
+    if (auto done = applyStep(i, root, stage); !done)
+      return StepFailure{done.error(), static_cast<int>(i)};
+  for (size_t i = 0; i < steps_.size(); i++) {
+    if (!sources_[i].mount || parseFlags(steps_[i].flags, false).value().propagation != MS_UNBINDABLE)
+      continue;
+    kernel::MountAttributes attributes;
+    attributes.propagation = MS_UNBINDABLE;
+    if (kernel::setAttributes(sources_[i].mount.get(), attributes, steps_[i].recursive) < 0)
+      return StepFailure{fail("mount_setattr", steps_[i].target), static_cast<int>(i)};
+  }
+  return std::nullopt;
+}
+
+static Result<> makeDirectory(const MountStep &step, const Root &root) {
+  auto directory = root.ensure(step.target, S_IFDIR, step.mode);
+  return directory ? Result<>(Nothing{}) : Result<>(directory.error());
+}
+
+Result<> MountPlan::applyStep(size_t index, const Root &root, int stage) {
+  const MountStep &step = steps_[index];
+  switch (step.kind) {
+  case Kind::bind:
+    return sources_[index].skipped ? Result<>(Nothing{}) : bind(step, sources_[index], root);
+  case Kind::tmpfs:
+    return mountTmpfs(step, root);
+  case Kind::file:
+    return mountFile(step, index, root, stage);
+  case Kind::symlink:
+    return root.makeLink(step.target, step.content);
+  case Kind::mqueue:
+    // The queue file system belongs to the ipc namespace that its maker is in: a new one exists only at the
+    // end.
+    return newIpc_ ? makeDirectory(step, root) : mountQueue(step, &root);
+  case Kind::dir:
+    return makeDirectory(step, root);
+  case Kind::umount: {
+    auto target = root.find(step.target);
+    if (!target)
+      return target.error();
+    const std::string path = "/proc/self/fd/" + std::to_string(target->get());
+    return umount2(path.c_str(), MNT_DETACH) < 0 ? Result<>(fail("umount2", step.target)) : Nothing{};
+  }
+  }
+  return fail(EINVAL, "mount", step.target);
+}
+
+Result<> MountPlan::attach(const Fd &mount, const MountStep &step, mode_t type, const Root &root) const {
+  if (step.replaceLink)
+    if (auto removed = root.removeLink(step.target); !removed)
+      return removed;
+  auto target = step.create == Create::no ? root.find(step.target)
+                                          : root.ensure(step.target, type, type == S_IFDIR ? 0755 : 0644);
+  if (!target)
+    return target.error();
+  if (kernel::moveMount(mount.get(), target->get()) < 0)
+    return fail("move_mount", step.target);
+  return Nothing{};
+}
+
+Result<> MountPlan::bind(const MountStep &step, Source &source, const Root &root) const {
+  const bool directory =
+      step.create == Create::any || step.create == Create::no ? source.directory : step.create == Create::dir;
+  return attach(source.mount, step, directory ? S_IFDIR : S_IFREG, root);
+}
+
+static std::string octal(mode_t mode) {
+  char text[8];
+  snprintf(text, sizeof text, "%o", mode & 07777);
+  return text;
+}
+
+Result<> MountPlan::mountTmpfs(const MountStep &step, const Root &root) const {
+  const auto flags = parseFlags(step.flags, false);
+  if (!flags)
+    return flags.error();
+  uint64_t attributes = flags.value().attributes;
+  // The user's own options come after ours and win.
+  std::vector<FsOption> options = {
+      {"mode", octal(step.mode)}, {"uid", std::to_string(user_.uid)}, {"gid", std::to_string(user_.gid)}};
+  for (FsOption &option : splitOptions(step.options))
+    if (!option.value.empty() || !addAttribute(option.key, attributes))
+      options.push_back(std::move(option));
+  auto mount = makeFilesystem("tmpfs", options, attributes);
+  if (!mount)
+    return mount.error();
+  return attach(*mount, step, S_IFDIR, root);
+}
+
+static Result<> writeAll(int fd, const std::string &content, const std::string &object) {
+  for (size_t done = 0; done < content.size();) {
+    const ssize_t wrote = TEMP_FAILURE_RETRY(write(fd, content.data() + done, content.size() - done));
+    if (wrote < 0)
+      return fail("write", object);
+    done += static_cast<size_t>(wrote);
+  }
+  return Nothing{};
+}
+
+Result<> MountPlan::mountFile(const MountStep &step, size_t index, const Root &root, int stage) const {
+  const std::string name = "file" + std::to_string(index);
+  const Fd file(openat(stage, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, step.mode));
+  if (!file)
+    return fail("openat", step.target);
+  if (auto written = writeAll(file.get(), step.content, step.target); !written)
+    return written;
+  if (fchown(file.get(), user_.uid, user_.gid) < 0)
+    return fail("fchown", step.target);
+  const Fd mount = kernel::cloneTree(file.get(), false);
+  if (!mount)
+    return fail("open_tree", step.target);
+  kernel::MountAttributes attributes;
+  attributes.set = kernel::kAttrReadOnly | kernel::kAttrNoSuid | kernel::kAttrNoDev;
+  attributes.propagation = MS_PRIVATE;
+  if (kernel::setAttributes(mount.get(), attributes, false) < 0)
+    return fail("mount_setattr", step.target);
+  return attach(mount, step, S_IFREG, root);
+}
+
+Result<> MountPlan::mountQueue(const MountStep &step, const Root *root) const {
+  const auto flags = parseFlags(step.flags, false);
+  if (!flags)
+    return flags.error();
+  auto mount = makeFilesystem("mqueue", {}, flags.value().attributes);
+  if (!mount)
+    return mount.error();
+  if (root != nullptr)
+    return attach(*mount, step, S_IFDIR, *root);
+  const Fd target = openFinished(step.target);
+  if (!target || kernel::moveMount(mount->get(), target.get()) < 0)
+    return fail("move_mount", step.target);
+  return Nothing{};
+}
+
+Result<> MountPlan::share(const MountStep &step) const {
+  const Fd target = openFinished(step.target);
+  kernel::MountAttributes attributes;
+  attributes.propagation = MS_SHARED;
+  if (!target || kernel::setAttributes(target.get(), attributes, step.recursive) < 0)
+    return fail("mount_setattr", step.target);
+  return Nothing{};
+}
+
+bool MountPlan::hasLateSteps() const {
+  for (size_t i = 0; i < steps_.size(); i++)
+    if ((steps_[i].kind == Kind::mqueue && newIpc_) || wantsShared(steps_[i]))
+      return true;
+  return false;
+}
+
+std::optional<StepFailure> MountPlan::applyLate() {
+  for (size_t i = 0; i < steps_.size(); i++) {
+    Result<> done = Nothing{};
+    if (steps_[i].kind == Kind::mqueue && newIpc_)
+      done = mountQueue(steps_[i], nullptr);
+    else if (wantsShared(steps_[i]) && !sources_[i].skipped)
+      done = share(steps_[i]);
+    if (!done)
+      return StepFailure{done.error(), static_cast<int>(i)};
+  }
+  return std::nullopt;
+}
+
+} // namespace berth

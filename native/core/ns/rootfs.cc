@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rootfs.hh"
+
+#include "filesystem.hh"
+#include "image_mount.hh"
+#include "kernel.hh"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+namespace berth {
+
+static Result<> idmapMount(int mount, int idmap, const std::string &object) {
+  kernel::MountAttributes attributes;
+  attributes.set = kernel::kAttrIdmap;
+  attributes.userNs = static_cast<uint64_t>(idmap);
+  if (idmap >= 0 && kernel::setAttributes(mount, attributes, false) < 0)
+    return fail("mount_setattr", object);
+  return Nothing{};
+}
+
+static Result<Fd> cloneDirectory(const std::string &path) {
+  const Fd fd = kernel::openAt(AT_FDCWD, path.c_str(),
+                               {O_PATH | O_CLOEXEC | O_DIRECTORY, 0, kernel::kResolveNoMagicLinks});
+  if (!fd)
+    return fail("openat2", path);
+  Fd mount = kernel::cloneTree(fd.get(), false);
+  if (!mount)
+    return fail("open_tree", path);
+  return mount;
+}
+
+Result<Layers> openLayers(const NamespaceSpec &spec, int idmap) {
+  Layers layers;
+  if (!spec.imageDevice.empty()) {
+    auto image = mountImage(spec.imageDevice);
+    if (!image)
+      return image.error();
+    layers.lower = std::move(*image);
+  } else if (spec.imageTrusted) {
+    auto directory = cloneDirectory(spec.imageDirectory);
+    if (!directory)
+      return directory.error();
+    layers.lower = std::move(*directory);
+  }
+  if (layers.lower)
+    if (auto mapped = idmapMount(layers.lower.get(), idmap, spec.imageDevice + spec.imageDirectory); !mapped)
+      return mapped.error();
+  if (!spec.upperDir.empty()) {
+    auto disk = cloneDirectory(spec.upperDir);
+    if (!disk)
+      return disk.error();
+    layers.disk = std::move(*disk);
+  }
+  return layers;
+}
+
+Result<> openUserDirectory(const NamespaceSpec &spec, int idmap, Layers &layers) {
+  if (layers.lower)
+    return Nothing{};
+  const FileIdentity asUser(spec.user);
+  if (asUser.error() != 0)
+    return fail(asUser.error(), "setfsuid", spec.imageDirectory);
+  auto directory = cloneDirectory(spec.imageDirectory);
+  if (!directory)
+    return directory.error();
+  layers.lower = std::move(*directory);
+  return idmapMount(layers.lower.get(), idmap, spec.imageDirectory);
+}
+
+/** A directory of the stage, optionally covered by a mount. */
+static Result<> place(const char *name, const Fd &mount) {
+  if (mkdir(name, 0755) < 0 && errno != EEXIST)
+    return fail("mkdir", name);
+  if (mount && kernel::moveMount(mount.get(), AT_FDCWD, name) < 0)
+    return fail("move_mount", name);
+  return Nothing{};
+}
+
+/** The overlay's root directory is the upper one's: it must look like the image's, and be the user's to write
+ * to. */
+static Result<> makeUpper(const NamespaceSpec &spec, int lower, const std::string &upper,
+                          const std::string &work) {
+  struct stat status;
+  if (fstatat(lower, "", &status, AT_EMPTY_PATH) < 0)
+    return fail("fstatat", "image");
+  if (mkdir(work.c_str(), 0700) < 0 && errno != EEXIST)
+    return fail("mkdir", work);
+  if (mkdir(upper.c_str(), 0755) < 0) {
+    if (errno == EEXIST)
+      return Nothing{};
+    return fail("mkdir", upper);
+  }
+  if (chown(upper.c_str(), spec.user.uid, spec.user.gid) < 0)
+    return fail("chown", upper);
+  if (chmod(upper.c_str(), status.st_mode & 07777) < 0)
+    return fail("chmod", upper);
+  return Nothing{};
+}
+
+static Result<Fd> mountOverlay(const std::string &upper, const std::string &work) {
+  // Relative names: the legacy option parser of kernels before 6.5 splits at commas and colons, so none may
+  // be in them.
+  const std::vector<FsOption> options = {{"lowerdir", "lower"},
+                                         {"upperdir", upper},
+                                         {"workdir", work},
+                                         // Nothing of these is needed, and a kernel's default may be on.
+                                         {"index", "off", true},
+                                         {"metacopy", "off", true},
+                                         {"xino", "off", true}};
+  return makeFilesystem("overlay", options, kernel::kAttrNoSuid | kernel::kAttrNoDev);
+}
+
+Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
+  std::vector<FsOption> options = {{"mode", "0755"}};
+  if (!spec.upperSize.empty() && spec.upperDir.empty())
+    options.push_back({"size", spec.upperSize});
+  auto stage = makeFilesystem("tmpfs", options, kernel::kAttrNoSuid | kernel::kAttrNoDev);
+  if (!stage)
+    return stage.error();
+  if (kernel::moveMount(stage->get(), AT_FDCWD, spec.staging.c_str()) < 0)
+    return fail("move_mount", spec.staging);
+  if (fchdir(stage->get()) < 0)
+    return fail("fchdir", spec.staging);
+  if (auto placed = place("lower", layers.lower); !placed)
+    return placed.error();
+  const bool onDisk = layers.disk.valid();
+  if (auto placed = onDisk ? place("disk", layers.disk) : Result<>(Nothing{}); !placed)
+    return placed.error();
+  const std::string upper = onDisk ? "disk/upper" : "upper";
+  const std::string work = onDisk ? "disk/work" : "work";
+  if (auto made = makeUpper(spec, layers.lower.get(), upper, work); !made)
+    return made.error();
+  auto overlay = mountOverlay(upper, work);
+  if (!overlay)
+    return overlay.error();
+  if (auto placed = place("root", *overlay); !placed)
+    return placed.error();
+  return Rootfs{std::move(*stage), std::move(*overlay)};
+}
+
+Result<> enterRoot(const Rootfs &rootfs, bool readonly, std::string &note) {
+  kernel::MountAttributes attributes;
+  attributes.set = kernel::kAttrReadOnly;
+  if (readonly && kernel::setAttributes(rootfs.root.get(), attributes, false) < 0)
+    return fail("mount_setattr", "/");
+  if (fchdir(rootfs.root.get()) < 0)
+    return fail("fchdir", "/");
+  // The old root ends up on top of the new one and is then the working directory: no directory for it is
+  // needed.
+  if (syscall(SYS_pivot_root, ".", ".") == 0) {
+    if (umount2(".", MNT_DETACH) < 0)
+      return fail("umount2", "/");
+  } else if (errno == EINVAL) {
+    // Diskless nodes run from the initramfs, which cannot be pivoted away from (pivot_root(2)).
+    if (mount(".", "/", nullptr, MS_MOVE, nullptr) < 0)
+      return fail("mount", "/");
+    if (chroot(".") < 0)
+      return fail("chroot", "/");
+    note = "the host runs from its initramfs: the root was moved instead of pivoted";
+  } else {
+    return fail("pivot_root", "/");
+  }
+  if (chdir("/") < 0)
+    return fail("chdir", "/");
+  return Nothing{};
+}
+
+} // namespace berth

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a namespace is built from: NamespaceSpec and MountStep of src/native.ts, field by field. */
+#pragma once
+
+#include "identity.hh"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace berth {
+
+struct MountStep {
+  enum class Kind { bind, tmpfs, mqueue, file, dir, symlink, umount };
+  enum class Create { any, file, dir, no };
+  Kind kind = Kind::bind;
+  std::string source;
+  std::string target;
+  std::vector<std::string> flags;
+  bool recursive = false;
+  Create create = Create::any;
+  bool trusted = false;
+  bool optional = false;
+  bool replaceLink = false;
+  /** tmpfs: mount options. */
+  std::string options;
+  mode_t mode = 0755;
+  /** file: bytes; symlink: where it points. */
+  std::string content;
+};
+
+struct NamespaceSpec {
+  /** One of both: a block device with a squashfs, or a directory. */
+  std::string imageDevice;
+  std::string imageDirectory;
+  /** The directory is opened as root in the worker's namespace, not as the user in the job's. */
+  bool imageTrusted = false;
+  bool readonly = false;
+  std::string upperSize;
+  std::string upperDir;
+  Identity user;
+  uid_t insideUid = 0;
+  gid_t insideGid = 0;
+  bool idmap = true;
+  std::vector<MountStep> mounts;
+  /** CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS. */
+  int unshareFlags = 0;
+  /** Borrowed; -1: the worker's own. */
+  int mountNs = -1;
+  int userNs = -1;
+  std::string staging;
+};
+
+struct BuiltNamespace {
+  Fd userNs, mountNs, netNs, ipcNs, utsNs;
+  std::vector<std::string> notes;
+};
+
+} // namespace berth

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Targets of mounts inside the container's root: found and made without ever leaving it. Names come from
+ * users and links from images, so every look-up is openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS) from the
+ * root's own fd.
+ */
+#pragma once
+
+#include "identity.hh"
+
+#include <string>
+#include <sys/stat.h>
+
+namespace berth {
+
+class Root {
+public:
+  /** Borrows `fd` (the root directory) and `user`. */
+  static Result<Root> at(int fd, const Identity &user);
+
+  int fd() const { return fd_; }
+  /** O_PATH of what is at `target` (the mount on top), links followed. EXDEV when ".." leads above the root.
+   */
+  Result<Fd> find(const std::string &target) const;
+  /**
+   * As find, and makes what is missing: directories on the way, the last part as `type` (S_IFDIR or S_IFREG).
+   * What lies on the root's own file system is made by root and given to the user; below other mounts (a
+   * user's home, say) it is made with the user's own rights. A dangling link is followed and its end made.
+   */
+  Result<Fd> ensure(const std::string &target, mode_t type, mode_t mode) const;
+  /** Removes a symbolic link at `target` itself, if there is one on the root's own file system. */
+  Result<> removeLink(const std::string &target) const;
+  /** symlink(to, target): replaces a link or a file of the image, not a directory. */
+  Result<> makeLink(const std::string &target, const std::string &to) const;
+
+private:
+  Root(int fd, const Identity &user, dev_t device) : fd_(fd), user_(&user), device_(device) {}
+  struct Place {
+    Fd parent;
+    std::string name;
+  };
+  Result<Place> placeOf(const std::string &target) const;
+  Result<> make(int parent, const std::string &name, mode_t type, mode_t mode) const;
+  Result<Fd> walk(const std::string &target, mode_t type, mode_t mode) const;
+  bool ownFilesystem(int directory) const;
+
+  int fd_;
+  const Identity *user_;
+  dev_t device_;
+};
+
+} // namespace berth
