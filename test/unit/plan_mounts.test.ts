@@ -171,6 +171,27 @@ test("the site's mounts come first, under the user's identity, and it may keep p
   assert.ok(at('/optional', plan({ site, ...mounts('/a:/optional') })))
 })
 
+test('whatever is asked for, a planned target is an absolute path below the root', () => {
+  let seed = 99
+  const random = (below: number): number => {
+    seed = (seed * 1103515245 + 12345) % 2 ** 31
+    return seed % below
+  }
+  const parts = ['/', '.', '..', '/..', './', 'a', '//', ' ', '\\', '"', '\\:', '~']
+  for (let round = 0; round < 3000; round++) {
+    const target = Array.from({ length: 1 + random(6) }, () => parts[random(parts.length)]).join('')
+    try {
+      for (const mount of plan(mounts(`/a:${target}`)).slice(-1)) {
+        assert.match(mount.target, /^\/[^/]/)
+        assert.ok(!mount.target.split('/').some((part) => part === '..' || part === '.'), mount.target)
+      }
+    } catch (error) {
+      const codes = ['BERTH_EOPTION', 'BERTH_EMOUNTTARGET']
+      assert.ok(codes.includes((error as { code?: string }).code ?? ''), `${target}: ${error}`)
+    }
+  }
+})
+
 test('each part has a reason and an origin', () => {
   for (const mount of plan({ options: ['container-mounts=/a,tmpfs:/b', 'container-mount-home=1'] })) {
     assert.ok(mount.reason !== '' && mount.origin !== '', mount.target)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: mounts spell variables this way
 import assert from 'node:assert/strict'
+import { BerthError } from '../../src/report/errors.js'
 import { ignoredOptions, parseRequest, variablesNeeded } from '../../src/request/grammar.js'
+import { OPTIONS } from '../../src/request/options.js'
 import type { Request } from '../../src/request/request.js'
 import { suite } from '../suite.js'
 import { refuses } from './request_refusals.js'
@@ -129,6 +131,25 @@ test('flags without an image are named, one line each', () => {
     'ignoring --container-remap-root because neither --container-image nor --container-name is set',
   ])
   assert.deepEqual(ignoredOptions({ ...input, options: ['container-image=none', 'container-mounts=/a'] }), [])
+})
+
+test('no text makes any option fail in another way than by an error for users', () => {
+  let seed = 4242
+  const random = (below: number): number => {
+    seed = (seed * 1103515245 + 12345) % 2 ** 31
+    return seed % below
+  }
+  const names = Object.keys(OPTIONS)
+  const alphabet = 'a1/.:,"\\${}=%-+ \0\né'
+  for (let round = 0; round < 5000; round++) {
+    const text = Array.from({ length: random(12) }, () => alphabet[random(alphabet.length)]).join('')
+    try {
+      parse(`${names[random(names.length)]}=${text}`)
+    } catch (error) {
+      assert.ok(error instanceof BerthError, `${JSON.stringify(text)}: ${error}`)
+      assert.doesNotMatch(error.message, /[\0\n]/)
+    }
+  }
 })
 
 test('variables that mounts mention are known before they are read', () => {
