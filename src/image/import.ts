@@ -24,6 +24,7 @@ import type { ImageReader, OpenedImage } from './reader.js'
 import { familiarName, parseReference } from './reference.js'
 import { RegistryReader } from './registry.js'
 import type { Slice } from './slice.js'
+import { GROUP, PASSWD, takeSquashfs } from './squashfile.js'
 import {
   failFields,
   type Imported,
@@ -37,7 +38,7 @@ import {
 
 /** Five reports a second are as many as an eye can follow. */
 const REPORT_MS_MIN = 200
-const CAPTURED = ['etc/passwd', 'etc/group']
+const CAPTURED = [PASSWD, GROUP]
 
 export class Importer {
   private readonly socket: NativeSocket
@@ -112,6 +113,8 @@ export class Importer {
 
   private async import(frame: Frame): Promise<void> {
     const order = parseData(frame.text(Tag.DATA) ?? '') as unknown as ImportOrder
+    const { source } = parseReference(frame.text(Tag.REF) ?? '')
+    if (source.kind === 'squashfs') return this.importSquashfs(frame, order, source.path)
     const [output, archive] = frame.fds
     if (output === undefined)
       throw new BerthError('BERTH_EINTERNAL', { problem: 'import without an output file' })
@@ -124,24 +127,31 @@ export class Importer {
       ...{ compressor, level, blockSize, threads, bytesMax, entriesMax },
     })
     const result = await convert(image, reader, engine, this.reporter())
-    const told: Imported = {
-      size: result.size,
-      entries: result.entries,
-      config: image.parsed.config,
-      layers: image.layers.map(({ digest: blob, size }, index) => ({
-        ...{ digest: blob, size, diffId: image.parsed.diffIds[index] ?? '' },
-      })),
-    }
-    const captured = CAPTURED.flatMap((path): Fields => {
-      const content = result.captured[path]
-      return content === undefined
-        ? []
-        : [
-            [Tag.NAME, path],
-            [Tag.ARG, content],
-          ]
+    const layers = image.layers.map(({ digest: blob, size }, index) => ({
+      ...{ digest: blob, size, diffId: image.parsed.diffIds[index] ?? '' },
+    }))
+    const { size, entries, captured } = result
+    this.sendImported({ size, entries, config: image.parsed.config, layers }, captured)
+  }
+
+  private async importSquashfs(frame: Frame, order: ImportOrder, path: string): Promise<void> {
+    const [source, output] = frame.fds
+    if (source === undefined) throw new BerthError('BERTH_EINTERNAL', { problem: 'import without a file' })
+    this.reporter()({ done: 0, total: fstatSync(source).size, layer: 0, layers: 1 })
+    const { imported, captured } = await takeSquashfs(this.native, source, output, order, path)
+    this.sendImported(imported, captured)
+  }
+
+  private sendImported(imported: Imported, captured: Record<string, Buffer>): void {
+    const files = CAPTURED.flatMap((path): Fields => {
+      const content = captured[path]
+      if (content === undefined) return []
+      return [
+        [Tag.NAME, path],
+        [Tag.ARG, content],
+      ]
     })
-    this.send(Type.IMPORTED, [[Tag.DATA, JSON.stringify(told)], ...captured])
+    this.send(Type.IMPORTED, [[Tag.DATA, JSON.stringify(imported)], ...files])
   }
 
   private reporter(): (progress: ConvertProgress) => void {

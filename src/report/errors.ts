@@ -162,7 +162,7 @@ export const ERRORS = {
   },
   BERTH_ESQUASHFS: {
     text: 'squashfs file {path}: {problem}',
-    hint: 'let root own the file and its directories, or import from a registry, oci: or an archive instead',
+    hint: 'make the file anew, or use the image from a registry, oci: or an archive instead',
     exit: FAILED,
   },
   BERTH_ESTEP: {

@@ -27,7 +27,13 @@ export class Flights<P, T> {
     passenger.signal?.throwIfAborted()
     const flight = this.flights.get(key) ?? this.start(key, work)
     flight.passengers.add(passenger)
+    const ride = this.ride(key, flight, passenger)
+    // Last, so that a passenger who leaves at the first sign of work is heard.
     if (flight.last !== undefined) passenger.progress?.(flight.last)
+    return ride
+  }
+
+  private ride(key: string, flight: Flight<P, T>, passenger: Passenger<P>): Promise<T> {
     const { signal } = passenger
     if (signal === undefined) return flight.result
     return new Promise<T>((resolve, reject) => {
@@ -37,10 +43,13 @@ export class Flights<P, T> {
         // The last one waits until all is tidied up, so that "canceled" means "nothing is left".
         if (this.flights.get(key) === flight) this.flights.delete(key)
         flight.stop.abort(signal.reason)
-        flight.result.finally(() => reject(signal.reason)).catch(() => {})
+        const left = () => reject(signal.reason)
+        flight.result.then(left, left)
       }
+      const stay = () => signal.removeEventListener('abort', leave)
       signal.addEventListener('abort', leave, { once: true })
-      flight.result.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
+      flight.result.then(resolve, reject)
+      flight.result.then(stay, stay)
     })
   }
 

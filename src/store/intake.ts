@@ -4,6 +4,7 @@ import { fstatSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ImageReference } from '../image/image.js'
+import { GROUP, PASSWD } from '../image/squashfile.js'
 import {
   type Imported,
   type ImportOrder,
@@ -39,6 +40,13 @@ export interface ImportProgress {
   layers: number
 }
 
+export const WAITING: ImportProgress = { phase: 'waiting', done: 0, total: 0, layer: 0, layers: 0 }
+
+export type Report = (progress: ImportProgress) => void
+
+/** An imported image before it has a name. */
+export type Facts = Imported & { passwd: string; group: string }
+
 export interface Intake {
   native: Native
   pool: ImporterPool
@@ -60,43 +68,93 @@ export async function askDigest(
 }
 
 /** The record of the image below `digest`, imported unless it is there. @throws BerthError, the signal's reason */
-export async function importImage(
+export function importImage(
   intake: Intake,
   reference: ImageReference,
   digest: string,
   access: Access,
-  report: (progress: ImportProgress) => void,
+  report: Report,
   signal: AbortSignal,
 ): Promise<StoreRecord> {
   const { shelf } = intake
-  for (let attempt = 0; ; attempt++) {
-    let wanted = 0
+  return withRoom(shelf, (want) =>
+    withImporter(intake, access.uid, signal, async (process) => {
+      report({ phase: 'resolving', done: 0, total: 0, layer: 0, layers: 0 })
+      const frame = await askResolve(intake, process, reference, access, digest)
+      const manifest = takeDigest(frame)
+      const { open, bytes } = takeResolved(frame)
+      want(bytes)
+      const learned = { digest, reference: reference.canonical, open }
+      const known = shelf.byDigest(manifest)
+      // Whoever fetched the manifest from a registry may have the image; a file of one's own proves less.
+      if (
+        known !== undefined &&
+        (reference.source.kind === 'registry' || known.owners.includes(access.uid))
+      ) {
+        shelf.use(known, learned)
+        return known
+      }
+      const fields: Fields = [
+        [Tag.REF, reference.canonical],
+        [Tag.DIGEST, manifest],
+      ]
+      const opener = between(intake, reference, access)
+      const record = await land(intake, process, `${manifest.replace(':', '-')}-${FORMAT}`, manifest, (fd) =>
+        askImport(intake, process, fields, [fd], report, opener),
+      )
+      const own = reference.source.kind === 'registry' ? {} : { owner: access.uid }
+      shelf.use(record, { ...learned, ...own })
+      return record
+    }),
+  )
+}
+
+/** A verified copy of a user's squashfs file. @throws BerthError, the signal's reason */
+export function importSquashfs(
+  intake: Intake,
+  reference: ImageReference,
+  key: string,
+  source: number,
+  access: Access,
+  report: Report,
+  signal: AbortSignal,
+): Promise<StoreRecord> {
+  return withRoom(intake.shelf, (want) =>
+    withImporter(intake, access.uid, signal, (process) => {
+      want(fstatSync(source).size)
+      return land(intake, process, key, '', (fd) =>
+        askImport(intake, process, [[Tag.REF, reference.canonical]], [source, fd], report),
+      )
+    }),
+  )
+}
+
+/** What a squashfs file that is mounted as it is says about itself. @throws BerthError */
+export function inspectSquashfs(
+  intake: Intake,
+  reference: ImageReference,
+  source: number,
+  access: Access,
+): Promise<Facts> {
+  return withImporter(intake, access.uid, undefined, async (process) => {
+    return factsOf(await askImport(intake, process, [[Tag.REF, reference.canonical]], [source], () => {}))
+  })
+}
+
+/** Makes room as far as is known before, and once more when the disk was full after all. */
+async function withRoom<T>(shelf: Shelf, attempt: (want: (bytes: number) => void) => Promise<T>): Promise<T> {
+  let wanted = 0
+  const want = (bytes: number) => {
+    wanted = bytes
+    shelf.collect(bytes)
+  }
+  for (let tries = 0; ; tries++) {
     try {
-      return await withImporter(intake, access.uid, signal, async (process) => {
-        report({ phase: 'resolving', done: 0, total: 0, layer: 0, layers: 0 })
-        const frame = await askResolve(intake, process, reference, access, digest)
-        const manifest = takeDigest(frame)
-        const { open, bytes } = takeResolved(frame)
-        wanted = bytes
-        const learned = { digest, reference: reference.canonical, open }
-        const known = shelf.byDigest(manifest)
-        // Whoever fetched the manifest from a registry may have the image; a file of one's own proves less.
-        if (
-          known !== undefined &&
-          (reference.source.kind === 'registry' || known.owners.includes(access.uid))
-        ) {
-          shelf.use(known, learned)
-          return known
-        }
-        shelf.collect(bytes)
-        const record = await convertInto(intake, process, reference, manifest, access, report)
-        shelf.use(record, learned)
-        return record
-      })
+      return await attempt(want)
     } catch (error) {
       if (!isNoSpace(error)) throw error
       const freed = shelf.collect(wanted, Math.max(wanted, 1))
-      if (attempt > 0 || freed.length === 0) {
+      if (tries > 0 || freed.length === 0) {
         throw new BerthError('BERTH_ESPACE', { path: shelf.directory.path, bytes: wanted }, { cause: error })
       }
     }
@@ -152,35 +210,28 @@ async function askResolve(
   }
 }
 
-async function convertInto(
-  intake: Intake,
+/** An unnamed file, filled by the importer through `ask`; it gets its name when the importer is gone. */
+async function land(
+  { native, shelf }: Intake,
   process: ImporterProcess,
-  reference: ImageReference,
+  key: string,
   digest: string,
-  access: Access,
-  report: (progress: ImportProgress) => void,
+  ask: (fd: number) => Promise<Frame>,
 ): Promise<StoreRecord> {
-  const { native, shelf } = intake
   const { fd, name } = native.openTemporary(shelf.directory.temporary)
   try {
-    const frame = await askImport(intake, process, reference, digest, access, fd, report)
-    const imported = takeImported(frame)
-    report({
-      phase: 'finishing',
-      done: 1,
-      total: 1,
-      layer: imported.layers.length,
-      layers: imported.layers.length,
-    })
-    // The importer held the file open: it must be gone before the file gets its name.
+    const frame = await ask(fd)
+    const facts = factsOf(frame)
+    // The importer held the file open for writing.
     await process.end()
-    if (fstatSync(fd).size !== imported.size) {
+    if (fstatSync(fd).size !== facts.size) {
       throw new BerthError('BERTH_EIMPORTER', { problem: 'wrote another file than it says' })
     }
-    const key = `${digest.replace(':', '-')}-${FORMAT}`
-    await native.publish(fd, shelf.directory.imagePath(key), name)
-    const record = makeRecord(key, digest, imported, frame, shelf)
-    if (reference.source.kind !== 'registry') record.owners.push(access.uid)
+    const path = shelf.directory.imagePath(key)
+    await native.publish(fd, path, name)
+    const created = Math.floor(Date.now() / 1000)
+    const unknown = { aliases: [], references: [], open: false, owners: [], pinned: false }
+    const record = { ...facts, key, digest, path, created, ...unknown }
     shelf.add(record)
     return record
   } catch (error) {
@@ -192,29 +243,25 @@ async function convertInto(
   }
 }
 
-function askImport(
-  intake: Intake,
+async function askImport(
+  { settings, insecure }: Intake,
   process: ImporterProcess,
-  reference: ImageReference,
-  digest: string,
-  access: Access,
-  fd: number,
-  report: (progress: ImportProgress) => void,
+  fields: Fields,
+  fds: readonly number[],
+  report: Report,
+  opener: Between = {},
 ): Promise<Frame> {
-  const order = { ...intake.settings, credentials: [], insecure: intake.insecure }
-  const fields: Fields = [
-    [Tag.REF, reference.canonical],
-    [Tag.DIGEST, digest],
-    [Tag.DATA, JSON.stringify(order)],
-  ]
-  return process.ask(Type.IMPORT, fields, [fd], {
-    ...between(intake, reference, access),
-    importing: (frame) => {
-      const done = takeCount(frame.number(Tag.DONE))
-      const total = takeCount(frame.number(Tag.TOTAL))
-      report({ phase: 'importing', done, total, ...takeImporting(frame) })
+  const order: ImportOrder = { ...settings, credentials: [], insecure }
+  const frame = await process.ask(Type.IMPORT, [...fields, [Tag.DATA, JSON.stringify(order)]], fds, {
+    ...opener,
+    importing: (step) => {
+      const done = takeCount(step.number(Tag.DONE))
+      const total = takeCount(step.number(Tag.TOTAL))
+      report({ phase: 'importing', done, total, ...takeImporting(step) })
     },
   })
+  report({ phase: 'finishing', done: 0, total: 0, layer: 0, layers: 0 })
+  return frame
 }
 
 function between({ native }: Intake, { source }: ImageReference, access: Access): Between {
@@ -228,21 +275,8 @@ function between({ native }: Intake, { source }: ImageReference, access: Access)
   }
 }
 
-function makeRecord(
-  key: string,
-  digest: string,
-  imported: Imported,
-  frame: Frame,
-  shelf: Shelf,
-): StoreRecord {
-  return {
-    ...{ key, digest, path: shelf.directory.imagePath(key) },
-    ...{ size: imported.size, entries: imported.entries, config: imported.config, layers: imported.layers },
-    passwd: takeCaptured(frame, 'etc/passwd'),
-    group: takeCaptured(frame, 'etc/group'),
-    created: Math.floor(Date.now() / 1000),
-    ...{ aliases: [], references: [], open: false, owners: [], pinned: false },
-  }
+function factsOf(frame: Frame): Facts {
+  return { ...takeImported(frame), passwd: takeCaptured(frame, PASSWD), group: takeCaptured(frame, GROUP) }
 }
 
 function isNoSpace(error: unknown): boolean {

@@ -37,8 +37,8 @@ export class Shelf {
     return undefined
   }
 
-  has(key: string): boolean {
-    return this.entries.has(key)
+  byKey(key: string): StoreRecord | undefined {
+    return this.entries.get(key)?.record
   }
 
   add(record: StoreRecord): void {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A squashfs file that somebody names by path: mounted as it is when only root can have written it. */
+/**
+ * A squashfs file that somebody names by path. Mounted as it is when only root can have written it; else the kernel
+ * gets a copy that was verified after nobody could write it any more.
+ */
 import { fstatSync, read } from 'node:fs'
-import { resolve } from 'node:path'
+import { statfs } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import type { ImageConfig, StoredImage } from '../image/image.js'
 import type { LoopImage, Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import { type Access, openUserFile } from './access.js'
@@ -13,64 +15,77 @@ const readAt = promisify(read)
 const MAGIC = 'hsqs'
 /** Opened files whose mount nobody asked for; each is one descriptor. */
 const FILES_MAX = 64
+/** FUSE_SUPER_MAGIC of linux/magic.h. */
+const FUSE = 0x65735546
 
-/** A file without a json beside it says nothing about how to start it. */
-const NO_CONFIG: ImageConfig = {
-  env: [],
-  entrypoint: [],
-  cmd: [],
-  workdir: '',
-  user: '',
-  labels: {},
-  architecture: '',
+export interface OpenedFile {
+  fd: number
+  /** Names the content: device, inode and times of the file. */
+  key: string
+  /** Only root can have written it: `fd` itself may be mounted. */
+  trusted: boolean
+  size: number
+  /** Seconds since the epoch. */
+  modified: number
 }
 
-export class SquashFiles {
-  /** The descriptor that was checked is the one that is mounted. */
+/** The caller owns `fd`. @throws BerthError BERTH_EIMAGEFILE */
+export async function openSquashfs(native: Native, path: string, access: Access): Promise<OpenedFile> {
+  const fd = await openUserFile(native, access, path)
+  try {
+    const { buffer } = await readAt(fd, Buffer.alloc(MAGIC.length), 0, MAGIC.length, 0)
+    if (buffer.toString('latin1') !== MAGIC) {
+      throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is no squashfs file' })
+    }
+    const trusted = await native.onlyRootWrote(fd)
+    const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true })
+    const key = [trusted ? 'file' : 'copy', dev, ino, size, mtimeNs, ctimeNs].join('-')
+    return {
+      fd,
+      key: trusted ? key : `${key}${await ownSuffix(fd, access)}`,
+      trusted,
+      size: Number(size),
+      modified: Number(mtimeNs / 1_000_000_000n),
+    }
+  } catch (error) {
+    native.closeFd(fd)
+    throw error
+  }
+}
+
+/** The numbers of a FUSE file are whatever its user says: its copy is for that user alone. */
+async function ownSuffix(fd: number, access: Access): Promise<string> {
+  const { type } = await statfs(`/proc/self/fd/${fd}`)
+  return type === FUSE ? `-user-${access.uid}` : ''
+}
+
+/** Trusted files between ensure() and hold(): the descriptor that was checked is the one that is mounted. */
+export class TrustedFiles {
   private readonly opened = new Map<string, number>()
 
   constructor(private readonly native: Native) {}
 
-  /** @throws BerthError BERTH_EIMAGEFILE, BERTH_ESQUASHFS */
-  async open(path: string, access: Access): Promise<StoredImage> {
-    const fd = await openUserFile(this.native, access, path)
-    try {
-      const { buffer } = await readAt(fd, Buffer.alloc(MAGIC.length), 0, MAGIC.length, 0)
-      if (buffer.toString('latin1') !== MAGIC) {
-        throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is no squashfs file' })
-      }
-      if (!(await this.native.onlyRootWrote(fd))) {
-        throw new BerthError('BERTH_ESQUASHFS', {
-          path,
-          problem: 'others than root can write it, and this version of berth cannot verify such files yet',
-        })
-      }
-    } catch (error) {
-      this.native.closeFd(fd)
-      throw error
-    }
-    const { dev, ino, size, mtimeMs, ctimeMs } = fstatSync(fd)
-    const key = `file-${dev}-${ino}-${size}-${Math.round(mtimeMs)}-${Math.round(ctimeMs)}`
-    this.keep(key, fd)
-    return {
-      key,
-      digest: '',
-      path: resolve(access.cwd, path),
-      size,
-      config: NO_CONFIG,
-      passwd: '',
-      group: '',
-      layers: [],
-      created: Math.round(mtimeMs / 1000),
+  /** Takes over `fd`. */
+  keep(key: string, fd: number): void {
+    const old = this.opened.get(key)
+    if (old !== undefined) this.native.closeFd(old)
+    this.opened.delete(key)
+    this.opened.set(key, fd)
+    const [first] = this.opened
+    if (this.opened.size > FILES_MAX && first !== undefined) {
+      this.native.closeFd(first[1])
+      this.opened.delete(first[0])
     }
   }
 
-  async attach(image: StoredImage): Promise<LoopImage> {
-    const fd = this.opened.get(image.key)
-    if (fd === undefined) {
-      throw new BerthError('BERTH_EIMAGEFILE', { path: image.path, problem: 'is not open any more' })
-    }
-    this.opened.delete(image.key)
+  has(key: string): boolean {
+    return this.opened.has(key)
+  }
+
+  async attach(key: string, path: string): Promise<LoopImage> {
+    const fd = this.opened.get(key)
+    if (fd === undefined) throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is not open any more' })
+    this.opened.delete(key)
     try {
       return await this.native.attachImageFd(fd, { directIo: true, offset: 0 })
     } finally {
@@ -81,17 +96,5 @@ export class SquashFiles {
   close(): void {
     for (const fd of this.opened.values()) this.native.closeFd(fd)
     this.opened.clear()
-  }
-
-  private keep(key: string, fd: number): void {
-    const old = this.opened.get(key)
-    if (old !== undefined) this.native.closeFd(old)
-    this.opened.delete(key)
-    this.opened.set(key, fd)
-    const [first] = this.opened
-    if (this.opened.size > FILES_MAX && first !== undefined) {
-      this.native.closeFd(first[1])
-      this.opened.delete(first[0])
-    }
   }
 }

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A user's squashfs in the importer: copied, verified, and asked how it wants to be started (enroot's files). */
+import { fstatSync } from 'node:fs'
+import type { Native, NativeError } from '../native.js'
+import { BerthError } from '../report/errors.js'
+import type { ImageConfig } from './image.js'
+import type { Imported, ImportOrder } from './wire.js'
+
+export const PASSWD = 'etc/passwd'
+export const GROUP = 'etc/group'
+/** Where enroot keeps an image's Env and, as a shell script, its WorkingDir and Entrypoint. */
+const ENVIRONMENT = 'etc/environment'
+const RC = 'etc/rc'
+
+/**
+ * With `output`: a private copy there, every table and block of it checked. Without: only what the file says.
+ * @throws BerthError BERTH_ESQUASHFS, BERTH_ETOOBIG, BERTH_ESPACE
+ */
+export async function takeSquashfs(
+  native: Native,
+  source: number,
+  output: number | undefined,
+  order: ImportOrder,
+  path: string,
+): Promise<{ imported: Imported; captured: Record<string, Buffer> }> {
+  try {
+    const checked = output === undefined ? undefined : await copyVerified(native, source, output, order)
+    const captured = await native.readSquashfs(output ?? source, [PASSWD, GROUP, ENVIRONMENT, RC])
+    const imported: Imported = {
+      size: checked?.size ?? fstatSync(source).size,
+      entries: checked?.entries ?? 0,
+      config: readConfig(captured[ENVIRONMENT], captured[RC]),
+      layers: [],
+    }
+    return { imported, captured }
+  } catch (error) {
+    throw explain(error as NativeError, path)
+  }
+}
+
+async function copyVerified(native: Native, source: number, output: number, order: ImportOrder) {
+  const before = fstatSync(source, { bigint: true })
+  const size = await native.copySquashfs(source, output, { sizeMax: order.bytesMax })
+  const after = fstatSync(source, { bigint: true })
+  if (before.mtimeNs !== after.mtimeNs || before.size !== after.size) {
+    throw Object.assign(new Error('it was written while it was copied'), { code: 'EUCLEAN' })
+  }
+  const { bytesMax, entriesMax, threads } = order
+  const { entries } = await native.verifySquashfs(output, { bytesMax, entriesMax, threads })
+  return { size, entries }
+}
+
+/** enroot's /etc/environment has K=V lines, distributions quote the value; of /etc/rc the `cd "DIR"` is read. */
+export function readConfig(environment: Buffer | undefined, rc: Buffer | undefined): ImageConfig {
+  const lines = (environment?.toString('utf8') ?? '').split('\n').map((line) => line.trim())
+  const env = lines
+    .filter((line) => /^[A-Za-z_][A-Za-z0-9_.-]*=/.test(line) && !line.includes('\0'))
+    .map((line) => line.replace(/=(["'])(.*)\1$/, '=$2'))
+  const workdir = /^cd "(\/[^"$`\\]*)"/m.exec(rc?.toString('utf8') ?? '')?.[1] ?? ''
+  return { env, entrypoint: [], cmd: [], workdir, user: '', labels: {}, architecture: '' }
+}
+
+function explain(error: NativeError, path: string): BerthError {
+  const told = (problem: string) => new BerthError('BERTH_ESQUASHFS', { path, problem }, { cause: error })
+  if (error.code === 'ENOSPC' || error.code === 'EDQUOT') {
+    return new BerthError('BERTH_ESPACE', { path: 'the store', bytes: 0 }, { cause: error })
+  }
+  if (error.code === 'EFBIG') return told('is larger than the site allows')
+  if (error.code === 'EOPNOTSUPP')
+    return told('has a version or compression that cannot be checked (zstd, gzip, lz4 can)')
+  if (error.code === 'EUCLEAN') return told(`is damaged: ${error.message}`)
+  return told(`cannot be read (${error.code ?? error.message})`)
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Squashfs files by path: trusted ones are mounted themselves, of others a verified copy is kept in the store. */
+import { resolve } from 'node:path'
+import type { ImageReference, StoredImage } from '../image/image.js'
+import type { LoopImage } from '../native.js'
+import type { Flights } from './flight.js'
+import type { Gate } from './gate.js'
+import {
+  type Facts,
+  type ImportProgress,
+  type Intake,
+  importSquashfs,
+  inspectSquashfs,
+  WAITING,
+} from './intake.js'
+import type { EnsureOptions } from './options.js'
+import type { StoreRecord } from './record.js'
+import { type OpenedFile, openSquashfs, TrustedFiles } from './squashfile.js'
+
+const FACTS_MAX = 1000
+
+export class FileImages {
+  private readonly trusted: TrustedFiles
+  private readonly facts = new Map<string, Facts>()
+
+  constructor(
+    private readonly intake: Intake,
+    private readonly flights: Flights<ImportProgress, StoreRecord>,
+    private readonly gate: Gate,
+  ) {
+    this.trusted = new TrustedFiles(intake.native)
+  }
+
+  /** @throws BerthError BERTH_EIMAGEFILE, BERTH_ESQUASHFS */
+  async ensure(reference: ImageReference, path: string, options: EnsureOptions): Promise<StoredImage> {
+    const file = await openSquashfs(this.intake.native, path, options.access)
+    if (file.trusted) return this.takeTrusted(reference, path, file, options)
+    return this.takeCopy(reference, file, options)
+  }
+
+  /** Undefined: not one of ours. */
+  attach(image: StoredImage): Promise<LoopImage> | undefined {
+    return this.trusted.has(image.key) ? this.trusted.attach(image.key, image.path) : undefined
+  }
+
+  close(): void {
+    this.trusted.close()
+  }
+
+  private async takeTrusted(
+    reference: ImageReference,
+    path: string,
+    { fd, key, size, modified }: OpenedFile,
+    { access }: EnsureOptions,
+  ): Promise<StoredImage> {
+    const known = this.facts.get(key)
+    if (known === undefined && this.facts.size >= FACTS_MAX) this.facts.clear()
+    try {
+      const facts = known ?? (await inspectSquashfs(this.intake, reference, fd, access))
+      this.facts.set(key, facts)
+      this.trusted.keep(key, fd)
+      return { ...facts, key, digest: '', path: resolve(access.cwd, path), size, created: modified }
+    } catch (error) {
+      this.intake.native.closeFd(fd)
+      throw error
+    }
+  }
+
+  private async takeCopy(
+    reference: ImageReference,
+    { fd, key }: OpenedFile,
+    { access, progress, signal }: EnsureOptions,
+  ): Promise<StoredImage> {
+    const { native, shelf } = this.intake
+    let taken = false
+    try {
+      const known = shelf.byKey(key)
+      if (known !== undefined) {
+        shelf.use(known)
+        return known
+      }
+      return await this.flights.join(key, { progress, signal }, async (report, stop) => {
+        // From here on the descriptor is the flight's, whoever of its passengers leaves.
+        taken = true
+        report(WAITING)
+        try {
+          const leave = await this.gate.enter(stop)
+          return await importSquashfs(this.intake, reference, key, fd, access, report, stop).finally(leave)
+        } finally {
+          native.closeFd(fd)
+        }
+      })
+    } finally {
+      if (!taken) native.closeFd(fd)
+    }
+  }
+}

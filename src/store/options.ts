@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the site tells the store, and what callers ask of it. */
+import type { Native } from '../native.js'
+import type { Access } from './access.js'
+import type { ImportProgress } from './intake.js'
+
+export interface StoreOptions {
+  directory: string
+  /** Account of the importers. */
+  importerUser: { uid: number; gid: number }
+  compressor: 'zstd' | 'lz4' | 'gzip' | 'none'
+  level: number
+  blockSize: number
+  /** 0: as many as there are processors, up to 16. */
+  threads: number
+  /** Uncompressed bytes and files beyond which an image is refused. */
+  bytesMax: number
+  entriesMax: number
+  /** Bytes; 0: no limit of its own. */
+  quotaBytes: number
+  freeFloorBytes: number
+  /** A tag that was resolved this recently is not asked for again. */
+  tagTtlSeconds: number
+  /** The built program, dist/. */
+  distDir: string
+  /** Hosts that may be spoken to by plain http. */
+  insecure?: string[]
+  /** The addon; by default the one beside the program. */
+  native?: Native
+}
+
+export interface EnsureOptions {
+  access: Access
+  progress?: ((progress: ImportProgress) => void) | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface ImageRow {
+  key: string
+  reference: string
+  digest: string
+  size: number
+  /** Seconds since the epoch. */
+  created: number
+  used: number
+  leases: number
+  pinned: boolean
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Names to digests, and by that the proof who may have which image (DESIGN.md §2.4). */
+import type { ImageReference } from '../image/image.js'
+import { pinReference } from '../image/reference.js'
+import type { Access } from './access.js'
+import { Flights } from './flight.js'
+import { Grants } from './grants.js'
+import { askDigest, type Intake } from './intake.js'
+import type { StoreRecord } from './record.js'
+
+interface Answer {
+  digest: string
+  open: boolean
+}
+
+const RECENT_MAX = 1000
+
+export class Resolver {
+  private readonly questions = new Flights<never, Answer>()
+  private readonly recent = new Map<string, { digest: string; until: number }>()
+  private readonly grants = new Grants()
+
+  /** @param ttl_ms how long an answer holds for a tag */
+  constructor(
+    private readonly intake: Intake,
+    private readonly ttl_ms: number,
+  ) {}
+
+  /** A registry is asked with the user's own credentials, at most once for all who ask at a time. */
+  async resolve(reference: ImageReference, access: Access): Promise<string> {
+    const { source } = reference
+    if (source.kind === 'squashfs') return ''
+    if (source.kind !== 'registry') return (await askDigest(this.intake, reference, access)).digest
+    const { shelf } = this.intake
+    if (source.digest !== undefined && shelf.byDigest(source.digest)?.open === true) return source.digest
+    const key = `${access.uid} ${reference.canonical}`
+    const known = this.recent.get(key)
+    if (known !== undefined && known.until > Date.now()) return known.digest
+    const { digest, open } = await this.questions.join(key, {}, () =>
+      askDigest(this.intake, reference, access),
+    )
+    if (this.recent.size >= RECENT_MAX) this.recent.clear()
+    this.recent.set(key, { digest, until: Date.now() + this.ttl_ms })
+    this.grant(access.uid, digest)
+    const record = shelf.byDigest(digest)
+    if (record !== undefined) shelf.use(record, { open, reference: reference.canonical })
+    return digest
+  }
+
+  grant(uid: number, digest: string): void {
+    this.grants.give(uid, digest)
+  }
+
+  isGranted(record: StoreRecord, uid: number): boolean {
+    if (record.open || record.owners.includes(uid)) return true
+    return this.grants.has(uid, [record.digest, ...record.aliases])
+  }
+
+  /** @throws BerthError when the registry does not give this digest to this user */
+  async prove(reference: ImageReference, digest: string, access: Access): Promise<void> {
+    if (this.grants.has(access.uid, [digest])) return
+    await this.resolve(pinReference(reference, digest), access)
+  }
+}
