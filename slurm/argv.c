@@ -38,6 +38,20 @@ static int cannot_replace(const char *command, struct error *error) {
   return error_set(error, "BERTH_EINTERNAL", "", "cannot put the launcher before ", command, NULL);
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+/* gcc 12 does not see that Slurm's array keeps the word. */
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
+
+static int exchange_first(char **argv, const char *launcher, struct error *error) {
+  char *copy = slurm_copy(launcher);
+
+  if (!copy)
+    return cannot_replace(argv[0], error);
+  argv[0] = copy;
+  return 0;
+}
+
 static int refuse_multi_prog(struct error *error) {
   return error_set(error, "BERTH_EMULTIPROG",
                    "use one srun per program, joined by `:`, or Slurm 23.11 or later",
@@ -76,11 +90,7 @@ int argv_put_launcher(spank_t spank, char *const *environment, const char *launc
     return refuse_multi_prog(error);
   if (!replaced && spank_setenv(spank, ARGV0_VARIABLE, argv[0], 1) != ESPANK_SUCCESS)
     return cannot_replace(argv[0], error);
-  char *copy = slurm_copy(launcher);
-  if (!copy)
-    return cannot_replace(argv[0], error);
-  argv[0] = copy;
-  return 0;
+  return exchange_first(argv, launcher, error);
 }
 
 /* True when the word is one of this process's own command line. */
@@ -109,9 +119,7 @@ int argv_put_launcher_local(spank_t spank, const char *launcher, struct error *e
   if (argc == 2 && argv[1] && is_multi_prog_text(argv[1]) && !was_typed(argv[1]))
     return find_prepend() ? 0 : refuse_multi_prog(error);
 
-  char *copy = slurm_copy(launcher);
-  if (!copy || setenv(ARGV0_VARIABLE, argv[0], 1) < 0)
+  if (setenv(ARGV0_VARIABLE, argv[0], 1) < 0)
     return cannot_replace(argv[0], error);
-  argv[0] = copy;
-  return 0;
+  return exchange_first(argv, launcher, error);
 }

@@ -40,14 +40,18 @@ static void reset_limits(void) {
   static const int unlimited[] = {RLIMIT_AS,      RLIMIT_CPU,   RLIMIT_DATA, RLIMIT_FSIZE,     RLIMIT_LOCKS,
                                   RLIMIT_MEMLOCK, RLIMIT_NPROC, RLIMIT_RSS,  RLIMIT_SIGPENDING};
   const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
-  const struct rlimit files = {OPEN_FILES_MAX, OPEN_FILES_MAX};
+  struct rlimit files = {OPEN_FILES_MAX, OPEN_FILES_MAX};
   const struct rlimit stack = {STACK_BYTES, RLIM_INFINITY};
   const struct rlimit core = {0, RLIM_INFINITY};
   cpu_set_t all;
 
   for (size_t i = 0; i < ARRAY_SIZE(unlimited); i++)
     (void)setrlimit((__rlimit_resource_t)unlimited[i], &none);
-  (void)setrlimit(RLIMIT_NOFILE, &files);
+  if (setrlimit(RLIMIT_NOFILE, &files) < 0 && getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    /* Root of a container may not raise the hard limit. */
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+  }
   (void)setrlimit(RLIMIT_STACK, &stack);
   (void)setrlimit(RLIMIT_CORE, &core);
   (void)setpriority(PRIO_PROCESS, 0, 0);

@@ -96,6 +96,8 @@ int wire_connect(const char *path, int wait_ms) {
 static void attach_fds(struct msghdr *message, const int *fds, size_t fd_count) {
   struct cmsghdr *control = CMSG_FIRSTHDR(message);
 
+  if (!control)
+    return;
   control->cmsg_level = SOL_SOCKET;
   control->cmsg_type = SCM_RIGHTS;
   control->cmsg_len = CMSG_LEN(fd_count * sizeof(int));

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stands in for node and worker.js under the keeper: writes what it was given to RUNTIME_DIR/report, then
+ * serves connections on descriptor 3, one letter each: p answers its pid, 0 exits well, c exits with 3,
+ * others wait.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void copy(FILE *report, const char *path) {
+  char line[4096];
+  FILE *file = fopen(path, "r");
+
+  while (file && fgets(line, sizeof(line), file))
+    fprintf(report, "%s %s", path, line);
+  if (file)
+    (void)fclose(file);
+}
+
+static void write_report(const char *directory, int argc, char **argv) {
+  char path[4096], fresh[4096], cwd[4096];
+  struct rlimit files;
+
+  (void)snprintf(path, sizeof(path), "%s/report", directory);
+  (void)snprintf(fresh, sizeof(fresh), "%s/report.new", directory);
+  FILE *report = fopen(fresh, "w");
+  if (!report)
+    return;
+  for (int i = 1; i < argc; i++)
+    fprintf(report, "arg %s\n", argv[i]);
+  for (char **variable = environ; *variable; variable++)
+    fprintf(report, "env %s\n", *variable);
+  for (int fd = 0; fd < 256; fd++)
+    if (fd != fileno(report) && fcntl(fd, F_GETFD) >= 0)
+      fprintf(report, "fd %d\n", fd);
+  (void)getrlimit(RLIMIT_NOFILE, &files);
+  fprintf(report, "pid %d\nsid %d\ncwd %s\numask %o\nfiles %lu\n", getpid(), getsid(0),
+          getcwd(cwd, sizeof(cwd)), umask(022), (unsigned long)files.rlim_cur);
+  copy(report, "/proc/self/cgroup");
+  copy(report, "/proc/self/status");
+  copy(report, "/proc/self/oom_score_adj");
+  (void)fclose(report);
+  (void)rename(fresh, path);
+}
+
+int main(int argc, char **argv) {
+  const char *const key = "--runtime-dir=";
+
+  for (int i = 1; i < argc; i++)
+    if (strncmp(argv[i], key, strlen(key)) == 0)
+      write_report(argv[i] + strlen(key), argc, argv);
+  (void)fcntl(3, F_SETFL, 0);
+  for (;;) {
+    char letter = 0, answer[32];
+    const int fd = accept(3, NULL, NULL);
+    if (fd < 0 || read(fd, &letter, 1) != 1)
+      letter = 0;
+    const int length = snprintf(answer, sizeof(answer), "%d", getpid());
+    if (letter == 'p' && write(fd, answer, (size_t)length) < 0)
+      return 4;
+    if (letter == '0')
+      return 0;
+    if (letter == 'c')
+      return 3;
+    if (letter)
+      (void)close(fd);
+  }
+}
