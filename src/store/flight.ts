@@ -43,13 +43,17 @@ export class Flights<P, T> {
         // The last one waits until all is tidied up, so that "canceled" means "nothing is left".
         if (this.flights.get(key) === flight) this.flights.delete(key)
         flight.stop.abort(signal.reason)
-        const left = () => reject(signal.reason)
-        flight.result.then(left, left)
       }
-      const stay = () => signal.removeEventListener('abort', leave)
+      const arrive = (settle: () => void) => {
+        signal.removeEventListener('abort', leave)
+        if (signal.aborted) reject(signal.reason)
+        else settle()
+      }
       signal.addEventListener('abort', leave, { once: true })
-      flight.result.then(resolve, reject)
-      flight.result.then(stay, stay)
+      flight.result.then(
+        (result) => arrive(() => resolve(result)),
+        (error) => arrive(() => reject(error)),
+      )
     })
   }
 

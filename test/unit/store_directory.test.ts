@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { parseRecord, type StoreRecord } from '../../src/store/record.js'
+import { Shelf } from '../../src/store/shelf.js'
+import { suite } from '../suite.js'
+
+const test = suite('store: directory')
+const NO_LIMITS = { quota: 0, floor: 0 }
+
+function withFolder(body: (folder: string) => void): void {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-store-'))
+  try {
+    body(folder)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function record(folder: string, hex: string, size = 4): StoreRecord {
+  const key = `sha256-${hex.repeat(64)}-f1`
+  const path = join(folder, 'images', `${key}.sqsh`)
+  mkdirSync(join(folder, 'images'), { recursive: true })
+  writeFileSync(path, Buffer.alloc(size))
+  return {
+    key,
+    path,
+    digest: `sha256:${hex.repeat(64)}`,
+    size,
+    entries: 1,
+    config: {
+      env: ['A=b'],
+      entrypoint: [],
+      cmd: ['x'],
+      workdir: '/',
+      user: '',
+      labels: { l: '1' },
+      architecture: 'amd64',
+    },
+    passwd: 'root:x:0:0::/:/bin/sh\n',
+    group: '',
+    layers: [{ digest: `sha256:${hex.repeat(64)}`, diffId: `sha256:${hex.repeat(64)}`, size: 1 }],
+    created: 5,
+    aliases: [],
+    references: [],
+    open: true,
+    owners: [1000],
+    pinned: false,
+  }
+}
+
+test('what was added is there after a restart, with its last use', () =>
+  withFolder((folder) => {
+    const shelf = new Shelf(folder, NO_LIMITS, () => false)
+    const one = record(folder, 'a')
+    shelf.add(one)
+    shelf.use(one, { digest: `sha256:${'9'.repeat(64)}`, reference: 'docker.io/library/x:1' })
+    const again = new Shelf(folder, NO_LIMITS, () => false)
+    const found = again.byDigest(`sha256:${'9'.repeat(64)}`)
+    assert.equal(found, {
+      ...one,
+      aliases: [`sha256:${'9'.repeat(64)}`],
+      references: ['docker.io/library/x:1'],
+    })
+    assert.is(again.byDigest(`sha256:${'0'.repeat(64)}`), undefined)
+    assert.is(statSync(folder).mode & 0o077, 0)
+  }))
+
+test('leftovers of a crash are gone after opening: temporary files, images without json and json without image', () =>
+  withFolder((folder) => {
+    const shelf = new Shelf(folder, NO_LIMITS, () => false)
+    const [whole, bare, short, broken] = ['a', 'b', 'c', 'd'].map((hex) => record(folder, hex)) as [
+      StoreRecord,
+      StoreRecord,
+      StoreRecord,
+      StoreRecord,
+    ]
+    for (const one of [whole, short, broken]) shelf.add(one)
+    writeFileSync(short.path, 'x')
+    writeFileSync(broken.path.replace('.sqsh', '.json'), '{"size":')
+    writeFileSync(join(folder, 'images', `sha256-${'e'.repeat(64)}-f1.json`), '{}')
+    writeFileSync(join(folder, 'tmp', 'half'), 'x')
+    const again = new Shelf(folder, NO_LIMITS, () => false)
+    assert.equal(
+      again.records().map(({ key }) => key),
+      [whole.key],
+    )
+    assert.equal(readdirSync(join(folder, 'tmp')), [])
+    assert.equal(readdirSync(join(folder, 'images')).sort(), [`${whole.key}.json`, `${whole.key}.sqsh`])
+    assert.not(existsSync(bare.path))
+  }))
+
+test('a record of another shape is not believed', () =>
+  withFolder((folder) => {
+    const one = record(folder, 'a')
+    const json = JSON.stringify(one)
+    assert.equal(parseRecord(json, one.key, one.path), one)
+    for (const change of [
+      { size: -1 },
+      { config: null },
+      { layers: [1] },
+      { digest: 5 },
+      { owners: ['x'] },
+    ]) {
+      assert.throws(() => parseRecord(JSON.stringify({ ...one, ...change }), one.key, one.path), /malformed/)
+    }
+    for (const text of ['', 'null', '[]', '5']) assert.throws(() => parseRecord(text, one.key, one.path))
+  }))
+
+test('collecting keeps to quota, spares what is leased, pinned or just handed out', () =>
+  withFolder((folder) => {
+    const leased = new Set<string>()
+    const shelf = new Shelf(folder, { quota: 10, floor: 0 }, (key) => leased.has(key))
+    const images = ['a', 'b', 'c', 'd'].map((hex) => record(folder, hex))
+    for (const one of images) shelf.add(one)
+    assert.equal(shelf.collect(0), [], 'all are fresh')
+    const later = Date.now() + 120_000
+    const now = Date.now
+    Date.now = () => later
+    try {
+      leased.add(images[0]?.key ?? '')
+      shelf.pin(images[1]?.key ?? '', true)
+      assert.equal(
+        shelf
+          .collect(0)
+          .map(({ key }) => key)
+          .sort(),
+        [images[2]?.key, images[3]?.key],
+      )
+    } finally {
+      Date.now = now
+    }
+    assert.not(existsSync(images[2]?.path ?? ''))
+    assert.match(readFileSync(join(folder, 'images', `${images[1]?.key}.json`), 'utf8'), '"pinned":true')
+  }))
+
+test.run()
