@@ -2,6 +2,7 @@
 /** From command line to listening worker, and its orderly end. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { KEYS } from '../site/keys.js'
 import { loadSite } from '../site/site.js'
 import { openRooms } from '../step.js'
 import { Idle } from './idle.js'
@@ -65,6 +66,13 @@ function readOptions(argv: readonly string[]): WorkerOptions {
     if (match?.[1] === undefined) throw new Error(`not understood: ${argument}`)
     overrides[match[1].replaceAll('-', '_')] = match[2] ?? ''
   }
-  const { runtime_dir = '/run/berth', store = '/var/lib/berth', config, ...others } = overrides
-  return { runtimeDir: runtime_dir, store, ...(config === undefined ? {} : { config }), overrides: others }
+  const { runtime_dir, store, config, ...others } = overrides
+  // The default file need not exist; one that somebody named must.
+  const named = config === undefined || config === KEYS.config.default ? {} : { config }
+  return {
+    runtimeDir: runtime_dir ?? KEYS.runtime_dir.default,
+    store: store ?? KEYS.store.default,
+    ...named,
+    overrides: others,
+  }
 }

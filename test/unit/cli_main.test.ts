@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+import { equal, match } from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { showAge, showBytes } from '../../src/cli/columns.js'
+import { COMMANDS } from '../../src/cli/main.js'
+import { placesFrom } from '../../src/cli/places.js'
+import { suite } from '../suite.js'
+
+const test = suite('the berth command')
+const ENTRY = join(import.meta.dirname, '../../src/bin/berth.ts')
+
+function berth(args: string[], env: NodeJS.ProcessEnv = {}) {
+  return spawnSync(process.execPath, ['--import', 'tsx', ENTRY, ...args], {
+    encoding: 'utf8',
+    env: { PATH: process.env.PATH, BERTH_RUNTIME_DIR: '/nonexistent/berth', ...env },
+  })
+}
+
+test('every command has a summary, an example and a help text that names its options', async () => {
+  for (const [name, load] of Object.entries(COMMANDS)) {
+    const command = await load()
+    equal(command.summary === '', false, name)
+    equal(command.examples.length > 0, true, name)
+  }
+  const { stdout, status } = berth(['check', '--help'])
+  equal(status, 0)
+  match(stdout, /usage: berth check/)
+  match(stdout, /--context=/)
+})
+
+test('without a command it teaches and fails', () => {
+  const { stdout, status } = berth([])
+  equal(status, 1)
+  match(stdout, /berth COMMAND/)
+})
+
+test('an unknown command is named on stderr', () => {
+  const { stderr, stdout, status } = berth(['pul'])
+  equal(status, 1)
+  equal(stdout, '')
+  match(stderr, /unknown command pul\nhint: see `berth --help`/)
+})
+
+test('check accepts what the grammar accepts', () => {
+  const { stdout, status } = berth(['check', '--context=sbatch', 'python:3.12', '--mounts=/data:/data:ro'])
+  equal(status, 0)
+  equal(stdout, '')
+})
+
+test('check refuses with the code and exit 1, as the plugin expects', () => {
+  const { stderr, status } = berth(['check', '--context=sbatch', '--container-image=a b c'])
+  equal(status, 1)
+  match(stderr, /^berth: error\[BERTH_E/)
+})
+
+test('check --config names a line that cannot be used, exit 3', () => {
+  const { stderr, status } = berth(['check', `--config=${join(import.meta.dirname, 'cli_bad.conf')}`])
+  equal(status, 3)
+  match(stderr, /idle_exit/)
+})
+
+test('explain tells what a code means, whatever its case', () => {
+  const { stdout, status } = berth(['explain', 'berth-eoption'])
+  equal(status, 0)
+  match(stdout, /^BERTH_EOPTION: /)
+})
+
+test('without a worker a user is told how to start one', () => {
+  const { stderr, status } = spawnSync(
+    'setpriv',
+    [
+      '--reuid=65534',
+      '--regid=65534',
+      '--clear-groups',
+      process.execPath,
+      '--import',
+      'tsx',
+      ENTRY,
+      'images',
+    ],
+    { encoding: 'utf8', env: { PATH: process.env.PATH, BERTH_RUNTIME_DIR: '/nonexistent/berth' } },
+  )
+  // Where this is not root, setpriv refuses; the CLI's own words are then tested as the user that runs this.
+  if (/setpriv/.test(stderr)) return
+  equal(status, 1)
+  match(stderr, /BERTH_ENOWORKER.*\nhint: start it with `systemctl start berth-worker\.socket`/)
+})
+
+test('flags beat the environment, which beats the defaults', () => {
+  equal(placesFrom({}, {}).runtimeDir, '/run/berth')
+  equal(placesFrom({}, { BERTH_RUNTIME_DIR: '/a' }).runtimeDir, '/a')
+  equal(placesFrom({ 'runtime-dir': '/b' }, { BERTH_RUNTIME_DIR: '/a' }).runtimeDir, '/b')
+})
+
+test('sizes and ages are short', () => {
+  equal(showBytes(512), '512 B')
+  equal(showBytes(1536), '1.5 KiB')
+  equal(showBytes(200 * 2 ** 30), '200 GiB')
+  equal(showAge(59), '59s')
+  equal(showAge(7200), '2h')
+})
+
+test.run()
