@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Merges layers into one tree, top layer first, so that what a layer hides is known before it is compressed.
+ *
+ * A name in a layer means what it means to an extractor that unpacks the layer into a directory of its own,
+ * which is then an overlay's upper directory (podman, containerd with overlayfs): `..` and absolute names
+ * stay inside the root; a parent that is a symlink is followed when this same layer made it; a parent that
+ * only lower layers have as a symlink or file is replaced by a directory. Within a layer the last entry of a
+ * name wins. Whiteouts count for lower layers only (OCI image-spec, layer.md).
+ */
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "attributes.hh"
+#include "file_store.hh"
+#include "tar.hh"
+#include "tree.hh"
+
+namespace berth::squash {
+
+class Merger {
+public:
+  /** As the reader of images (Limits::depthMax): a path of PATH_MAX bytes has no more components. */
+  static constexpr size_t DEPTH_MAX = 2048;
+
+  struct Parts {
+    Tree &tree;
+    FileStore &store;
+    Owners &owners;
+    Xattrs &xattrs;
+    const HashKey &key;
+  };
+
+  Merger(Parts parts, uint64_t entriesMax) : parts_(parts), entriesMax_(entriesMax) {}
+
+  /** Reads one layer to its end; layers come from the highest index to 0. */
+  Result<> layer(unsigned index, ByteSource &source);
+  /** After layer 0: hard links whose target no layer has are an error. */
+  Result<> checkLinks() const;
+  /**
+   * Layers that must be read again: they hide, under another name, the content of a visible hard link, and
+   * its bytes had passed before the link was seen. Highest first.
+   */
+  std::vector<unsigned> wanted() const;
+  Result<> layerAgain(unsigned index, ByteSource &source);
+  uint64_t entries() const { return entries_; }
+  /** What wanted() is about, for an error message. */
+  std::string wantedExample() const { return wantedExample_; }
+
+private:
+  /** No node: hidden by an upper layer, or (only while looking up) in no layer so far. */
+  static constexpr uint32_t HIDDEN = NONE, MISSING = NONE - 1;
+  static constexpr unsigned LINK_HOPS_MAX = 40;
+  static constexpr size_t NAME_SIZE_MAX = 255;
+  static constexpr size_t TARGET_SIZE_MAX = 4095;
+
+  /** A walk from the root: the path in this layer's view, and the node of each directory on it. */
+  struct Walk {
+    std::string path;
+    std::vector<uint32_t> nodes{Tree::ROOT};
+    bool create;
+    unsigned hops = 0;
+  };
+  struct Place {
+    uint32_t parent = Tree::ROOT;
+    /** Empty for the root itself. */
+    std::string base;
+    /** Without a leading slash. */
+    std::string path;
+    bool hidden() const { return parent == HIDDEN || parent == MISSING; }
+  };
+  /** Where a hard link leads within its layer. */
+  struct Target {
+    uint32_t inode = NONE;
+    /** Entry number in this layer whose content is hidden and has passed; 0: none. */
+    uint64_t ordinal = 0;
+    /** Only in lower layers: this path. */
+    std::string lower;
+  };
+  struct Pending {
+    uint32_t inode;
+    unsigned layer;
+    /** Layers below this one do not count any more: the path was removed there. */
+    unsigned cut;
+    std::string from;
+  };
+
+  // merger.cc
+  Result<> apply(const TarEntry &entry, TarReader &reader);
+  Result<> addDir(const TarEntry &entry, const Place &place);
+  Result<> addOther(const TarEntry &entry, const Place &place, TarReader &reader);
+  Result<> addRoot(const TarEntry &entry);
+  void whiteout(const Place &place, std::string_view name);
+  void opaque(const Place &place);
+  uint32_t claim(const Place &place);
+  Result<> describe(const TarEntry &entry, Inode &inode);
+  Result<> fill(const TarEntry &entry, uint32_t inode, TarReader &reader);
+  Result<> count();
+
+  // merger_path.cc
+  Result<Place> locate(std::string_view name, bool create);
+  Result<> enter(Walk &walk, std::string_view component);
+  Result<> follow(Walk &walk, std::string_view target);
+  Result<uint32_t> descend(Walk &walk, uint32_t parent, std::string_view component);
+  uint32_t makeImplicit(uint32_t parent, std::string_view component);
+  static bool isInternal(std::string_view path);
+
+  // merger_links.cc
+  Result<> addLink(const TarEntry &entry, const Place &place);
+  Result<Target> findTarget(const TarEntry &entry);
+  uint32_t demand(Target &target, const TarEntry &entry);
+  void remember(const Place &place, Target target);
+  void cutPending(std::string_view path, bool itself);
+  Result<> checkCut() const;
+  Error dangling(const std::string &path, const Pending &pending) const;
+  uint64_t pathHash(std::string_view path) const { return parts_.key.name(~uint64_t{0}, path); }
+
+  Parts parts_;
+  uint64_t entriesMax_;
+  uint64_t entries_ = 0;
+
+  unsigned layer_ = 0;
+  uint64_t ordinal_ = 0;
+  /** Of the current layer: symlinks and other entries that upper layers hide, by path. */
+  std::unordered_map<std::string, std::string> hiddenLinks_;
+  std::unordered_map<uint64_t, Target> hiddenFiles_;
+
+  /** Hard links that wait for a lower layer, by the target's path. */
+  std::unordered_map<std::string, Pending> pending_;
+  /** By layer: entry number to the inode that it fills. */
+  std::unordered_map<unsigned, std::unordered_map<uint64_t, uint32_t>> wanted_;
+  std::string wantedExample_;
+};
+
+} // namespace berth::squash

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The file being written: an append position with a buffer, so that each byte goes to the kernel once and in
+ * order. */
+#pragma once
+
+#include <span>
+
+#include "../result.hh"
+#include "format.hh"
+
+namespace berth::squash {
+
+class Output {
+public:
+  /** Borrows `fd`. Writing starts at offset `from`. */
+  Output(int fd, uint64_t from) : fd_(fd), flushed_(from) { buffer_.reserve(BUFFER_SIZE); }
+
+  uint64_t position() const { return flushed_ + buffer_.size(); }
+  Result<> append(std::span<const uint8_t> bytes);
+  Result<> flush();
+  /** Outside of the append order: the superblock. */
+  Result<> writeAt(uint64_t offset, std::span<const uint8_t> bytes);
+  /** Bytes appended before; flushes first. */
+  Result<> readBack(uint64_t offset, std::span<uint8_t> bytes);
+  /** Appends `size` bytes that start at `offset` of what was appended before. */
+  Result<> copyBack(uint64_t offset, uint64_t size);
+
+private:
+  /** Some ten blocks a write(2): fewer gain nothing more. */
+  static constexpr size_t BUFFER_SIZE = 512 * 1024;
+
+  int fd_;
+  uint64_t flushed_;
+  Bytes buffer_;
+};
+
+} // namespace berth::squash

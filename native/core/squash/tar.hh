@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Reads tar as layers come: ustar, PAX (pax(1) of POSIX.1-2008), GNU long names and numbers, and the four
+ * spellings of sparse files (GNU tar manual, "Storing Sparse Files"). Pull-based: the source is asked for
+ * bytes when needed.
+ */
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "../result.hh"
+#include "tar_pax.hh"
+
+namespace berth::squash {
+
+class ByteSource {
+public:
+  virtual ~ByteSource() = default;
+  /** Next bytes of the layer, valid until the next call; empty at its end. */
+  virtual std::span<const uint8_t> more() = 0;
+};
+
+/** Takes the content of one file from front to end. */
+class ContentSink {
+public:
+  virtual ~ContentSink() = default;
+  virtual Result<> data(std::span<const uint8_t> bytes) = 0;
+  virtual Result<> hole(uint64_t size) = 0;
+};
+
+enum class Kind : uint8_t { file, dir, symlink, link, character, block, fifo };
+
+struct TarEntry {
+  Kind kind = Kind::file;
+  /** As in the archive: may be absolute, hold `..`, end in a slash. No NUL, never empty for links' targets.
+   */
+  std::string name;
+  std::string target;
+  /** Permission bits, 07777. */
+  uint16_t mode = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  int64_t mtime = 0;
+  /** Of the file once extracted, holes included. */
+  uint64_t size = 0;
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  std::vector<Xattr> xattrs;
+};
+
+class TarReader {
+public:
+  explicit TarReader(ByteSource &source) : source_(source) {}
+
+  /** False at the archive's end. Content of the previous entry that was not read is skipped. EBADMSG on
+   * damage. */
+  Result<bool> next(TarEntry &entry);
+  /** Content of the entry that next() gave, once. */
+  Result<> content(ContentSink &sink);
+  /** Reads on to the layer's last byte: what follows the archive counts for the digest only. */
+  void drain();
+
+private:
+  static constexpr size_t BLOCK = 512;
+  using Header = std::array<uint8_t, BLOCK>;
+
+  Result<bool> readHeader(Header &header);
+  Result<bool> readBlock(Header &block);
+  template <typename Take> Result<> pass(uint64_t size, Take take);
+  Result<> skipRest();
+  Result<std::string> readSpecial(uint64_t size);
+  Result<bool> readExtension(const Header &header, char type, int64_t size);
+  Result<> fill(TarEntry &entry, const Header &header, char type, int64_t size);
+  Result<> fillOwner(TarEntry &entry, const Header &header);
+  Result<> readSparse(TarEntry &entry, const Header &header, char type);
+  Result<> readOldSparse(TarEntry &entry, const Header &header);
+  Result<> readSparseMap();
+  Result<> checkSparse(const TarEntry &entry) const;
+
+  ByteSource &source_;
+  std::span<const uint8_t> rest_;
+  /** Content bytes of the current entry not yet read, and the padding behind them. */
+  uint64_t left_ = 0;
+  uint64_t padding_ = 0;
+  bool sparse_ = false;
+  std::vector<SparsePart> parts_;
+  PaxValues pax_;
+  std::string longName_, longTarget_;
+};
+
+} // namespace berth::squash
