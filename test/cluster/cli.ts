@@ -31,7 +31,10 @@ const user = values.root
   ? []
   : ['setpriv', `--reuid=${USER_A.name}`, `--regid=${USER_A.name}`, '--init-groups']
 const env = {
-  ...process.env,
+  PATH: process.env.PATH,
+  TERM: process.env.TERM,
+  LANG: 'C.UTF-8',
+  USER: values.root ? 'root' : USER_A.name,
   HOME: values.root ? '/root' : `/home/${USER_A.name}`,
   SLURM_CONF: cluster.conf,
   CLUSTER: cluster.dir,

@@ -23,6 +23,8 @@ export interface NodeOptions {
   plugin?: boolean
   /** Further plugstack arguments of this node only. */
   plugArgs?: string[]
+  /** The plugin's runtime directory is /run/berth, of which each node's mount namespace has its own. */
+  privateRun?: boolean
 }
 
 export interface ClusterOptions {
@@ -35,6 +37,8 @@ export interface ClusterOptions {
   /** Lines added to slurm.conf. */
   slurmConf?: string[]
   proctrack?: 'linuxproc' | 'cgroup'
+  /** Further files beside each node's slurm.conf, e.g. cgroup.conf; `dir` is that node's directory. */
+  confFiles?: (dir: string) => Record<string, string>
   /** The cluster stays when this process ends. */
   outlive?: boolean
 }
@@ -163,7 +167,7 @@ interface PreparedNode extends Node {
 function prepareNode(dir: string, index: number, node: NodeOptions, options: ClusterOptions): PreparedNode {
   const name = `n${index + 1}`
   const at = join(dir, name)
-  const runtimeDir = join(at, 'berth')
+  const runtimeDir = join(at, node.privateRun === true ? 'run/berth' : 'berth')
   const storeDir = join(at, 'store')
   for (const part of ['', 'run', 'spool', 'store']) mkdirSync(join(at, part), { mode: 0o755 })
   const args = [...(options.plugArgs ?? []), ...(node.plugArgs ?? [])]
@@ -171,8 +175,13 @@ function prepareNode(dir: string, index: number, node: NodeOptions, options: Clu
   writeFileSync(berthConf, options.berthConf ?? '')
   args.push(`config=${berthConf}`)
   const plugin = join(CHECKOUT, 'dist/berth.so')
+  const seenAs = node.privateRun === true ? '/run/berth' : runtimeDir
   const line =
-    node.plugin === false || !existsSync(plugin) ? '' : plugstackConf({ plugin, runtimeDir, storeDir, args })
+    node.plugin === false || !existsSync(plugin)
+      ? ''
+      : plugstackConf({ plugin, runtimeDir: seenAs, storeDir, args })
+  for (const [file, text] of Object.entries(options.confFiles?.(at) ?? {}))
+    writeFileSync(join(at, file), text)
   const plugstack = join(at, 'plugstack.conf')
   writeFileSync(plugstack, line)
   const conf = join(at, 'slurm.conf')

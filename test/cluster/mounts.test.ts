@@ -30,7 +30,7 @@ test('relative sources count from the step’s directory, files onto new files',
   writeFileSync(join(at.cluster.shared, 'data.txt'), 'data\n', { mode: 0o644 })
   prints(await mounted(['./:/here'], 'cat /here/data.txt'), ['data'])
   prints(await mounted(['./data.txt:/new/deep/file.txt'], 'cat /new/deep/file.txt'), ['data'])
-  prints(await mounted(['data.txt:/etc/hostname'], 'cat /etc/hostname'), ['data'])
+  prints(await mounted(['./data.txt:/etc/hostname'], 'cat /etc/hostname'), ['data'])
 })
 
 test('a device stays a device', async () => {

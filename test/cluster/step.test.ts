@@ -25,7 +25,8 @@ test('two nodes, four tasks: each sees the release of the image', async () => {
 
 test('a warm start says nothing', async () => {
   const seen = exits(await at.cluster.srun(inside(['-N1', '-n2'], 'true')), 0)
-  assert.is(seen.output, '')
+  // Slurm itself may say that the job was queued.
+  saysNot(seen, /berth|import/i)
 })
 
 test('without a flag the host runs', async () => {

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Sites differ in where things live: private /run per node, private /tmp per job, cgroups that hold the step. */
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import * as assert from 'uvu/assert'
+import { suite } from '../suite.js'
+import { type Cluster, type ClusterOptions, startCluster } from './cluster.js'
+import { run } from './command.js'
+import { exits, fails, lines, prints, says } from './expect.js'
+import { otherRelease, type PublishedImages, publishImages } from './images.js'
+import { startRegistry } from './registry.js'
+
+const test = suite('places')
+const codename = ['sh', '-c', '. /etc/os-release; echo $VERSION_CODENAME']
+
+async function within(
+  options: ClusterOptions,
+  body: (cluster: Cluster, images: PublishedImages) => Promise<void>,
+): Promise<void> {
+  const cluster = await startCluster(options)
+  try {
+    await body(cluster, await publishImages(await startRegistry(cluster.undo)))
+  } finally {
+    await cluster.stop()
+  }
+}
+
+test('a runtime directory that only slurmd’s mount namespace has', () =>
+  within({ nodes: [{ privateRun: true }, { privateRun: true }] }, async (cluster, images) => {
+    const flag = `--container-image=${images.debian}`
+    prints(await cluster.srun(['-N2', '-n2', flag, ...codename]), [otherRelease(), otherRelease()])
+    assert.not.ok(existsSync('/run/berth'), 'a worker of a node went to the host’s /run')
+    assert.is.not(cluster.nodes[0]?.workerPid(), cluster.nodes[1]?.workerPid())
+    prints(await cluster.batch('#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME\n', [flag]), [
+      otherRelease(),
+    ])
+  }))
+
+const PRIVATE_TMP: ClusterOptions = {
+  nodes: [{}],
+  slurmConf: ['JobContainerType=job_container/tmpfs', 'PrologFlags=Contain'],
+  confFiles: (dir) => ({ 'job_container.conf': `AutoBasePath=true\nBasePath=${dir}/jobs\n` }),
+}
+
+test('job_container/tmpfs: the container hangs below the job’s own mounts', () =>
+  within(PRIVATE_TMP, async (cluster, images) => {
+    const marker = '/tmp/berth-host-marker'
+    writeFileSync(marker, '')
+    try {
+      const script = [
+        'echo of-the-job > /tmp/mine',
+        `srun -n1 --container-image=${images.debian} --container-mounts=/tmp:/job-tmp sh -c 'cat /job-tmp/mine; ls /job-tmp | grep -c marker'`,
+      ].join('\n')
+      const seen = await cluster.batch(`#!/bin/sh\n${script}\n`, ['-n1'])
+      assert.equal(seen.stdout.trim().split('\n'), ['of-the-job', '0'], seen.output)
+    } finally {
+      rmSync(marker)
+    }
+  }))
+
+test('job_container/tmpfs: the batch script itself in the image', () =>
+  within(PRIVATE_TMP, async (cluster, images) => {
+    const seen = await cluster.batch('#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME\n', [
+      `--container-image=${images.debian}`,
+    ])
+    prints(seen, [otherRelease()])
+  }))
+
+const usesCgroups = existsSync('/sys/fs/cgroup/freezer') || existsSync('/sys/fs/cgroup/cgroup.controllers')
+
+test.needs(
+  usesCgroups ? undefined : 'no cgroup file system that Slurm can use',
+  'proctrack/cgroup: the program is in the step’s cgroup, the worker is not, and memory limits hold',
+  () =>
+    within(
+      {
+        nodes: [{}],
+        proctrack: 'cgroup',
+        confFiles: () => ({ 'cgroup.conf': 'CgroupAutomount=no\nConstrainCores=no\nIgnoreSystemd=yes\n' }),
+      },
+      async (cluster, images) => {
+        const args = ['-n1', `--container-image=${images.debian}`]
+        const seen = lines(await cluster.srun([...args, 'cat', '/proc/self/cgroup']))
+        assert.ok(
+          seen.some((line) => /job_\d+\/step_0/.test(line)),
+          seen.join('\n'),
+        )
+        const worker = readFileSync(`/proc/${cluster.nodes[0]?.workerPid()}/cgroup`, 'utf8')
+        assert.not.match(worker, /job_|step_|slurm/)
+        const step = cluster.start(['srun', ...args, '-J', 'ended', 'sh', '-c', 'sleep 300 & echo up; wait'])
+        await step.sees(/up/)
+        exits(await run(['scancel', '-n', 'ended'], { env: { SLURM_CONF: cluster.conf } }), 0)
+        fails(await step.done)
+        says(exits(await cluster.srun([...args, 'echo', 'next']), 0), /next/)
+      },
+    ),
+)
+
+test.run()
