@@ -159,6 +159,8 @@ export interface SquashOptions {
   /** Refuse beyond: uncompressed bytes, entries. */
   bytesMax: number
   entriesMax: number
+  /** Keep file capabilities (security.capability); default true. */
+  keepCapabilities?: boolean
   /** Paths whose content is wanted back, e.g. etc/passwd; each at most 256 KiB. */
   capture: string[]
 }
@@ -181,6 +183,12 @@ export interface NativeSquash {
   write(layer: number, data: Uint8Array): Promise<void>
   /** End of a layer's stream. */
   end(layer: number): Promise<void>
+  /**
+   * After all layers ended: those that must be written and ended once more before finish(), nearly always none. A hard
+   * link may need content that an upper layer hides and whose bytes had passed before the link was seen; finish()
+   * rejects with ENODATA when they were not sent.
+   */
+  missing(): Promise<number[]>
   /** After all layers ended: tables written, file complete (not yet fsynced). */
   finish(): Promise<SquashResult>
   /** Stops threads and frees memory; pending promises reject with ECANCELED. */
