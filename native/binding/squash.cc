@@ -19,14 +19,18 @@ using squash::ConvertResult;
 class Session : public std::enable_shared_from_this<Session> {
 public:
   Session(Napi::Env env, std::unique_ptr<Converter> converter)
-      : converter_(std::move(converter)), thread_(std::this_thread::get_id()) {
-    wake_ = Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo &) {}),
-                                          "squash", 0, 1);
+      : env_(env), converter_(std::move(converter)), thread_(std::this_thread::get_id()) {
+    const auto nothing = Napi::Function::New(env, [](const Napi::CallbackInfo &) {});
+    wake_ = Napi::ThreadSafeFunction::New(env, nothing, "squash", 0, 1);
     wake_.Unref(env);
+    // Runs before Node takes the thread-safe function away, since it was registered later.
+    hook_ = env.AddCleanupHook(&Session::closeAtExit, this);
   }
   ~Session() {
-    converter_.reset();
-    wake_.Release();
+    if (closed_)
+      return;
+    hook_.Remove(env_);
+    close();
   }
 
   Converter &converter() { return *converter_; }
@@ -63,8 +67,8 @@ private:
     // The question may hold the last reference to this session.
     const std::unique_ptr<Question<T, Convert>> answered(question);
     const auto session = answered->session;
-    // Null while the environment shuts down: nobody is left to be told.
-    if (static_cast<napi_env>(env) == nullptr)
+    // While the environment shuts down nobody is left to be told.
+    if (closed_ || static_cast<napi_env>(env) == nullptr)
       return;
     Napi::HandleScope scope(env);
     if (--asked_ == 0)
@@ -76,8 +80,21 @@ private:
       answered->deferred.Reject(toError(env, answer.error()).Value());
   }
 
+  static void closeAtExit(Session *self) { self->close(); }
+
+  /** Joins the converter's threads; from then on answers are dropped. */
+  void close() {
+    const auto self = weak_from_this().lock();
+    closed_ = true;
+    converter_.reset();
+    wake_.Release();
+  }
+
+  Napi::Env env_;
   std::unique_ptr<Converter> converter_;
   std::thread::id thread_;
+  bool closed_ = false;
+  Napi::Env::CleanupHook<void (*)(Session *), Session> hook_;
   Napi::ThreadSafeFunction wake_;
   unsigned asked_ = 0;
 };
