@@ -5,6 +5,7 @@
 
 #include "convert.hh"
 #include "core/ns/build.hh"
+#include "core/ns/child.hh"
 #include "core/ns/image_mount.hh"
 #include "ns_spec.hh"
 
@@ -67,7 +68,14 @@ static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
   return object;
 }
 
+/** On the pool again, after the step went on: see BuiltNamespace::builder. */
+static void endBuilder(Napi::Env env, std::shared_ptr<Child> builder) {
+  auto work = [builder = std::move(builder)]() mutable { return Result<>((builder.reset(), Nothing{})); };
+  promise(env, std::move(work), [](Napi::Env where, Nothing &) { return where.Undefined(); });
+}
+
 static void settleBuild(Napi::Env env, Napi::Promise::Deferred &deferred, BuildAnswer &answer) {
+  endBuilder(env, std::move(answer.built.builder));
   if (!answer.failure)
     return deferred.Resolve(builtToObject(env, answer.built));
   Napi::Error error = toError(env, answer.failure->error);

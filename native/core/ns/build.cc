@@ -6,9 +6,10 @@
 #include "mounts.hh"
 #include "rootfs.hh"
 #include "userns.hh"
+#include "void.hh"
 
+#include <fcntl.h>
 #include <sched.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -20,20 +21,20 @@ constexpr int kWaitMsMax = 60'000;
 /** The child: tells every failure to the parent once and returns. */
 class Builder {
 public:
-  Builder(const NamespaceSpec &spec, const IdMaps &maps, int idmap, ParentLink &parent)
-      : spec_(spec), maps_(maps), idmap_(idmap), parent_(parent), parentPid_(getppid()),
+  Builder(const NamespaceSpec &spec, const IdMaps &maps, int idmap, int voidNs, ParentLink &parent)
+      : spec_(spec), maps_(maps), idmap_(idmap), voidNs_(voidNs), parent_(parent), parentPid_(getppid()),
         plan_(spec.mounts, spec.user, (spec.unshareFlags & CLONE_NEWIPC) != 0) {}
 
   void run();
 
 private:
   Result<> enterJob();
-  Result<> privateMounts();
   struct Mapper {
     pid_t pid = -1;
     Fd go;
   };
   bool nested() const;
+  Fd ownMounts() const { return Fd(openat(proc_.get(), "ns/mnt", O_RDONLY | O_CLOEXEC)); }
   Result<> startMapper(Mapper &mapper);
   static Result<> finishMapper(Mapper &mapper);
   Result<> becomeOwner();
@@ -43,6 +44,7 @@ private:
   const NamespaceSpec &spec_;
   const IdMaps &maps_;
   int idmap_;
+  int voidNs_;
   ParentLink &parent_;
   pid_t parentPid_;
   Fd proc_;
@@ -66,25 +68,29 @@ void Builder::run() {
   auto layers = openLayers(spec_, idmap_);
   if (!layers)
     return parent_.failed(layers.error(), -1);
-  if (!tell(enterJob()) || !tell(privateMounts()))
+  if (!tell(enterJob()))
     return;
-  // Sources before anything is covered: the stage may hide one of them.
   if (!tell(openUserDirectory(spec_, idmap_, *layers)) ||
       !tell(plan_.openSources([this](const std::string &text) { parent_.note(text); })))
     return;
+  // Leaving a mount namespace for the last time waits for RCU: its descriptor puts that off until after the
+  // answer.
+  if (!tell(enterVoid(voidNs_)))
+    return;
+  const Fd assembly = ownMounts();
   auto rootfs = assembleRoot(spec_, *layers);
   if (!rootfs)
     return parent_.failed(rootfs.error(), -1);
+  if (!tell(plan_.writeFiles(rootfs->stage.get())) || !tell(enterVoid(voidNs_)) ||
+      !tell(attachRoot(rootfs->root)))
+    return;
+  const Fd unlocked = ownMounts();
   const auto root = Root::at(rootfs->root.get(), spec_.user);
   if (!root)
     return parent_.failed(root.error(), -1);
-  if (!tell(plan_.apply(root.value(), rootfs->stage.get())))
+  if (!tell(plan_.apply(root.value())) || !tell(enterRoot(rootfs->root, spec_.readonly)) ||
+      !tell(becomeOwner()))
     return;
-  std::string note;
-  if (!tell(enterRoot(*rootfs, spec_.readonly, note)) || !tell(becomeOwner()))
-    return;
-  if (!note.empty())
-    parent_.note(note);
   if ((spec_.unshareFlags & CLONE_NEWNET) != 0 && !tell(raiseLoopback()))
     return;
   if (plan_.hasLateSteps() && !tell(plan_.applyLate()))
@@ -100,16 +106,6 @@ Result<> Builder::enterJob() {
     return fail("open", "/proc/self");
   if (spec_.mountNs >= 0 && setns(spec_.mountNs, CLONE_NEWNS) < 0)
     return fail("setns", "mount namespace of the job");
-  return Nothing{};
-}
-
-Result<> Builder::privateMounts() {
-  if (unshare(CLONE_NEWNS) < 0)
-    return fail("unshare", "mount namespace");
-  // Slave, not private: a bind that asks for "slave" must still see what the host mounts later (autofs,
-  // Lustre).
-  if (mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) < 0)
-    return fail("mount", "/");
   return Nothing{};
 }
 
@@ -250,15 +246,21 @@ std::optional<BuildFailure> buildNamespace(const NamespaceSpec &spec, BuiltNames
     built.notes.push_back(
         "files of root in the image appear as nobody's: this kernel cannot map their owner");
   }
+  auto empty = voidNamespace(spec.staging);
+  if (!empty)
+    return BuildFailure{empty.error()};
   const IdMaps maps = containerMaps(spec);
   if (maps.groupsLeftOut > 0)
     built.notes.push_back(std::to_string(maps.groupsLeftOut) +
                           " groups of the user are not mapped: the kernel takes 340");
-  auto child =
-      Child::start([&](ParentLink &parent) { Builder(spec, maps, idmap ? idmap->get() : -1, parent).run(); });
+  auto child = Child::start([&](ParentLink &parent) {
+    Builder(spec, maps, idmap ? idmap->get() : -1, empty.value()->get(), parent).run();
+  });
   if (!child)
     return BuildFailure{child.error()};
-  return supervise(*child, spec, maps, built);
+  auto failure = supervise(*child, spec, maps, built);
+  built.builder = std::make_shared<Child>(std::move(*child));
+  return failure;
 }
 
 } // namespace berth

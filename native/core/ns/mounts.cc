@@ -77,12 +77,13 @@ Result<MountPlan::Source> MountPlan::openSource(const MountStep &step, const Not
   return source;
 }
 
-std::optional<StepFailure> MountPlan::apply(const Root &root, int stage) {
+std::optional<StepFailure> MountPlan::apply(const Root &root) {
   for (size_t i = 0; i < steps_.size(); i++)
-    if (auto done = applyStep(i, root, stage); !done)
+    if (auto done = applyStep(i, root); !done)
       return StepFailure{done.error(), static_cast<int>(i)};
   for (size_t i = 0; i < steps_.size(); i++) {
-    if (!sources_[i].mount || parseFlags(steps_[i].flags, false).value().propagation != MS_UNBINDABLE)
+    if (steps_[i].kind != Kind::bind || !sources_[i].mount ||
+        parseFlags(steps_[i].flags, false).value().propagation != MS_UNBINDABLE)
       continue;
     kernel::MountAttributes attributes;
     attributes.propagation = MS_UNBINDABLE;
@@ -97,7 +98,7 @@ static Result<> makeDirectory(const MountStep &step, const Root &root) {
   return directory ? Result<>(Nothing{}) : Result<>(directory.error());
 }
 
-Result<> MountPlan::applyStep(size_t index, const Root &root, int stage) {
+Result<> MountPlan::applyStep(size_t index, const Root &root) {
   const MountStep &step = steps_[index];
   switch (step.kind) {
   case Kind::bind:
@@ -105,7 +106,7 @@ Result<> MountPlan::applyStep(size_t index, const Root &root, int stage) {
   case Kind::tmpfs:
     return mountTmpfs(step, root);
   case Kind::file:
-    return mountFile(step, index, root, stage);
+    return attach(sources_[index].mount, step, S_IFREG, root);
   case Kind::symlink:
     return root.makeLink(step.target, step.content);
   case Kind::mqueue:
@@ -114,13 +115,8 @@ Result<> MountPlan::applyStep(size_t index, const Root &root, int stage) {
     return newIpc_ ? makeDirectory(step, root) : mountQueue(step, &root);
   case Kind::dir:
     return makeDirectory(step, root);
-  case Kind::umount: {
-    auto target = root.find(step.target);
-    if (!target)
-      return target.error();
-    const std::string path = "/proc/self/fd/" + std::to_string(target->get());
-    return umount2(path.c_str(), MNT_DETACH) < 0 ? Result<>(fail("umount2", step.target)) : Nothing{};
-  }
+  case Kind::umount:
+    return root.uncover(step.target);
   }
   return fail(EINVAL, "mount", step.target);
 }
@@ -177,24 +173,35 @@ static Result<> writeAll(int fd, const std::string &content, const std::string &
   return Nothing{};
 }
 
-Result<> MountPlan::mountFile(const MountStep &step, size_t index, const Root &root, int stage) const {
+Result<Fd> MountPlan::writeFile(const MountStep &step, size_t index, int stage) const {
   const std::string name = "file" + std::to_string(index);
   const Fd file(openat(stage, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, step.mode));
   if (!file)
     return fail("openat", step.target);
   if (auto written = writeAll(file.get(), step.content, step.target); !written)
-    return written;
+    return written.error();
   if (fchown(file.get(), user_.uid, user_.gid) < 0)
     return fail("fchown", step.target);
-  const Fd mount = kernel::cloneTree(file.get(), false);
+  Fd mount = kernel::cloneTree(file.get(), false);
   if (!mount)
     return fail("open_tree", step.target);
   kernel::MountAttributes attributes;
   attributes.set = kernel::kAttrReadOnly | kernel::kAttrNoSuid | kernel::kAttrNoDev;
-  attributes.propagation = MS_PRIVATE;
   if (kernel::setAttributes(mount.get(), attributes, false) < 0)
     return fail("mount_setattr", step.target);
-  return attach(mount, step, S_IFREG, root);
+  return mount;
+}
+
+std::optional<StepFailure> MountPlan::writeFiles(int stage) {
+  for (size_t i = 0; i < steps_.size(); i++) {
+    if (steps_[i].kind != Kind::file)
+      continue;
+    auto mount = writeFile(steps_[i], i, stage);
+    if (!mount)
+      return StepFailure{mount.error(), static_cast<int>(i)};
+    sources_[i].mount = std::move(*mount);
+  }
+  return std::nullopt;
 }
 
 Result<> MountPlan::mountQueue(const MountStep &step, const Root *root) const {

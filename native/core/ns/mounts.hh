@@ -28,8 +28,11 @@ public:
 
   /** Detached copies of all bind sources. Missing optional sources become notes. */
   std::optional<StepFailure> openSources(const Note &note);
-  /** Mounts on `root`; contents of files go to the directory `stage`, which the user never sees. */
-  std::optional<StepFailure> apply(const Root &root, int stage);
+  /** Writes the contents of files to the directory `stage`, which the user never sees, and copies of its
+   * mount. */
+  std::optional<StepFailure> writeFiles(int stage);
+  /** Mounts everything on `root`, in order. */
+  std::optional<StepFailure> apply(const Root &root);
   /** What only the finished namespace can have: a queue file system of a new ipc namespace, shared
    * propagation. */
   std::optional<StepFailure> applyLate();
@@ -42,11 +45,11 @@ private:
     bool skipped = false;
   };
   Result<Source> openSource(const MountStep &step, const Note &note) const;
-  Result<> applyStep(size_t index, const Root &root, int stage);
+  Result<> applyStep(size_t index, const Root &root);
   Result<> bind(const MountStep &step, Source &source, const Root &root) const;
   Result<> attach(const Fd &mount, const MountStep &step, mode_t type, const Root &root) const;
   Result<> mountTmpfs(const MountStep &step, const Root &root) const;
-  Result<> mountFile(const MountStep &step, size_t index, const Root &root, int stage) const;
+  Result<Fd> writeFile(const MountStep &step, size_t index, int stage) const;
   Result<> mountQueue(const MountStep &step, const Root *root) const;
   Result<> share(const MountStep &step) const;
 

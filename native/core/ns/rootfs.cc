@@ -118,10 +118,11 @@ Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
   auto stage = makeFilesystem("tmpfs", options, kernel::kAttrNoSuid | kernel::kAttrNoDev);
   if (!stage)
     return stage.error();
-  if (kernel::moveMount(stage->get(), AT_FDCWD, spec.staging.c_str()) < 0)
-    return fail("move_mount", spec.staging);
+  // Kernels before 6.15 take only attached mounts as layers, hence the stage has a place in a namespace.
+  if (kernel::moveMount(stage->get(), AT_FDCWD, "/") < 0)
+    return fail("move_mount", "stage");
   if (fchdir(stage->get()) < 0)
-    return fail("fchdir", spec.staging);
+    return fail("fchdir", "stage");
   if (auto placed = place("lower", layers.lower); !placed)
     return placed.error();
   const bool onDisk = layers.disk.valid();
@@ -134,35 +135,24 @@ Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
   auto overlay = mountOverlay(upper, work);
   if (!overlay)
     return overlay.error();
-  if (auto placed = place("root", *overlay); !placed)
-    return placed.error();
   return Rootfs{std::move(*stage), std::move(*overlay)};
 }
 
-Result<> enterRoot(const Rootfs &rootfs, bool readonly, std::string &note) {
+Result<> attachRoot(const Fd &root) {
+  if (kernel::moveMount(root.get(), AT_FDCWD, "/") < 0)
+    return fail("move_mount", "/");
+  return Nothing{};
+}
+
+Result<> enterRoot(const Fd &root, bool readonly) {
   kernel::MountAttributes attributes;
   attributes.set = kernel::kAttrReadOnly;
-  if (readonly && kernel::setAttributes(rootfs.root.get(), attributes, false) < 0)
+  if (readonly && kernel::setAttributes(root.get(), attributes, false) < 0)
     return fail("mount_setattr", "/");
-  if (fchdir(rootfs.root.get()) < 0)
+  if (fchdir(root.get()) < 0)
     return fail("fchdir", "/");
-  // The old root ends up on top of the new one and is then the working directory: no directory for it is
-  // needed.
-  if (syscall(SYS_pivot_root, ".", ".") == 0) {
-    if (umount2(".", MNT_DETACH) < 0)
-      return fail("umount2", "/");
-  } else if (errno == EINVAL) {
-    // Diskless nodes run from the initramfs, which cannot be pivoted away from (pivot_root(2)).
-    if (mount(".", "/", nullptr, MS_MOVE, nullptr) < 0)
-      return fail("mount", "/");
-    if (chroot(".") < 0)
-      return fail("chroot", "/");
-    note = "the host runs from its initramfs: the root was moved instead of pivoted";
-  } else {
-    return fail("pivot_root", "/");
-  }
-  if (chdir("/") < 0)
-    return fail("chdir", "/");
+  if (chroot(".") < 0)
+    return fail("chroot", "/");
   return Nothing{};
 }
 

@@ -24,17 +24,22 @@ Result<Layers> openLayers(const NamespaceSpec &spec, int idmap);
 Result<> openUserDirectory(const NamespaceSpec &spec, int idmap, Layers &layers);
 
 struct Rootfs {
-  /** Root directory of the private tmpfs that carries layers and file contents. */
+  /** Root directory of the private tmpfs that carries upper, work and file contents. */
   Fd stage;
-  /** The overlay's root; attached below the stage. */
+  /** The overlay, detached. */
   Fd root;
 };
 
-/** Covers spec.staging in the current (private) mount namespace; the working directory is then the stage. */
+/**
+ * Puts the layers together in the current mount namespace, which is to be a private copy of the void and is
+ * of no use afterwards: overlay keeps its own hold on them.
+ */
 Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers);
 
-/** Makes the root (read-only if asked) the process's "/" and drops everything else from the mount namespace.
- */
-Result<> enterRoot(const Rootfs &rootfs, bool readonly, std::string &note);
+/** Covers "/" of the current mount namespace (another copy of the void) with the container's root. */
+Result<> attachRoot(const Fd &root);
+
+/** Makes it the process's root, read-only if asked. */
+Result<> enterRoot(const Fd &root, bool readonly);
 
 } // namespace berth

@@ -4,11 +4,14 @@
 
 #include "identity.hh"
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace berth {
+
+class Child;
 
 struct MountStep {
   enum class Kind { bind, tmpfs, mqueue, file, dir, symlink, umount };
@@ -54,6 +57,9 @@ struct NamespaceSpec {
 struct BuiltNamespace {
   Fd userNs, mountNs, netNs, ipcNs, utsNs;
   std::vector<std::string> notes;
+  /** The process that built it; dropping this kills and reaps it, which takes about as long as the building
+   * did. */
+  std::shared_ptr<Child> builder;
 };
 
 } // namespace berth

@@ -6,6 +6,7 @@
 #include <climits>
 #include <deque>
 #include <memory>
+#include <sys/mount.h>
 
 namespace berth {
 
@@ -159,6 +160,17 @@ Result<> Root::removeLink(const std::string &target) const {
     return Nothing{};
   if (unlinkat(parent, place->name.c_str(), 0) < 0)
     return fail("unlinkat", target);
+  return Nothing{};
+}
+
+Result<> Root::uncover(const std::string &target) const {
+  auto place = placeOf(target);
+  if (!place)
+    return place.error();
+  if (fchdir(place->parent.get()) < 0)
+    return fail("fchdir", target);
+  if (umount2(place->name.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+    return fail("umount2", target);
   return Nothing{};
 }
 

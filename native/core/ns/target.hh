@@ -33,6 +33,9 @@ public:
   /** symlink(to, target): replaces a link or a file of the image, not a directory. */
   Result<> makeLink(const std::string &target, const std::string &to) const;
 
+  /** Detaches the mount at `target`; EINVAL when there is none. */
+  Result<> uncover(const std::string &target) const;
+
 private:
   Root(int fd, const Identity &user, dev_t device) : fd_(fd), user_(&user), device_(device) {}
   struct Place {
