@@ -2,7 +2,7 @@
 /** A node without Slurm: a keeper in a directory of its own, a stand-in for slurmstepd, images made on the spot. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -17,6 +17,21 @@ const WAIT_MS_MAX = 20_000
 export const UID = 61_301
 export const OTHER_UID = 61_302
 
+export interface Said {
+  status: number | null
+  stdout: string
+  stderr: string
+}
+
+/** Empty where these tests can run. */
+export function missingForNode(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root'
+  const absent = ['berth-exec', 'berth-keeper', 'berth.node', 'bin/worker.js', 'node'].filter(
+    (name) => !existsSync(join(DIST, name)),
+  )
+  return absent.length === 0 ? undefined : `needs dist/${absent.join(', dist/')}: npm run build`
+}
+
 export class TestNode {
   readonly dir = mkdtempSync(join(BASE, 'berth-test-'))
   readonly runtime = join(this.dir, 'run')
@@ -24,6 +39,7 @@ export class TestNode {
   readonly image: string
   private readonly stepd: string
   private readonly steps: TestStep[] = []
+  private readonly commands: ChildProcess[] = []
 
   constructor(private readonly settings: Record<string, string> = {}) {
     // mkdtemp makes it 0700; users must reach the socket and their files below.
@@ -71,12 +87,41 @@ export class TestNode {
     return step
   }
 
-  cli(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-    return spawnSync(join(DIST, 'node'), [join(DIST, 'bin/berth.js'), ...args], {
-      encoding: 'utf8',
-      cwd: this.dir,
-      env: this.environment(),
-    })
+  /** Names of the lease files. */
+  leases(): string[] {
+    const steps = join(this.runtime, 'steps')
+    return existsSync(steps) ? readdirSync(steps) : []
+  }
+
+  /** The pid of the worker that answers `request`. */
+  async workerPidAfter(request: () => void): Promise<number> {
+    request()
+    return this.workerPid()
+  }
+
+  cli(...args: string[]): Said {
+    return this.cliAs(0, ...args)
+  }
+
+  cliAs(uid: number, ...args: string[]): Said {
+    const { command, args: words, options } = this.cliCommand(uid, ...args)
+    return spawnSync(command, words, options)
+  }
+
+  spawnCli(uid: number, ...args: string[]): ChildProcess {
+    const { command, args: words, options } = this.cliCommand(uid, ...args)
+    const child = spawn(command, words, options)
+    this.commands.push(child)
+    return child
+  }
+
+  /** setpriv keeps the pid, so that signals reach the command itself. */
+  cliCommand(uid: number, ...args: string[]) {
+    const berth = [join(DIST, 'node'), join(DIST, 'bin/berth.js'), ...args]
+    const become = uid === 0 ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
+    const [command = '', ...words] = [...become, ...berth]
+    const options = { encoding: 'utf8', cwd: '/', env: this.environment() } as const
+    return { command, args: words, options }
   }
 
   environment(): NodeJS.ProcessEnv {
@@ -86,6 +131,7 @@ export class TestNode {
   /** Ends everything; the answer names what stayed behind. */
   async stop(): Promise<string[]> {
     for (const step of this.steps) step.kill()
+    for (const child of this.commands) child.kill('SIGKILL')
     const keeper = this.keeperPid()
     if (keeper !== 0) {
       process.kill(keeper, 'SIGTERM')

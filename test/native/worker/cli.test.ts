@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+import { equal, match } from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { suite } from '../../suite.js'
+import { missingForNode, TestNode, UID, until } from './node.js'
+
+const test = suite('berth run and its sisters')
+const missing = missingForNode()
+let node: TestNode
+
+test.before(() => {
+  if (missing !== undefined) return
+  node = new TestNode()
+})
+test.after(async () => {
+  if (missing === undefined) equal((await node.stop()).join('\n'), '')
+})
+
+/** Resident memory of an idle worker, as issue 4 has it. */
+const RSS_MIB_MAX = 80
+
+test.needs(missing, 'as root it starts the worker itself', () => {
+  const { status, stdout, stderr } = node.cli('run', node.image, '--', 'cat', '/etc/inside')
+  equal(stderr, '')
+  equal(stdout, 'berth-test\n')
+  equal(status, 0)
+})
+
+test.needs(missing, "the command's exit code is berth's; 127 and 126 as in a shell", () => {
+  equal(node.cliAs(UID, 'run', node.image, '--', 'sh', '-c', 'exit 42').status, 42)
+  equal(node.cliAs(UID, 'run', node.image, '--', 'no-such-program').status, 127)
+  equal(node.cliAs(UID, 'run', node.image, '--', '/etc').status, 126)
+  equal(node.cliAs(UID, 'run', '/nonexistent.sqsh', '--', 'true').status, 125)
+})
+
+test.needs(missing, "stdin is the command's", () => {
+  const { command, args, options } = node.cliCommand(UID, 'run', node.image, '--', 'cat')
+  equal(spawnSync(command, args, { ...options, input: 'hello\n' }).stdout, 'hello\n')
+})
+
+test.needs(missing, 'a signal reaches the command, and its end shows as 128+n', async () => {
+  const run = node.spawnCli(
+    UID,
+    'run',
+    node.image,
+    '--',
+    'sh',
+    '-c',
+    'trap "echo got; exit 5" TERM; echo up; while :; do sleep 0.1; done',
+  )
+  let seen = ''
+  run.stdout?.on('data', (text: Buffer) => {
+    seen += text
+  })
+  const ended = new Promise<number | null>((resolve) => run.on('exit', resolve))
+  await until('the command', () => seen.includes('up'))
+  run.kill('SIGTERM')
+  equal(await ended, 5)
+  equal(seen, 'up\ngot\n')
+  equal(node.cliAs(UID, 'run', node.image, '--', 'sh', '-c', 'kill -KILL $$').status, 128 + 9)
+})
+
+test.needs(missing, 'mounts, workdir and env are those of srun', () => {
+  const { stdout, stderr } = node.cliAs(
+    UID,
+    'run',
+    node.image,
+    '--mounts=/etc/hostname:/data/name:ro',
+    '--workdir=/data',
+    '--',
+    'sh',
+    '-c',
+    'pwd; cat name',
+  )
+  equal(stderr, '')
+  equal(stdout, `/data\n${readFileSync('/etc/hostname', 'utf8')}`)
+})
+
+test.needs(missing, "without a command the image's own runs, here a shell", () => {
+  const { command, args, options } = node.cliCommand(UID, 'run', node.image)
+  equal(spawnSync(command, args, { ...options, input: 'cat /etc/inside\n' }).stdout, 'berth-test\n')
+})
+
+test.needs(missing, 'when berth run is killed its container goes with its lease', async () => {
+  const run = node.spawnCli(UID, 'run', node.image, '--', 'sleep', '1000')
+  await until('the step', () => node.leases().length === 1)
+  run.kill('SIGKILL')
+  await until('its release', () => node.leases().length === 0)
+})
+
+test.needs(missing, 'explain prints a plan with origins and runs nothing', () => {
+  const { stdout, status } = node.cliAs(UID, 'explain', node.image, '--mounts=/etc/hostname:/name')
+  equal(status, 0)
+  const plan = JSON.parse(stdout)
+  const mount = plan.mounts.find(({ target }: { target: string }) => target === '/name')
+  match(mount.origin, /container-mounts/)
+})
+
+test.needs(missing, 'doctor --json says what it found and exits 3 when something failed', () => {
+  const { stdout, status } = node.cli('doctor', '--json')
+  const findings: { check: string; state: string; fix?: string }[] = JSON.parse(stdout)
+  equal(findings.find(({ check }) => check === 'worker')?.state, 'ok')
+  for (const { state, fix } of findings) equal(state === 'ok' || fix !== undefined, true)
+  equal(status, findings.some(({ state }) => state === 'fail') ? 3 : 0)
+})
+
+test.needs(missing, 'an idle worker is small', async () => {
+  const pid = await node.workerPid()
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const mib = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024
+  equal(mib < RSS_MIB_MAX, true, `${mib} MiB`)
+})
+
+test.run()

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+import { equal, match } from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { suite } from '../../suite.js'
+import { missingForNode, TestNode, until } from './node.js'
+import { StalledRegistry } from './stalled_registry.js'
+
+const test = suite('a worker that goes away')
+const missing = missingForNode()
+let node: TestNode
+let registry: StalledRegistry
+
+test.before(async () => {
+  if (missing !== undefined) return
+  node = new TestNode()
+  node.startKeeper()
+  registry = await StalledRegistry.start()
+})
+test.after(async () => {
+  if (missing !== undefined) return
+  registry.stop()
+  equal((await node.stop()).join('\n'), '')
+})
+
+/** Says where it lives, waits for a line on stdin that never comes. */
+const STAY = [
+  'sh',
+  '-c',
+  'readlink /proc/self/ns/user; readlink /proc/self/ns/mnt; [ $SLURM_PROCID = 0 ] && exec sleep 1000; exit 0',
+]
+
+async function killWorker(): Promise<number> {
+  const pid = await node.workerPid()
+  process.kill(pid, 'SIGKILL')
+  await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+  return pid
+}
+
+test.needs(
+  missing,
+  'kill -9 during a step: the task lives, a late one joins the same namespaces',
+  async () => {
+    const step = node.step({ command: STAY })
+    step.start(0)
+    await until('two lines', () => step.stdout.split('\n').length === 3)
+    const namespaces = step.stdout
+    const old = await killWorker()
+    equal(existsSync(`/proc/${step.pids.get(0)}`), true)
+    step.start(1)
+    equal(await step.exit(1), 0)
+    equal(step.stdout, namespaces + namespaces)
+    await node.workerPid(old)
+    match(node.log, /step 4711\.0: adopted with 1 tasks/)
+    step.kill()
+    await until('its release', () => node.leases().length === 0)
+  },
+)
+
+test.needs(missing, 'with no task alive a late one gets new namespaces, in the same image', async () => {
+  const step = node.step({ command: ['cat', '/etc/inside'] })
+  equal((await step.run())[0], 0)
+  await killWorker()
+  step.start(1)
+  equal(await step.exit(1), 0)
+  equal(step.stdout, 'berth-test\nberth-test\n')
+  step.end()
+})
+
+test.needs(missing, 'a step that ended meanwhile is released by the next worker', async () => {
+  const step = node.step({ command: ['true'] })
+  await step.run()
+  equal(node.leases().length, 1)
+  await killWorker()
+  step.kill()
+  await until('the end of the step', () => !existsSync(`/proc/${step.pid}`))
+  equal(node.cli('ps', '--json').stdout.trim(), '[]')
+  equal(node.leases().length, 0)
+})
+
+test.needs(missing, 'kill -9 while a launcher waits for an image: it asks the next worker', async () => {
+  const step = node.step({ options: [`container-image=${registry.image}`] })
+  step.start(0)
+  await until('the first question to the registry', () => registry.questions > 0)
+  const asked = registry.questions
+  await killWorker()
+  await until('the question of the next worker', () => registry.questions > asked)
+  equal(step.exits.has(0), false)
+  registry.refuse()
+  equal(await step.exit(), 125)
+  match(step.stderr, /BERTH_EIMAGENOTFOUND|BERTH_EAUTH/)
+  step.end()
+})
+
+test.needs(missing, 'a step that is canceled while it waits leaves nothing', async () => {
+  registry.stall()
+  const asked = registry.questions
+  const step = node.step({ options: [`container-image=${registry.image}`] })
+  step.start(0)
+  await until('the question', () => registry.questions > asked)
+  step.kill()
+  await until('its release', () => node.leases().length === 0)
+  registry.refuse()
+})
+
+test.needs(
+  missing,
+  'an idle worker ends, its keeper and its socket too; the next request starts both',
+  async () => {
+    const hasty = new TestNode({ idle_exit: '1' })
+    try {
+      hasty.startKeeper()
+      const pid = await hasty.workerPidAfter(() => hasty.cli('ps'))
+      const keeper = hasty.keeperPid()
+      await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+      await until('the end of the keeper', () => !existsSync(`/proc/${keeper}`))
+      equal(existsSync(hasty.socket), false)
+      equal(hasty.cli('images').status, 0)
+    } finally {
+      equal((await hasty.stop()).join('\n'), '')
+    }
+  },
+)
+
+test.needs(missing, 'a step keeps the worker from ending', async () => {
+  const hasty = new TestNode({ idle_exit: '1' })
+  try {
+    hasty.startKeeper()
+    const step = hasty.step({ command: ['sleep', '2'] })
+    step.start(0)
+    const pid = await hasty.workerPid()
+    equal(await step.exit(), 0)
+    equal(existsSync(`/proc/${pid}`), true)
+    step.end()
+    await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+  } finally {
+    equal((await hasty.stop()).join('\n'), '')
+  }
+})
+
+test.run()

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import { equal, match } from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { encodeFrame, Tag, Type } from '../../../src/worker/frame.js'
+import { suite } from '../../suite.js'
+import { DIST, missingForNode, OTHER_UID, TestNode, talk, UID, until } from './node.js'
+
+const test = suite('who may say what to the worker')
+const missing = missingForNode()
+let node: TestNode
+
+test.before(() => {
+  if (missing !== undefined) return
+  node = new TestNode()
+  node.startKeeper()
+})
+test.after(async () => {
+  if (missing === undefined) equal((await node.stop()).join('\n'), '')
+})
+
+/** Sends a frame as that user and prints what comes back. */
+function as(uid: number, bytes: Uint8Array): string {
+  const script = `const c=require('net').connect(${JSON.stringify(node.socket)},()=>c.write(Buffer.from('${Buffer.from(bytes).toString('hex')}','hex')));c.on('data',d=>process.stdout.write(d));c.on('error',()=>{});c.on('close',()=>process.exit(0))`
+  const { stdout } = spawnSync(
+    'setpriv',
+    [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', join(DIST, 'node'), '-e', script],
+    { encoding: 'utf8', timeout: 10_000 },
+  )
+  return stdout
+}
+
+const HANDLE = Buffer.alloc(16, 7)
+
+test.needs(missing, 'a user can register no step, announce no task, start no prefetch', () => {
+  for (const type of [Type.REGISTER, Type.TASK, Type.PREFETCH]) {
+    match(as(UID, encodeFrame(type, [[Tag.HANDLE, HANDLE]])), /BERTH_EROOT/)
+  }
+  equal(node.leases().length, 0)
+})
+
+test.needs(missing, 'RELEASE without a step is refused', () => {
+  equal(as(0, encodeFrame(Type.RELEASE)), '')
+})
+
+test.needs(missing, 'a launcher that nobody announced is refused and runs nothing', () => {
+  const { status, stderr, stdout } = spawnSync(join(DIST, 'berth-exec'), ['echo', 'ran'], {
+    encoding: 'utf8',
+    env: { BERTH_SOCKET: node.socket },
+  })
+  equal(status, 125)
+  equal(stdout, '')
+  match(stderr, /BERTH_ETASK/)
+})
+
+test.needs(missing, "another user's ticket opens nothing, one's own does", async () => {
+  const run = node.spawnCli(UID, 'run', node.image, '--', 'sleep', '1000')
+  await until('the ticket', () => node.leases().length === 1)
+  const ticket = (node.leases()[0] ?? '').replace('.json', '')
+  const hello = encodeFrame(Type.HELLO, [[Tag.TICKET, Buffer.from(ticket, 'hex')]])
+  match(as(OTHER_UID, hello), /BERTH_ETASK/)
+  match(as(0, hello), /BERTH_ETASK/)
+  equal(as(UID, hello).includes('BERTH_ETASK'), false)
+  run.kill('SIGTERM')
+  await until('its release', () => node.leases().length === 0)
+})
+
+test.needs(missing, 'a user sees no steps of others, and removes no images', async () => {
+  const step = node.step({ command: ['sleep', '1000'] })
+  step.start(0)
+  await until('the step', () => JSON.parse(node.cli('ps', '--json').stdout).length === 1)
+  equal(JSON.parse(node.cliAs(UID, 'ps', '--json').stdout).length, 1)
+  equal(node.cliAs(OTHER_UID, 'ps', '--json').stdout.trim(), '[]')
+  match(node.cliAs(UID, 'gc').stderr, /BERTH_EROOT/)
+  step.kill()
+})
+
+test.needs(missing, 'garbage ends its own connection only', async () => {
+  const pid = await node.workerPid()
+  const frames = [
+    Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+    Buffer.alloc(64, 255),
+    encodeFrame(Type.JOIN),
+    encodeFrame(Type.TASK, [[Tag.HANDLE, Buffer.from('short')]]),
+    encodeFrame(Type.REGISTER, [[Tag.HANDLE, HANDLE]]),
+    Buffer.concat([encodeFrame(Type.CALL, [[Tag.NAME, 'ps']]), encodeFrame(Type.CALL, [[Tag.NAME, 'ps']])]),
+  ]
+  for (const bytes of frames) await talk(node.socket, bytes)
+  equal(await node.workerPid(), pid)
+  equal(node.leases().length, 0)
+})
+
+test.needs(missing, 'leases are for root, the socket is for all', () => {
+  equal(statSync(join(node.runtime, 'steps')).mode & 0o777, 0o700)
+  equal(statSync(node.store).mode & 0o777, 0o700)
+  equal(statSync(node.socket).mode & 0o777, 0o666)
+  equal(existsSync(join(node.runtime, 'worker.pid')), true)
+})
+
+test.run()
