@@ -39,6 +39,8 @@ export interface ClusterOptions {
   proctrack?: 'linuxproc' | 'cgroup'
   /** Further files beside each node's slurm.conf, e.g. cgroup.conf; `dir` is that node's directory. */
   confFiles?: (dir: string) => Record<string, string>
+  /** Where the temporary directory is made; /tmp by default, which job_container/tmpfs hides from jobs. */
+  base?: string
   /** The cluster stays when this process ends. */
   outlive?: boolean
 }
@@ -91,7 +93,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
 
 async function startAll(options: ClusterOptions, undo: Undo): Promise<Cluster> {
   await ensureUsers()
-  const dir = makeDirectory(undo)
+  const dir = makeDirectory(undo, options.base ?? tmpdir())
   const outlive = options.outlive ?? false
   const nodeOptions = options.nodes ?? [{}, {}]
   const ports = await freePorts(nodeOptions.length + 1)
@@ -130,8 +132,8 @@ async function startAll(options: ClusterOptions, undo: Undo): Promise<Cluster> {
   return makeCluster(dir, conf, nodes, undo)
 }
 
-function makeDirectory(undo: Undo): string {
-  const dir = mkdtempSync(join(tmpdir(), 'berth-cluster-'))
+function makeDirectory(undo: Undo, base: string): string {
+  const dir = mkdtempSync(join(base, 'berth-cluster-'))
   undo.push('directory', () => rmSync(dir, { recursive: true, force: true }))
   chmodSync(dir, 0o755)
   for (const part of ['munge', 'state']) mkdirSync(join(dir, part), { mode: 0o755 })

@@ -37,6 +37,7 @@ test('a runtime directory that only slurmd’s mount namespace has', () =>
 
 const PRIVATE_TMP: ClusterOptions = {
   nodes: [{}],
+  base: '/var/tmp',
   slurmConf: ['JobContainerType=job_container/tmpfs', 'PrologFlags=Contain'],
   confFiles: (dir) => ({ 'job_container.conf': `AutoBasePath=true\nBasePath=${dir}/jobs\n` }),
 }

@@ -16,7 +16,11 @@ export function lookAtMachine(): Machine {
     loops: loops(),
     cgroups: cgroups('/sys/fs/cgroup'),
     processes: processes(),
-    directories: readdirSync('/tmp').filter((name) => /^berth-(cluster|registry)-/.test(name)),
+    directories: ['/tmp', '/var/tmp'].flatMap((base) =>
+      readdirSync(base)
+        .filter((name) => /^berth-(cluster|registry)-/.test(name))
+        .map((name) => `${base}/${name}`),
+    ),
   }
 }
 
