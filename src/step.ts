@@ -51,7 +51,7 @@ export interface Turn {
   progress(event: ImportEvent): void
   /** The image that an earlier worker had found for this step: the tag may have moved since. */
   pinned?: { key: string; digest: string }
-  /** Namespaces that tasks of this step already live in. */
+  /** Namespaces that tasks of this step already live in; borrowed. */
   namespaces?: Namespaces
 }
 
@@ -188,16 +188,15 @@ export function beginStep(log: (line: string) => void): Undo {
   return new Undo(log)
 }
 
-/** After a worker's crash: the namespaces, taken from a task that lives in them. */
+/** After a worker's crash: the namespaces, taken from a task that lives in them; owned by the caller. */
 export function reopenStep(
   ids: Record<string, string>,
   task: { pid: number; start: number },
-  undo: Undo,
 ): Namespaces | undefined {
-  const namespaces = reopenNamespaces(ids, task.pid, task.start)
-  if (namespaces !== undefined) undo.add('namespaces', () => closeNamespaces(namespaces))
-  return namespaces
+  return reopenNamespaces(ids, task.pid, task.start)
 }
+
+export type Reopen = typeof reopenStep
 
 async function build(spec: NamespaceSpec, undo: Undo): Promise<Namespaces> {
   try {

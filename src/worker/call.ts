@@ -4,9 +4,9 @@ import { BerthError } from '../report/errors.js'
 import type { Connection } from './connection.js'
 import { factsOfPeer } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
+import { workerPlace } from './place.js'
 import { lineProgress } from './progress.js'
 import { listSteps, workerStatus } from './status.js'
-import { workerPlace } from './task.js'
 import type { Worker } from './worker.js'
 
 interface Call {

@@ -6,8 +6,8 @@ import { readHandle } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
 import { KEEP_ALIVE_MS } from './limits.js'
 import type { LiveStep } from './live_step.js'
+import { environmentOf } from './place.js'
 import { showProgress } from './progress.js'
-import { workerPlace } from './task.js'
 import type { Worker } from './worker.js'
 
 interface Asker {
@@ -27,8 +27,8 @@ export async function hello(worker: Worker, connection: Connection, frame: Frame
   const beat = keepAlive(connection)
   const quiet = step.explains ? () => undefined : showProgress(step, connection, frame.number(Tag.TTY) ?? 0)
   try {
-    if (step.explains) await explain(asker, connection, frame)
-    else await join(asker, connection, frame, quiet)
+    if (step.explains) await explain(asker, connection)
+    else await join(asker, connection, quiet)
   } catch (error) {
     quiet()
     connection.fail(error, { silent: !step.tellFailure() })
@@ -46,8 +46,8 @@ function keepAlive(connection: Connection): NodeJS.Timeout {
   return beat
 }
 
-async function join(asker: Asker, connection: Connection, frame: Frame, quiet: () => void): Promise<void> {
-  const opened = await asker.step.open(workerPlace(frame.text(Tag.CWD) ?? asker.step.facts.cwd))
+async function join(asker: Asker, connection: Connection, quiet: () => void): Promise<void> {
+  const opened = await asker.step.open(() => environmentOf(connection.peer.pid))
   quiet()
   if (asker.step.isEnded) throw new BerthError('BERTH_ECANCELED', { what: asker.step.name })
   const { fields, fds } = asker.step.join(opened)
@@ -55,11 +55,9 @@ async function join(asker: Asker, connection: Connection, frame: Frame, quiet: (
 }
 
 /** One node's first task prints the plan, the others leave without a word. */
-async function explain(asker: Asker, connection: Connection, frame: Frame): Promise<void> {
+async function explain(asker: Asker, connection: Connection): Promise<void> {
   const speaks = asker.localId === 0 && asker.step.facts.node === 0
-  const text = speaks
-    ? await asker.step.explain(workerPlace(frame.text(Tag.CWD) ?? asker.step.facts.cwd))
-    : ''
+  const text = speaks ? await asker.step.explain(environmentOf(connection.peer.pid)) : ''
   connection.send(Type.PRINT, [
     [Tag.TEXT, text],
     [Tag.EXIT, 0],

@@ -26,12 +26,20 @@ export interface LeaseTask {
   globalId: number
 }
 
+export interface LeasePlace {
+  cwd: string
+  /** Inode numbers of the job's namespaces that are not the worker's. */
+  ids: Record<string, string>
+}
+
 export interface Lease {
   version: 1
   facts: StepFacts
   /** The process whose end releases the step: slurmstepd, or the `berth run` command. */
   owner: { pid: number; start: number }
   tasks: LeaseTask[]
+  /** Where the first task said it lives. */
+  place?: LeasePlace
   /** Set once the image is in the store: what a later task must get, even if the tag moved. */
   image?: { key: string; digest: string }
   /** Inode numbers of the namespaces, to find them again in /proc/PID/ns of a task. */

@@ -3,10 +3,12 @@
  * One registered step while it lives: what is known, who waits, what must be given back. The work itself is
  * src/step.ts; this object only makes sure it is done once for all tasks, told once, and undone at the end.
  */
+
 import type { StoredImage } from '../image/image.js'
 import type { JoinFrame } from '../launch/join.js'
 import type { Namespaces } from '../launch/namespaces.js'
 import type { Undo } from '../launch/undo.js'
+import { native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { ImportEvent } from '../report/progress.js'
 import type { Request } from '../request/request.js'
@@ -15,6 +17,7 @@ import type { Connection } from './connection.js'
 import { nameStep } from './facts.js'
 import type { Lease, Leases, LeaseTask } from './leases.js'
 import { TASKS_PER_STEP_MAX } from './limits.js'
+import { reopenPlace, type TaskPlace, workerPlace } from './place.js'
 import type { Story } from './story.js'
 
 export type ProgressListener = (event: ImportEvent) => void
@@ -37,6 +40,7 @@ export class LiveStep {
   private prepared: Promise<PreparedStep> | undefined
   private opened: Promise<OpenedStep> | undefined
   private reopened: Namespaces | undefined
+  private place: TaskPlace | undefined
   private failureTold = false
   private ended = false
   private failed = false
@@ -94,37 +98,54 @@ export class LiveStep {
     const ids = this.lease.namespaces
     if (ids !== undefined) {
       for (const task of this.lease.tasks) {
-        this.reopened = this.ports.story.reopen(ids, task, this.undo)
+        this.reopened = this.ports.story.reopen(ids, task)
         if (this.reopened !== undefined) break
       }
-      if (this.reopened === undefined) delete this.lease.namespaces
+      const { reopened } = this
+      if (reopened === undefined) delete this.lease.namespaces
+      else {
+        this.undo.add('namespaces', () => {
+          for (const { fd } of reopened.fds.splice(0)) native.closeFd(fd)
+        })
+      }
     }
+    const { place, tasks } = this.lease
+    const found = place === undefined ? undefined : reopenPlace(place, tasks, this.ports.story.reopen)
+    if (found !== undefined) this.takePlace(found)
     this.start()
   }
 
-  /** Remembers the task before it is acknowledged, so that a crash in between loses nothing. */
-  announce(task: LeaseTask): boolean {
+  /**
+   * Remembers the task before it is acknowledged, so that a crash in between loses nothing. The first one's place is
+   * the step's; descriptors of the others are closed.
+   */
+  announce(task: LeaseTask, place: TaskPlace): boolean {
     const others = this.lease.tasks.filter(({ pid }) => pid !== task.pid)
-    if (others.length >= TASKS_PER_STEP_MAX) return false
+    if (this.ended || others.length >= TASKS_PER_STEP_MAX) return false
     this.lease.tasks = [...others, task]
+    if (this.place === undefined && this.opened === undefined) this.takePlace(place)
+    else place.close()
     this.ports.leases.write(this.lease)
     return true
   }
 
-  /** Builds the namespaces at the first call; every later one gets the same. Descriptors of `place` are closed. */
-  open(place: StepPlace): Promise<OpenedStep> {
+  /** Builds while Slurm still starts the task, unless the plan needs what only the launcher's environment says. */
+  prepareOpening(): void {
+    if (!this.explains && !waitsForLauncher(this.facts.env)) void this.open(() => undefined)
+  }
+
+  /** Builds the namespaces at the first call; every later one gets the same. */
+  open(environment: () => ReadonlyMap<string, string> | undefined): Promise<OpenedStep> {
     if (this.opened === undefined) {
-      this.opened = this.openOnce(place)
+      this.opened = this.openOnce(this.placeWith(environment()))
       this.opened.catch(() => undefined)
-    } else {
-      place.close()
     }
     return this.opened
   }
 
   /** The plan as JSON; nothing is imported or built for it. */
-  async explain(place: StepPlace): Promise<string> {
-    return this.ports.story.explain(await this.prepareResult(), place)
+  async explain(environment: ReadonlyMap<string, string> | undefined): Promise<string> {
+    return this.ports.story.explain(await this.prepareResult(), this.placeWith(environment))
   }
 
   /** The frame for one task. */
@@ -182,17 +203,25 @@ export class LiveStep {
   }
 
   private async openOnce(place: StepPlace): Promise<OpenedStep> {
-    try {
-      const prepared = await this.prepareResult()
-      const opened = await this.ports.story.open(prepared, place, this.turn()).catch((error: unknown) => {
-        this.noteFailure(error)
-        throw error
-      })
-      this.remember(opened.image, opened.namespaces)
-      return opened
-    } finally {
-      place.close()
-    }
+    const prepared = await this.prepareResult()
+    const opened = await this.ports.story.open(prepared, place, this.turn()).catch((error: unknown) => {
+      this.noteFailure(error)
+      throw error
+    })
+    this.remember(opened.image, opened.namespaces)
+    return opened
+  }
+
+  private takePlace(place: TaskPlace): void {
+    this.place = place
+    this.lease.place = place.known
+    this.undo.add('place', () => place.close())
+  }
+
+  /** A step of `berth run` has no announced task: it lives where the worker does. */
+  private placeWith(environment: ReadonlyMap<string, string> | undefined): StepPlace {
+    const place = this.place ?? workerPlace(this.lease.place?.cwd ?? this.facts.cwd)
+    return environment === undefined ? place : { ...place, environment }
   }
 
   private turn(): Turn {
@@ -226,4 +255,9 @@ export class LiveStep {
     const known = error instanceof BerthError ? `${error.code} ${error.message}` : undefined
     this.ports.log(`${this.name}: failed: ${known ?? (error instanceof Error ? error.stack : error)}`)
   }
+}
+
+/** PMIx' directories are named by slurmstepd in each task's environment, after the task was announced. */
+function waitsForLauncher(env: Readonly<Record<string, string>>): boolean {
+  return /^pmix/.test(env.SLURM_MPI_TYPE ?? '')
 }

@@ -7,6 +7,7 @@ import type { Idle } from './idle.js'
 import type { LeaseTask } from './leases.js'
 import { REGISTER_WAIT_MS_MAX, RUNS_PER_USER_MAX } from './limits.js'
 import { LiveStep, type LiveStepPorts } from './live_step.js'
+import type { TaskPlace } from './place.js'
 
 interface Entry {
   step: LiveStep
@@ -78,8 +79,8 @@ export class Steps {
   }
 
   /** False when the step has announced too many tasks. */
-  announce(step: LiveStep, task: LeaseTask): boolean {
-    if (!step.announce(task)) return false
+  announce(step: LiveStep, task: LeaseTask, place: TaskPlace): boolean {
+    if (!step.announce(task, place)) return false
     this.byTask.set(task.pid, { step, task })
     return true
   }
