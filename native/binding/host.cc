@@ -3,8 +3,10 @@
 #include "host.hh"
 
 #include "convert.hh"
+#include "core/host/features.hh"
 #include "core/host/files.hh"
 #include "core/host/process.hh"
+#include "core/sandbox/sandbox.hh"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -108,6 +110,34 @@ static Napi::Value GroupName(const Napi::CallbackInfo &info) {
       });
 }
 
+static Napi::Value KernelFeaturesOf(const Napi::CallbackInfo &info) {
+  const KernelFeatures features = probeKernel();
+  auto object = Napi::Object::New(info.Env());
+  object.Set("release", features.release);
+  object.Set("mountApi", features.mountApi);
+  object.Set("squashfs", features.squashfs);
+  object.Set("squashfsIdmap", features.squashfsIdmap);
+  object.Set("overlay", features.overlay);
+  object.Set("loop", features.loop);
+  object.Set("userNamespaces", features.userNamespaces);
+  object.Set("landlock", features.landlock);
+  object.Set("pidfd", features.pidfd);
+  return object;
+}
+
+static Napi::Value EnterSandbox(const Napi::CallbackInfo &info) {
+  const auto options = info[0].ToObject();
+  Sandbox sandbox;
+  const auto paths = options.Get("read").As<Napi::Array>();
+  for (uint32_t i = 0; i < paths.Length(); i++)
+    sandbox.read.push_back(paths.Get(i).ToString());
+  sandbox.fileBytesMax = static_cast<uint64_t>(numberOf(options, "fileSizeMax"));
+  sandbox.network = flagOf(options, "network");
+  if (auto entered = enterSandbox(sandbox); !entered)
+    return raise(info.Env(), entered.error());
+  return info.Env().Undefined();
+}
+
 void InitHost(Napi::Env env, Napi::Object exports) {
   exports.Set("closeFd", Napi::Function::New<CloseFd>(env));
   exports.Set("openAs", Napi::Function::New<OpenAs>(env));
@@ -118,6 +148,8 @@ void InitHost(Napi::Env env, Napi::Object exports) {
   exports.Set("userByUid", Napi::Function::New<UserByUid>(env));
   exports.Set("userByName", Napi::Function::New<UserByName>(env));
   exports.Set("groupName", Napi::Function::New<GroupName>(env));
+  exports.Set("kernelFeatures", Napi::Function::New<KernelFeaturesOf>(env));
+  exports.Set("sandbox", Napi::Function::New<EnterSandbox>(env));
 }
 
 } // namespace berth::binding
