@@ -114,8 +114,8 @@ int check_by_command(const struct settings *settings, const struct place *place,
     return 0;
   own[count++] = text_new("--context=", context, NULL);
   for (size_t i = 0; i < FLAG_COUNT; i++)
-    if (options->values[i].source != SOURCE_NONE)
-      own[count++] = text_new("--", flags[i].name, "=", options->values[i].value, NULL);
+    if (options->values[i].source != SOURCE_NONE && !options_yields(options, i))
+      own[count++] = text_new("--option=", flags[i].name, "=", options->values[i].value, NULL);
   for (size_t i = 0; i < count; i++) {
     argv[3 + i] = own[i];
     complete = complete && own[i];

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@ static void close_from(unsigned int first) {
     (void)close((int)fd);
 }
 
-static void become(const char *const *argv, char *const *environment) {
+static void become(const char *const *argv, char *const *environment, int output) {
   sigset_t none;
   const struct sigaction standard = {.sa_handler = SIG_DFL};
 
@@ -36,36 +37,86 @@ static void become(const char *const *argv, char *const *environment) {
   const int nothing = open("/dev/null", O_RDWR);
   if (nothing >= 0)
     (void)dup2(nothing, STDIN_FILENO);
-  (void)dup2(STDERR_FILENO, STDOUT_FILENO);
+  (void)dup2(output >= 0 ? output : STDERR_FILENO, STDOUT_FILENO);
   close_from(STDERR_FILENO + 1);
   (void)execve(argv[0], (char *const *)argv, environment);
   _exit(STATUS_NOT_RUN);
 }
 
-int child_run(const char *const *argv, char *const *environment, int wait_ms) {
+/* The reading end of a child's stdout; -1: nobody reads it. */
+struct capture {
+  int pipe;
+  char *output;
+  size_t size;
+  size_t length;
+  bool overflows;
+};
+
+/* Takes what is there; never waits. */
+static void drain(struct capture *capture) {
+  while (capture->pipe >= 0 && !capture->overflows) {
+    const size_t room = capture->size - 1 - capture->length;
+    const ssize_t got = room > 0 ? read(capture->pipe, capture->output + capture->length, room) : 0;
+    if (got <= 0) {
+      capture->overflows = room == 0;
+      break;
+    }
+    capture->length += (size_t)got;
+  }
+  if (capture->pipe >= 0)
+    capture->output[capture->length] = '\0';
+}
+
+static int wait_for(pid_t child, int wait_ms, struct capture *capture) {
   const long long deadline = wire_now() + wait_ms;
-  const pid_t child = fork();
   int status;
 
-  if (child < 0)
-    return CHILD_NOT_RUN;
-  if (child == 0)
-    become(argv, environment);
-
   for (;;) {
+    drain(capture);
     const pid_t ended = waitpid(child, &status, WNOHANG);
     if (ended == child)
       break;
     if (ended < 0 && errno != EINTR)
       return CHILD_LOST;
-    if (wire_now() >= deadline) {
+    if (wire_now() >= deadline || capture->overflows) {
       (void)kill(child, SIGKILL);
       (void)waitpid(child, &status, 0);
-      return CHILD_TIMED_OUT;
+      return capture->overflows ? CHILD_NOT_RUN : CHILD_TIMED_OUT;
     }
     wire_sleep(POLL_MS);
   }
+  drain(capture);
   if (WIFSIGNALED(status))
     return 128 + WTERMSIG(status);
-  return WEXITSTATUS(status) == STATUS_NOT_RUN ? CHILD_NOT_RUN : WEXITSTATUS(status);
+  return WEXITSTATUS(status) == STATUS_NOT_RUN || capture->overflows ? CHILD_NOT_RUN : WEXITSTATUS(status);
+}
+
+int child_run(const char *const *argv, char *const *environment, int wait_ms) {
+  struct capture nothing = {.pipe = -1};
+  const pid_t child = fork();
+
+  if (child < 0)
+    return CHILD_NOT_RUN;
+  if (child == 0)
+    become(argv, environment, -1);
+  return wait_for(child, wait_ms, &nothing);
+}
+
+int child_read(const char *const *argv, char *const *environment, int wait_ms, char *output, size_t size) {
+  int ends[2];
+
+  output[0] = '\0';
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    return CHILD_NOT_RUN;
+  cleanup_close int reading = ends[0];
+  cleanup_close int writing = ends[1];
+  struct capture capture = {.pipe = reading, .output = output, .size = size};
+  const pid_t child = fork();
+
+  if (child < 0)
+    return CHILD_NOT_RUN;
+  if (child == 0)
+    become(argv, environment, writing);
+  (void)fcntl(reading, F_SETFL, O_NONBLOCK);
+  return wait_for(child, wait_ms, &capture);
 }

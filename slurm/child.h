@@ -5,6 +5,8 @@
 #ifndef BERTH_CHILD_H
 #define BERTH_CHILD_H
 
+#include <stddef.h>
+
 /** The program could not be executed. */
 #define CHILD_NOT_RUN (-1)
 /** No end within wait_ms; it was killed. */
@@ -17,5 +19,7 @@
  * descriptor. Returns its exit status (128 + signal when killed by one) or one of the above.
  */
 int child_run(const char *const *argv, char *const *environment, int wait_ms);
+/** The same, but stdout goes to output (always terminated; what does not fit is a CHILD_NOT_RUN). */
+int child_read(const char *const *argv, char *const *environment, int wait_ms, char *output, size_t size);
 
 #endif

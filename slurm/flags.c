@@ -111,20 +111,92 @@ const struct flag flags[FLAG_COUNT] = {
      .kind = FLAG_LIST,
      .help = "CDI devices to see inside"},
     {.name = "container-explain", .kind = FLAG_BOOL, .help = "print what would be done and why, run nothing"},
+    {.name = "environment",
+     .argument = "NAME|./FILE|/FILE",
+     .help = "image, mounts and variables from an environment file (EDF)",
+     .selects = true},
+    {.name = "edf",
+     .argument = "NAME|./FILE|/FILE",
+     .help = "the same as --environment",
+     .selects = true,
+     .instead_of = "environment"},
+    {.name = "image",
+     .argument = "[TYPE:]IMAGE",
+     .help = "as Shifter's: docker:NAME or custom:PATH",
+     .selects = true,
+     .instead_of = "container-image",
+     .group = FLAG_SHIFTER_SHORT},
+    {.name = "volume",
+     .argument = "FROM:TO[:FLAG][;...]",
+     .kind = FLAG_LIST,
+     .help = "as Shifter's: directories to see inside",
+     .instead_of = "container-mounts",
+     .group = FLAG_SHIFTER_SHORT},
+    {.name = "module",
+     .argument = "NAME[,NAME]",
+     .kind = FLAG_LIST,
+     .help = "as Shifter's: the site's named sets of options",
+     .instead_of = "container-profile",
+     .group = FLAG_SHIFTER_SHORT},
+    {.name = "shifter.image",
+     .argument = "[TYPE:]IMAGE",
+     .help = "as Shifter's: docker:NAME or custom:PATH",
+     .selects = true,
+     .instead_of = "container-image",
+     .group = FLAG_SHIFTER_LONG},
+    {.name = "shifter.volume",
+     .argument = "FROM:TO[:FLAG][;...]",
+     .kind = FLAG_LIST,
+     .help = "as Shifter's: directories to see inside",
+     .instead_of = "container-mounts",
+     .group = FLAG_SHIFTER_LONG},
+    {.name = "shifter.module",
+     .argument = "NAME[,NAME]",
+     .kind = FLAG_LIST,
+     .help = "as Shifter's: the site's named sets of options",
+     .instead_of = "container-profile",
+     .group = FLAG_SHIFTER_LONG},
+    {.name = "singularity-container",
+     .argument = "IMAGE",
+     .help = "the image each task runs in; empty: none",
+     .selects = true,
+     .instead_of = "container-image",
+     .group = FLAG_GSI,
+     .variable = "SLURM_SINGULARITY_CONTAINER"},
+    {.name = "singularity-bind",
+     .argument = "SRC[:DST[:ro]][,...]",
+     .kind = FLAG_LIST,
+     .help = "host directories and files to see inside",
+     .instead_of = "container-mounts",
+     .group = FLAG_GSI,
+     .variable = "SLURM_SINGULARITY_BIND"},
+    {.name = "singularity-args",
+     .argument = "ARGS",
+     .help = "more arguments for the container engine",
+     .instead_of = "container-engine-args",
+     .group = FLAG_GSI,
+     .variable = "SLURM_SINGULARITY_ARGS"},
+    {.name = "singularity-no-bind-defaults",
+     .kind = FLAG_BOOL,
+     .help = "without the mounts that the site makes",
+     .group = FLAG_GSI},
 };
 
 _Static_assert(sizeof(flags) / sizeof(flags[0]) == FLAG_COUNT, "FLAG_COUNT");
 
+/* What a name of a flag has and one of a variable cannot have. */
+static bool is_mark(char character) { return character == '-' || character == '.'; }
+
 void flag_variable(const struct flag *flag, const char *prefix, char buffer[FLAG_VARIABLE_MAX]) {
   (void)text_join(buffer, FLAG_VARIABLE_MAX, prefix, flag->name, NULL);
   for (char *at = buffer + strlen(prefix); *at; at++)
-    *at = (char)(*at == '-' ? '_' : toupper((unsigned char)*at));
+    *at = (char)(is_mark(*at) ? '_' : toupper((unsigned char)*at));
 }
 
 void flag_spank_variable(const struct flag *flag, const char *prefix, char buffer[FLAG_VARIABLE_MAX]) {
   (void)text_join(buffer, FLAG_VARIABLE_MAX, prefix, "_SLURM_SPANK_OPTION_berth_", flag->name, NULL);
   for (char *at = buffer; *at; at++)
-    if (*at == '-')
+    if (is_mark(*at))
       *at = '_';
 }
 
@@ -133,4 +205,8 @@ const struct flag *flag_opposite(const struct flag *flag) {
     if (strcmp(flags[i].name, flag->opposite) == 0)
       return &flags[i];
   return NULL;
+}
+
+bool flag_is_known(const struct flag *flag, unsigned int groups) {
+  return flag->group == FLAG_OURS || (flag->group & groups) != 0;
 }

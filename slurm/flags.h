@@ -18,6 +18,14 @@ enum flag_kind {
   FLAG_BOOL,
 };
 
+/* Bits: words of other products, known only where the plugstack line says so. */
+enum flag_group {
+  FLAG_OURS = 0,
+  FLAG_SHIFTER_SHORT = 1,
+  FLAG_SHIFTER_LONG = 2,
+  FLAG_GSI = 4,
+};
+
 struct flag {
   /** Without the dashes, as in an OPTION field. */
   const char *name;
@@ -33,10 +41,15 @@ struct flag {
   bool valued;
   /** A step with a value here runs in a container. */
   bool selects;
+  /** The row in whose place it may stand: a stronger source of one silences the other. */
+  const char *instead_of;
+  enum flag_group group;
+  /** The other product's own variable for it. */
+  const char *variable;
 };
 
 /* Rows of the table, so that arrays can be sized by it; checked where the table is. */
-#define FLAG_COUNT 26
+#define FLAG_COUNT 38
 
 extern const struct flag flags[FLAG_COUNT];
 
@@ -49,5 +62,7 @@ void flag_variable(const struct flag *flag, const char *prefix, char buffer[FLAG
 void flag_spank_variable(const struct flag *flag, const char *prefix, char buffer[FLAG_VARIABLE_MAX]);
 /** The row that says the opposite, or NULL. */
 const struct flag *flag_opposite(const struct flag *flag);
+/** False for another product's word that this plugstack line does not ask for. */
+bool flag_is_known(const struct flag *flag, unsigned int groups);
 
 #endif

@@ -27,7 +27,7 @@ void options_take(struct options *options, size_t flag, const char *value, enum 
   options->values[flag].source = source;
 }
 
-void options_take_environment(struct options *options, char *const *environment) {
+void options_take_environment(struct options *options, char *const *environment, unsigned int groups) {
   char name[FLAG_VARIABLE_MAX];
   const char *value;
 
@@ -35,6 +35,11 @@ void options_take_environment(struct options *options, char *const *environment)
     flag_variable(&flags[i], "SLURM_BERTH_", name);
     if ((value = text_variable(environment, name)))
       options_take(options, i, value, SOURCE_INHERITED);
+    if (flags[i].variable && flag_is_known(&flags[i], groups) &&
+        (value = text_variable(environment, flags[i].variable)))
+      options_take(options, i, value, SOURCE_PYXIS);
+    if (flags[i].group != FLAG_OURS)
+      continue;
     flag_variable(&flags[i], "BERTH_", name);
     if ((value = text_variable(environment, name)))
       options_take(options, i, value, SOURCE_BERTH);
@@ -55,13 +60,26 @@ void options_take_spank(struct options *options, char *const *environment, const
   }
 }
 
-static void drop(struct options *options, size_t flag) {
+void options_drop(struct options *options, size_t flag) {
   free(options->values[flag].value);
   options->values[flag].value = NULL;
   options->values[flag].source = SOURCE_NONE;
 }
 
+/* --image and --container-image are two words for one question: the stronger source answers it. */
+static void settle_words(struct options *options) {
+  for (size_t i = 0; i < FLAG_COUNT; i++) {
+    if (!flags[i].instead_of)
+      continue;
+    const size_t other = options_find(flags[i].instead_of, strlen(flags[i].instead_of));
+    const enum source mine = options->values[i].source, theirs = options->values[other].source;
+    if (mine != SOURCE_NONE && theirs != SOURCE_NONE && mine != theirs)
+      options_drop(options, mine < theirs ? i : other);
+  }
+}
+
 void options_settle(struct options *options) {
+  settle_words(options);
   for (size_t i = 0; i < FLAG_COUNT; i++) {
     const struct flag *opposite = flag_opposite(&flags[i]);
     if (!opposite || options->values[i].source == SOURCE_NONE)
@@ -70,7 +88,7 @@ void options_settle(struct options *options) {
     const enum source mine = options->values[i].source, theirs = options->values[other].source;
     /* Both from pyxis' variables: it looks at the writable one first (config.c of pyxis 0.24). */
     if (theirs > mine || (theirs == SOURCE_PYXIS && mine == SOURCE_PYXIS && other < i))
-      drop(options, i);
+      options_drop(options, i);
   }
 }
 
@@ -79,13 +97,23 @@ const char *options_value(const struct options *options, const char *name) {
   return flag < FLAG_COUNT ? options->values[flag].value : NULL;
 }
 
+/* container-image, and other products' words for it. */
+static bool names_image(const struct flag *flag) {
+  return strcmp(flag->instead_of ? flag->instead_of : flag->name, "container-image") == 0;
+}
+
+static bool is_undone(const struct options *options, size_t flag) {
+  return options->values[flag].source != SOURCE_NONE &&
+         strcmp(options->values[flag].value, NO_CONTAINER) == 0;
+}
+
 bool options_want_container(const struct options *options) {
-  const char *image = options_value(options, "container-image");
-  if (image && strcmp(image, NO_CONTAINER) == 0)
-    return false;
+  for (size_t i = 0; i < FLAG_COUNT; i++)
+    if (names_image(&flags[i]) && is_undone(options, i))
+      return false;
 
   for (size_t i = 0; i < FLAG_COUNT; i++) {
-    if (!flags[i].selects || options->values[i].source == SOURCE_NONE)
+    if (!flags[i].selects || options->values[i].source == SOURCE_NONE || is_undone(options, i))
       continue;
     /* Typed by hand, an empty name is an error and not a wish for no container. */
     if (options->values[i].value[0] != '\0' || options->values[i].source == SOURCE_FLAG ||
@@ -93,6 +121,12 @@ bool options_want_container(const struct options *options) {
       return true;
   }
   return false;
+}
+
+bool options_yields(const struct options *options, size_t flag) {
+  const enum source source = options->values[flag].source;
+  return (source == SOURCE_PYXIS || source == SOURCE_BERTH) && options_value(options, "edf") != NULL &&
+         flag != options_find("edf", strlen("edf"));
 }
 
 bool options_equal(const struct options *left, const struct options *right) {
@@ -106,7 +140,7 @@ bool options_equal(const struct options *left, const struct options *right) {
 
 void options_add_to(const struct options *options, struct frame_out *frame) {
   for (size_t i = 0; i < FLAG_COUNT; i++) {
-    if (options->values[i].source == SOURCE_NONE)
+    if (options->values[i].source == SOURCE_NONE || options_yields(options, i))
       continue;
     cleanup_free char *pair = text_new(flags[i].name, "=", options->values[i].value, NULL);
     if (pair)
@@ -118,7 +152,7 @@ void options_add_to(const struct options *options, struct frame_out *frame) {
 
 void options_free(struct options *options) {
   for (size_t i = 0; i < FLAG_COUNT; i++)
-    drop(options, i);
+    options_drop(options, i);
 }
 
 size_t options_find(const char *name, size_t length) {

@@ -31,16 +31,22 @@ struct options {
 /** A stronger source replaces, a weaker one is ignored; the same one adds to a list and replaces anything
  * else. */
 void options_take(struct options *options, size_t flag, const char *value, enum source source);
-/** Takes every variable of environment that names a flag, of all sources. */
-void options_take_environment(struct options *options, char *const *environment);
+/** Takes every variable of environment that names a flag, of all sources; other products' own ones by groups.
+ */
+void options_take_environment(struct options *options, char *const *environment, unsigned int groups);
 /** Takes Slurm's own option variables, with the prefix they have in this context ("SLURM_SPANK_", "SPANK_").
  */
 void options_take_spank(struct options *options, char *const *environment, const char *prefix);
-/** Drops each value whose opposite comes from a stronger source. Once, after all has been taken. */
+/** Drops each value whose opposite, or whose stand-in, comes from a stronger source. Once, after all has been
+ * taken. */
 void options_settle(struct options *options);
+void options_drop(struct options *options, size_t flag);
 /** True when a container is asked for; `--container-image=none`, or an empty variable, is no container. */
 bool options_want_container(const struct options *options);
 const char *options_value(const struct options *options, const char *name);
+/** True for a variable's value where an environment file is stronger: it must be told apart from a flag's, so
+ * it reaches the node by its own name or not at all. */
+bool options_yields(const struct options *options, size_t flag);
 bool options_equal(const struct options *left, const struct options *right);
 /** One OPTION field per value. */
 void options_add_to(const struct options *options, struct frame_out *frame);

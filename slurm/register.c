@@ -15,8 +15,10 @@ static int take(int flag, const char *argument, int remote) {
   return 0;
 }
 
-void register_flags(spank_t spank) {
+void register_flags(spank_t spank, unsigned int groups) {
   for (size_t i = 0; i < FLAG_COUNT; i++) {
+    if (!flag_is_known(&flags[i], groups))
+      continue;
     struct spank_option option = {
         .name = (char *)flags[i].name,
         .arginfo = (char *)flags[i].argument,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "clean.h"
+#include "flags.h"
 #include "text.h"
 
 static bool is_no(const char *value) {
@@ -20,7 +21,18 @@ static const char *value_of(const char *argument, const char *key) {
   return strncmp(argument, key, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
 }
 
-static bool take_known(struct settings *settings, const char *argument) {
+/* short: --image, long: --shifter.image. */
+static void take_shifter(struct settings *settings, const char *value, struct error *error) {
+  if (strcmp(value, "short") == 0)
+    settings->groups |= FLAG_SHIFTER_SHORT;
+  else if (strcmp(value, "long") == 0)
+    settings->groups |= FLAG_SHIFTER_LONG;
+  else if (!is_no(value))
+    error_set(error, "BERTH_EPLUGSTACK", "write short, long or no in plugstack.conf", "shifter_flags=", value,
+              " is not known", NULL);
+}
+
+static bool take_known(struct settings *settings, const char *argument, struct error *error) {
   const char *value;
 
   if ((value = value_of(argument, "runtime_dir")))
@@ -33,6 +45,10 @@ static bool take_known(struct settings *settings, const char *argument) {
     settings->node = value;
   else if ((value = value_of(argument, "sbatch")) || (value = value_of(argument, "sbatch_support")))
     settings->sbatch = !is_no(value);
+  else if ((value = value_of(argument, "shifter_flags")))
+    take_shifter(settings, value, error);
+  else if ((value = value_of(argument, "gsi_flags")))
+    settings->groups |= is_no(value) ? 0 : FLAG_GSI;
   else
     return false;
   return true;
@@ -46,7 +62,7 @@ void settings_read(struct settings *settings, int count, char *const *arguments,
       .sbatch = true,
   };
   for (int i = 0; i < count; i++) {
-    if (take_known(settings, arguments[i]))
+    if (take_known(settings, arguments[i], error))
       continue;
     if (settings->more_count < SETTINGS_MORE_MAX)
       settings->more[settings->more_count++] = arguments[i];

@@ -21,6 +21,8 @@ struct settings {
   const char *node;
   /** Whether sbatch and salloc know the flags. */
   bool sbatch;
+  /** FLAG_* bits: other products' words that are known too. */
+  unsigned int groups;
   /** "KEY=VALUE" as they stand on the line, for the worker. */
   const char *more[SETTINGS_MORE_MAX];
   size_t more_count;

@@ -10,6 +10,7 @@
 #include "check.h"
 #include "clean.h"
 #include "client.h"
+#include "edf.h"
 #include "register.h"
 #include "text.h"
 
@@ -41,7 +42,7 @@ static void take_inherited(void) {
   char name[FLAG_VARIABLE_MAX];
 
   options_take_spank(&submit.inherited, environ, "SLURM_SPANK_");
-  options_take_environment(&submit.inherited, environ);
+  options_take_environment(&submit.inherited, environ, submit.settings.groups);
   for (size_t i = 0; i < FLAG_COUNT; i++) {
     flag_variable(&flags[i], "SLURM_BERTH_", name);
     (void)unsetenv(name);
@@ -60,7 +61,7 @@ void srun_init(spank_t spank, int count, char **arguments) {
     error_set(&submit.error, "BERTH_EPLUGSTACK", "give berth.so by its absolute path in plugstack.conf",
               "the directory of berth.so cannot be found", NULL);
   take_inherited();
-  register_flags(spank);
+  register_flags(spank, submit.settings.groups);
 }
 
 static void merge(struct options *merged) {
@@ -84,7 +85,7 @@ static void carry(spank_t spank, const struct options *options) {
   char name[FLAG_VARIABLE_MAX];
 
   for (size_t i = 0; i < FLAG_COUNT; i++) {
-    if (!is_carried(options->values[i].source))
+    if (!is_carried(options->values[i].source) || options_yields(options, i))
       continue;
     flag_variable(&flags[i], "SLURM_BERTH_", name);
     (void)setenv(name, options->values[i].value, 1);
@@ -104,7 +105,9 @@ static int check_components(const struct options *merged, bool wanted, struct er
 
 static int check_empty(const struct options *merged, struct error *error) {
   for (size_t i = 0; i < FLAG_COUNT; i++)
-    if (flags[i].selects && merged->values[i].source == SOURCE_FLAG && merged->values[i].value[0] == '\0')
+    /* GSI's users take a default image back by an empty one. */
+    if (flags[i].selects && flags[i].group != FLAG_GSI && merged->values[i].source == SOURCE_FLAG &&
+        merged->values[i].value[0] == '\0')
       return error_set(error, "BERTH_EOPTION", "name an image, or none", "--", flags[i].name,
                        ": argument required", NULL);
   return 0;
@@ -132,7 +135,11 @@ static const char *context_name(void) {
 static int check_component(spank_t spank, struct options *merged, struct error *error) {
   const bool wanted = options_want_container(merged);
 
-  if (check_empty(merged, error) < 0 || check_components(merged, wanted, error) < 0)
+  if (check_empty(merged, error) < 0)
+    return -1;
+  if (wanted && edf_render(merged, &submit.settings, &submit.place, error) < 0)
+    return -1;
+  if (check_components(merged, wanted, error) < 0)
     return -1;
   if (submit.components++ > 0)
     return 0;

@@ -47,7 +47,7 @@ void stepd_init(spank_t spank, int count, char **arguments) {
   if (!place_find(&step.place))
     error_set(&step.error, "BERTH_EPLUGSTACK", "give berth.so by its absolute path in plugstack.conf",
               "the directory of berth.so cannot be found", NULL);
-  register_flags(spank);
+  register_flags(spank, step.settings.groups);
 }
 
 static uint32_t word_item(spank_t spank, spank_item_t item) {
@@ -68,7 +68,7 @@ static void collect(spank_t spank) {
       options_take(&step.options, i, register_given()->values[i].value, SOURCE_SPANK);
   /* Batch steps of 22.05 with --export=NONE get no callback, only this variable. */
   options_take_spank(&step.options, environment, "SLURM_SPANK_");
-  options_take_environment(&step.options, environment);
+  options_take_environment(&step.options, environment, step.settings.groups);
   options_settle(&step.options);
   register_reset();
 }
