@@ -3,29 +3,18 @@
  * A throwaway Slurm cluster from Debian's packages: own munge key and socket, free ports on loopback, one temporary
  * directory, one slurmd per node in its own mount namespace with private /run and spool directories.
  */
-
-import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { must, type Outcome, type Running, type RunOptions, run, start, until } from './command.js'
-import { type ClusterSetup, plugstackConf, SPOOL_DIR, slurmConf } from './config.js'
-import { type Daemon, freePorts, startDaemon, stopByPidFile } from './daemon.js'
+import { type ClusterSetup, slurmConf } from './config.js'
+import { freePorts, startDaemon } from './daemon.js'
+import { startMunge } from './munge.js'
+import { findPlugin, type Node, type NodeOptions, prepareNode, waitForNodes } from './node.js'
 import { makeUndo, type Undo } from './undo.js'
 import { ensureUsers, USER_A } from './users.js'
 
-const CHECKOUT = resolve(import.meta.dirname, '../..')
-/** Munge's default is one thread per CPU pair; two nodes with eight tasks each want some more. */
-const MUNGE_THREADS = 4
-
-export interface NodeOptions {
-  /** false: this node's plugstack.conf is empty, as on a node where berth was forgotten. */
-  plugin?: boolean
-  /** Further plugstack arguments of this node only. */
-  plugArgs?: string[]
-  /** The plugin's runtime directory is /run/berth, of which each node's mount namespace has its own. */
-  privateRun?: boolean
-}
+export type { Node, NodeOptions } from './node.js'
 
 export interface ClusterOptions {
   /** Two nodes with the plugin by default. */
@@ -43,19 +32,6 @@ export interface ClusterOptions {
   base?: string
   /** The cluster stays when this process ends. */
   outlive?: boolean
-}
-
-export interface Node {
-  readonly name: string
-  /** This node's files: logs, private run and spool directories. */
-  readonly dir: string
-  readonly runtimeDir: string
-  readonly storeDir: string
-  /** pid of slurmd. */
-  pid(): number
-  /** pid of the worker; undefined when none runs. */
-  workerPid(): number | undefined
-  restart(): Promise<void>
 }
 
 export interface Cluster {
@@ -97,7 +73,8 @@ async function startAll(options: ClusterOptions, undo: Undo): Promise<Cluster> {
   const outlive = options.outlive ?? false
   const nodeOptions = options.nodes ?? [{}, {}]
   const ports = await freePorts(nodeOptions.length + 1)
-  const nodes = nodeOptions.map((node, index) => prepareNode(dir, index, node, options))
+  const plugin = await findPlugin(dir)
+  const nodes = nodeOptions.map((node, index) => prepareNode(dir, index, node, options, plugin))
   const setup: ClusterSetup = {
     dir,
     controllerPort: ports[nodes.length] ?? 0,
@@ -140,114 +117,6 @@ function makeDirectory(undo: Undo, base: string): string {
   mkdirSync(join(dir, 'shared'))
   chmodSync(join(dir, 'shared'), 0o1777)
   return dir
-}
-
-async function startMunge(dir: string, undo: Undo, outlive: boolean): Promise<void> {
-  const at = join(dir, 'munge')
-  // munged insists on a key that nobody else can read and on a directory that only root can write.
-  writeFileSync(join(at, 'key'), randomBytes(128), { mode: 0o600 })
-  const files = ['key', 'socket', 'pid', 'seed', 'log'].map((name) => `--${name}-file=${join(at, name)}`)
-  const argv = ['munged', '--foreground', `--num-threads=${MUNGE_THREADS}`, ...files]
-  const munged = startDaemon(
-    'munged',
-    argv.map((word) => word.replace('--socket-file=', '--socket=')),
-    join(at, 'out'),
-    { outlive },
-  )
-  undo.push('munged', () => munged.stop())
-  await until('munge socket', () => existsSync(join(at, 'socket')))
-}
-
-interface PreparedNode extends Node {
-  conf: string
-  plugstack: string
-  line: string
-  start(outlive: boolean): void
-  stop(): Promise<void>
-}
-
-function prepareNode(dir: string, index: number, node: NodeOptions, options: ClusterOptions): PreparedNode {
-  const name = `n${index + 1}`
-  const at = join(dir, name)
-  const runtimeDir = join(at, node.privateRun === true ? 'run/berth' : 'berth')
-  const storeDir = join(at, 'store')
-  for (const part of ['', 'run', 'spool', 'store']) mkdirSync(join(at, part), { mode: 0o755 })
-  const args = [...(options.plugArgs ?? []), ...(node.plugArgs ?? [])]
-  const berthConf = join(dir, 'berth.conf')
-  writeFileSync(berthConf, options.berthConf ?? '')
-  args.push(`config=${berthConf}`)
-  const plugin = join(CHECKOUT, 'dist/berth.so')
-  const seenAs = node.privateRun === true ? '/run/berth' : runtimeDir
-  const line =
-    node.plugin === false || !existsSync(plugin)
-      ? ''
-      : plugstackConf({ plugin, runtimeDir: seenAs, storeDir, args })
-  for (const [file, text] of Object.entries(options.confFiles?.(at) ?? {}))
-    writeFileSync(join(at, file), text)
-  const plugstack = join(at, 'plugstack.conf')
-  writeFileSync(plugstack, line)
-  const conf = join(at, 'slurm.conf')
-  let daemon: Daemon | undefined
-  let lives = false
-  const start = (outlive: boolean): void => {
-    lives = outlive
-    daemon = startDaemon(name, slurmdCommand(at, name, conf), join(at, 'slurmd.out'), { outlive })
-  }
-  return {
-    name,
-    dir: at,
-    runtimeDir,
-    storeDir,
-    conf,
-    plugstack,
-    line,
-    start,
-    pid: () => daemon?.pid ?? 0,
-    workerPid: () => readPid(join(runtimeDir, 'worker.pid')),
-    restart: async () => {
-      await daemon?.stop()
-      start(lives)
-      await waitForNodes(join(dir, 'slurm.conf'), 1, dir, name)
-    },
-    stop: async () => {
-      await daemon?.stop()
-      await stopByPidFile(join(runtimeDir, 'keeper.pid'))
-    },
-  }
-}
-
-/** slurmd in a mount namespace where /run and the spool directory are this node's own. */
-function slurmdCommand(at: string, name: string, conf: string): string[] {
-  mkdirSync(SPOOL_DIR, { recursive: true, mode: 0o755 })
-  const script =
-    `mount --bind '${at}/run' /run && mount --bind '${at}/spool' ${SPOOL_DIR} && ` +
-    `exec slurmd -D -N ${name} -f '${conf}'`
-  return ['unshare', '--mount', '--propagation', 'slave', '--', 'sh', '-c', script]
-}
-
-function readPid(file: string): number | undefined {
-  if (!existsSync(file)) return undefined
-  const pid = Number(readFileSync(file, 'utf8').trim())
-  return pid > 0 && existsSync(`/proc/${pid}`) ? pid : undefined
-}
-
-async function waitForNodes(conf: string, count: number, dir: string, only?: string): Promise<void> {
-  const filter = only === undefined ? [] : ['-n', only]
-  const idle = async (): Promise<boolean> => {
-    const seen = await run(['sinfo', '-h', '-N', '-o', '%T', ...filter], { env: { SLURM_CONF: conf } })
-    const states = seen.stdout.split('\n').filter((line) => /^(idle|mixed|allocated)$/.test(line))
-    return states.length >= count
-  }
-  try {
-    await until('all nodes idle', idle, 30_000, 100)
-  } catch (error) {
-    const logs = await run([
-      'sh',
-      '-c',
-      `tail -n 20 ${dir}/*.log ${dir}/*.out ${dir}/*/slurmd.log ${dir}/*/*.out`,
-    ])
-    throw new Error(`cluster did not come up: ${String(error)}\n${logs.output}`)
-  }
 }
 
 async function cancelJobs(conf: string): Promise<void> {

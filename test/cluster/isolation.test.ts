@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Nobody gains anything: not over the host, not over another user, not over the worker; and no berth means no run. */
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import * as assert from 'uvu/assert'
 import { encodeFrame, Tag, Type } from '../../src/worker/frame.js'
@@ -10,7 +10,8 @@ import { type Outcome, run, until } from './command.js'
 import { exits, fails, lines, prints, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { hostRelease, otherRelease } from './images.js'
-import { processesOf } from './leftovers.js'
+import { importersOf } from './leftovers.js'
+import { startThrottle } from './throttle.js'
 import { USER_A, USER_B } from './users.js'
 
 const test = suite('isolation')
@@ -198,33 +199,22 @@ test('garbage and half frames do no harm', async () => {
 })
 
 test('the importer is nobody: an unprivileged uid, no capability, no new privileges', async () => {
-  writeFileSync(join(at.cluster.dir, 'marker'), '')
-  const watch = async (): Promise<string | undefined> => {
-    const line = processesOf(node().dir).find((text) => text.includes('importer'))
-    return line?.split(' ')[1]
+  const throttle = await startThrottle(at.registry.host, at.cluster.undo)
+  const image = at.images.debian.replace(at.registry.host, throttle.host)
+  const step = at.cluster.start(['srun', '-n1', '-w', 'n1', `--container-image=${image}`, 'echo', 'imported'])
+  await until('a held transfer', () => throttle.held() > 0)
+  const importers = importersOf(node().workerPid())
+  assert.ok(importers.length > 0)
+  for (const pid of importers) {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    assert.match(status, /Uid:\s+(?!0\s)\d+/)
+    assert.match(status, /Gid:\s+(?!0\s)\d+/)
+    assert.match(status, /CapPrm:\s+0+\n/)
+    assert.match(status, /NoNewPrivs:\s+1/)
+    assert.not.ok(readFileSync(`/proc/${pid}/environ`, 'utf8').includes('SLURM'))
   }
-  let pid: string | undefined
-  const step = at.cluster.start([
-    'srun',
-    '-n1',
-    '-w',
-    'n1',
-    `--container-image=${at.images.scratch}`,
-    '/probe',
-  ])
-  await until(
-    'an importer',
-    async () => {
-      pid = (await watch()) ?? pid
-      return pid !== undefined
-    },
-    10_000,
-    2,
-  )
-  const status = existsSync(`/proc/${pid}/status`) ? readFileSync(`/proc/${pid}/status`, 'utf8') : ''
-  exits(await step.done, 0)
-  assert.match(status, /Uid:\s+(?!0\s)\d+/)
-  assert.match(status, /CapPrm:\s+0+\n/)
+  throttle.open()
+  prints(await step.done, ['imported'])
 })
 
 test('the environment of slurmd and of the user does not reach the worker', async () => {

@@ -37,6 +37,14 @@ export function processesOf(dir: string): string[] {
     })
 }
 
+/** Importers that the worker of this pid has started and that still run. */
+export function importersOf(worker: number | undefined): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && readOr(`/proc/${name}/cmdline`).includes('importer.js'))
+    .filter((name) => Number(/^PPid:\s+(\d+)/m.exec(readOr(`/proc/${name}/status`))?.[1]) === worker)
+    .map(Number)
+}
+
 function readOr(path: string): string {
   try {
     return readFileSync(path, 'utf8')

@@ -42,7 +42,10 @@ const PRIVATE_TMP: ClusterOptions = {
   confFiles: (dir) => ({ 'job_container.conf': `AutoBasePath=true\nBasePath=${dir}/jobs\n` }),
 }
 
-test('job_container/tmpfs: the container hangs below the job’s own mounts', () =>
+/** The job's private /tmp would hide the plugin. */
+const hidden = import.meta.dirname.startsWith('/tmp/') ? 'the checkout lies below /tmp' : undefined
+
+test.needs(hidden, 'job_container/tmpfs: the container hangs below the job’s own mounts', () =>
   within(PRIVATE_TMP, async (cluster, images) => {
     const marker = '/tmp/berth-host-marker'
     writeFileSync(marker, '')
@@ -56,15 +59,17 @@ test('job_container/tmpfs: the container hangs below the job’s own mounts', ()
     } finally {
       rmSync(marker)
     }
-  }))
+  }),
+)
 
-test('job_container/tmpfs: the batch script itself in the image', () =>
+test.needs(hidden, 'job_container/tmpfs: the batch script itself in the image', () =>
   within(PRIVATE_TMP, async (cluster, images) => {
     const seen = await cluster.batch('#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME\n', [
       `--container-image=${images.debian}`,
     ])
     prints(seen, [otherRelease()])
-  }))
+  }),
+)
 
 const usesCgroups = existsSync('/sys/fs/cgroup/freezer') || existsSync('/sys/fs/cgroup/cgroup.controllers')
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One compute node: its files, its plugstack line, and slurmd in a mount namespace of its own. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { must, run, until } from './command.js'
+import { plugstackConf, SPOOL_DIR } from './config.js'
+import { type Daemon, startDaemon, stopByPidFile } from './daemon.js'
+import { USER_A } from './users.js'
+
+const CHECKOUT = resolve(import.meta.dirname, '../..')
+export interface NodeOptions {
+  /** false: this node's plugstack.conf is empty, as on a node where berth was forgotten. */
+  plugin?: boolean
+  /** Further plugstack arguments of this node only. */
+  plugArgs?: string[]
+  /** The plugin's runtime directory is /run/berth, of which each node's mount namespace has its own. */
+  privateRun?: boolean
+}
+
+/** What all nodes of a cluster have in common. */
+export interface SharedOptions {
+  plugArgs?: string[]
+  berthConf?: string
+  confFiles?: (dir: string) => Record<string, string>
+}
+
+export interface Node {
+  readonly name: string
+  /** This node's files: logs, private run and spool directories. */
+  readonly dir: string
+  readonly runtimeDir: string
+  readonly storeDir: string
+  /** pid of slurmd. */
+  pid(): number
+  /** pid of the worker; undefined when none runs. */
+  workerPid(): number | undefined
+  restart(): Promise<void>
+}
+
+export interface PreparedNode extends Node {
+  conf: string
+  plugstack: string
+  line: string
+  start(outlive: boolean): void
+  stop(): Promise<void>
+}
+
+export function prepareNode(
+  dir: string,
+  index: number,
+  node: NodeOptions,
+  options: SharedOptions,
+  plugin: string,
+): PreparedNode {
+  const name = `n${index + 1}`
+  const at = join(dir, name)
+  const runtimeDir = join(at, node.privateRun === true ? 'run/berth' : 'berth')
+  const storeDir = join(at, 'store')
+  for (const part of ['', 'run', 'spool', 'store']) mkdirSync(join(at, part), { mode: 0o755 })
+  const args = [...(options.plugArgs ?? []), ...(node.plugArgs ?? [])]
+  const berthConf = join(dir, 'berth.conf')
+  writeFileSync(berthConf, options.berthConf ?? '')
+  args.push(`config=${berthConf}`)
+  const seenAs = node.privateRun === true ? '/run/berth' : runtimeDir
+  const line =
+    node.plugin === false || plugin === ''
+      ? ''
+      : plugstackConf({ plugin, runtimeDir: seenAs, storeDir, args })
+  for (const [file, text] of Object.entries(options.confFiles?.(at) ?? {}))
+    writeFileSync(join(at, file), text)
+  const plugstack = join(at, 'plugstack.conf')
+  writeFileSync(plugstack, line)
+  const conf = join(at, 'slurm.conf')
+  let daemon: Daemon | undefined
+  let lives = false
+  const start = (outlive: boolean): void => {
+    lives = outlive
+    daemon = startDaemon(name, slurmdCommand(at, name, conf), join(at, 'slurmd.out'), { outlive })
+  }
+  return {
+    name,
+    dir: at,
+    runtimeDir,
+    storeDir,
+    conf,
+    plugstack,
+    line,
+    start,
+    pid: () => daemon?.pid ?? 0,
+    workerPid: () => readPid(join(runtimeDir, 'worker.pid')),
+    restart: async () => {
+      await daemon?.stop()
+      start(lives)
+      await waitForNodes(join(dir, 'slurm.conf'), 1, dir, name)
+    },
+    stop: async () => {
+      await daemon?.stop()
+      await stopByPidFile(join(runtimeDir, 'keeper.pid'))
+    },
+  }
+}
+
+/** slurmd in a mount namespace where /run and the spool directory are this node's own. */
+function slurmdCommand(at: string, name: string, conf: string): string[] {
+  mkdirSync(SPOOL_DIR, { recursive: true, mode: 0o755 })
+  const script =
+    `mount --bind '${at}/run' /run && mount --bind '${at}/spool' ${SPOOL_DIR} && ` +
+    `exec slurmd -D -N ${name} -f '${conf}'`
+  return ['unshare', '--mount', '--propagation', 'slave', '--', 'sh', '-c', script]
+}
+
+function readPid(file: string): number | undefined {
+  if (!existsSync(file)) return undefined
+  const pid = Number(readFileSync(file, 'utf8').trim())
+  return pid > 0 && existsSync(`/proc/${pid}`) ? pid : undefined
+}
+
+/** What is needed of a checkout to run: a clone that only root can enter is copied to where users can. */
+const RUNS_FROM = ['dist', 'package.json', 'node_modules/undici', 'node_modules/ini']
+
+/** Path of berth.so; empty when it was not built. */
+export async function findPlugin(dir: string): Promise<string> {
+  const plugin = join(CHECKOUT, 'dist/berth.so')
+  if (!existsSync(plugin)) return ''
+  if ((await run(['test', '-r', plugin], { user: USER_A.name })).code === 0) return plugin
+  const copy = join(dir, 'checkout')
+  mkdirSync(join(copy, 'node_modules'), { recursive: true })
+  for (const part of RUNS_FROM) await must(['cp', '-a', join(CHECKOUT, part), join(copy, part)])
+  return join(copy, 'dist/berth.so')
+}
+
+/** Waits until `count` nodes (or the `only` one) take jobs. @throws Error with the daemons' logs */
+export async function waitForNodes(conf: string, count: number, dir: string, only?: string): Promise<void> {
+  const filter = only === undefined ? [] : ['-n', only]
+  const idle = async (): Promise<boolean> => {
+    const seen = await run(['sinfo', '-h', '-N', '-o', '%T', ...filter], { env: { SLURM_CONF: conf } })
+    const states = seen.stdout.split('\n').filter((line) => /^(idle|mixed|allocated)$/.test(line))
+    return states.length >= count
+  }
+  try {
+    await until('all nodes idle', idle, 30_000, 100)
+  } catch (error) {
+    const logs = await run([
+      'sh',
+      '-c',
+      `tail -n 20 ${dir}/*.log ${dir}/*.out ${dir}/*/slurmd.log ${dir}/*/*.out`,
+    ])
+    throw new Error(`cluster did not come up: ${String(error)}\n${logs.output}`)
+  }
+}
