@@ -111,7 +111,8 @@ static Napi::Value GroupName(const Napi::CallbackInfo &info) {
 }
 
 static Napi::Value KernelFeaturesOf(const Napi::CallbackInfo &info) {
-  const KernelFeatures features = probeKernel();
+  // Every step asks; the answer changes with a reboot.
+  static const KernelFeatures features = probeKernel();
   auto object = Napi::Object::New(info.Env());
   object.Set("release", features.release);
   object.Set("mountApi", features.mountApi);

@@ -3,6 +3,7 @@
 
 #include "kernel.hh"
 
+#include <algorithm>
 #include <array>
 
 namespace berth {
@@ -39,6 +40,11 @@ Result<Fd> makeFilesystem(const char *type, const std::vector<FsOption> &options
   Fd context(static_cast<int>(syscall(kernel::kFsopen, type, kCloexec)));
   if (!context)
     return fail("fsopen", type);
+  // The first column of /proc/self/mounts would else read "none".
+  const bool named = std::any_of(options.begin(), options.end(),
+                                 [](const FsOption &option) { return option.key == "source"; });
+  if (!named && configure(context.get(), {"source", type}) < 0)
+    return refused("fsconfig", context.get(), type);
   for (const FsOption &option : options)
     if (configure(context.get(), option) < 0 && !(option.optional && errno == EINVAL))
       return refused("fsconfig", context.get(),

@@ -17,12 +17,14 @@ static bool isDevice(const std::string &source, mode_t mode) {
   return S_ISCHR(mode) || S_ISBLK(mode) || source == "/dev" || source.starts_with("/dev/");
 }
 
-static bool wantsShared(const MountStep &step) {
+/** Copying a mount namespace makes shared mounts slaves and forgets unbindable ones: MS_… to set again, or 0. */
+static uint64_t latePropagation(const MountStep &step) {
   const auto flags = parseFlags(step.flags, false);
-  return step.kind == Kind::bind && flags && flags.value().propagation == MS_SHARED;
+  const uint64_t wanted = step.kind == Kind::bind && flags ? flags.value().propagation : 0;
+  return wanted == MS_SHARED || wanted == MS_UNBINDABLE ? wanted : 0;
 }
 
-/** A target after pivot_root: "/" is the container's root, links of the image cannot lead out of it. */
+/** A target in the finished namespace: "/" is the container's root, links of the image cannot lead out of it. */
 static Fd openFinished(const std::string &target) {
   return kernel::openAt(AT_FDCWD, target.c_str(), {O_PATH | O_CLOEXEC, 0, kernel::kResolveNoMagicLinks});
 }
@@ -81,15 +83,6 @@ std::optional<StepFailure> MountPlan::apply(const Root &root) {
   for (size_t i = 0; i < steps_.size(); i++)
     if (auto done = applyStep(i, root); !done)
       return StepFailure{done.error(), static_cast<int>(i)};
-  for (size_t i = 0; i < steps_.size(); i++) {
-    if (steps_[i].kind != Kind::bind || !sources_[i].mount ||
-        parseFlags(steps_[i].flags, false).value().propagation != MS_UNBINDABLE)
-      continue;
-    kernel::MountAttributes attributes;
-    attributes.propagation = MS_UNBINDABLE;
-    if (kernel::setAttributes(sources_[i].mount.get(), attributes, steps_[i].recursive) < 0)
-      return StepFailure{fail("mount_setattr", steps_[i].target), static_cast<int>(i)};
-  }
   return std::nullopt;
 }
 
@@ -219,10 +212,10 @@ Result<> MountPlan::mountQueue(const MountStep &step, const Root *root) const {
   return Nothing{};
 }
 
-Result<> MountPlan::share(const MountStep &step) const {
+Result<> MountPlan::propagate(const MountStep &step) const {
   const Fd target = openFinished(step.target);
   kernel::MountAttributes attributes;
-  attributes.propagation = MS_SHARED;
+  attributes.propagation = latePropagation(step);
   if (!target || kernel::setAttributes(target.get(), attributes, step.recursive) < 0)
     return fail("mount_setattr", step.target);
   return Nothing{};
@@ -230,7 +223,7 @@ Result<> MountPlan::share(const MountStep &step) const {
 
 bool MountPlan::hasLateSteps() const {
   for (size_t i = 0; i < steps_.size(); i++)
-    if ((steps_[i].kind == Kind::mqueue && newIpc_) || wantsShared(steps_[i]))
+    if ((steps_[i].kind == Kind::mqueue && newIpc_) || latePropagation(steps_[i]) != 0)
       return true;
   return false;
 }
@@ -240,8 +233,8 @@ std::optional<StepFailure> MountPlan::applyLate() {
     Result<> done = Nothing{};
     if (steps_[i].kind == Kind::mqueue && newIpc_)
       done = mountQueue(steps_[i], nullptr);
-    else if (wantsShared(steps_[i]) && !sources_[i].skipped)
-      done = share(steps_[i]);
+    else if (latePropagation(steps_[i]) != 0 && !sources_[i].skipped)
+      done = propagate(steps_[i]);
     if (!done)
       return StepFailure{done.error(), static_cast<int>(i)};
   }

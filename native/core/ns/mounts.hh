@@ -51,7 +51,7 @@ private:
   Result<> mountTmpfs(const MountStep &step, const Root &root) const;
   Result<Fd> writeFile(const MountStep &step, size_t index, int stage) const;
   Result<> mountQueue(const MountStep &step, const Root *root) const;
-  Result<> share(const MountStep &step) const;
+  Result<> propagate(const MountStep &step) const;
 
   const std::vector<MountStep> &steps_;
   const Identity &user_;
