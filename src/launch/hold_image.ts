@@ -43,7 +43,7 @@ export async function ensureImage(
   const digestKnown = turn.pinned?.digest ?? ''
   const wanted = digestKnown === '' ? reference : pinReference(reference, digestKnown)
   const { digest } = await store.resolve(wanted, access)
-  const report = new EventMaker(familiarName(reference), turn.progress)
+  const report = new EventMaker(shortName(reference), turn.progress)
   try {
     const image = await store.ensure(wanted, digest, {
       access,
@@ -75,6 +75,15 @@ export async function peekImage(
       return undefined
     throw error
   }
+}
+
+/** As the user wrote it: a digest that was pinned to a tag at submit says nothing to a reader. */
+function shortName(reference: ImageReference): string {
+  const { source } = reference
+  const name = familiarName(reference)
+  return source.kind === 'registry' && source.tag !== undefined
+    ? name.replace(/@sha256:[0-9a-f]+$/, '')
+    : name
 }
 
 /** The store's view (phases, bytes) as what a waiting task is shown. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** CHECK: what srun, sbatch and salloc ask before a job is queued. Grammar and policy at once, the digest if it comes in time. */
 import type { ErrorCode } from '../report/errors.js'
+import { pinnedOption } from '../request/pin.js'
 import { asBerthError, type Connection } from './connection.js'
 import { factsOfPeer } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
@@ -29,7 +30,8 @@ export async function check(worker: Worker, connection: Connection, frame: Frame
   const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(PIN_WAIT_MS_MAX)])
   try {
     const pinned = await within(worker.story.pin(facts), signal)
-    connection.send(Type.PIN, pinned === undefined ? [] : [[Tag.OPTION, `container-image=${pinned}`]])
+    const words = { ...facts, environment: new Map(Object.entries(facts.env)) }
+    connection.send(Type.PIN, pinned === undefined ? [] : [[Tag.OPTION, pinnedOption(words, pinned)]])
   } catch (error) {
     const known = asBerthError(error)
     if (FINAL.includes(known.code)) connection.fail(known)

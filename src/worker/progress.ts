@@ -12,7 +12,12 @@ export function showProgress(step: LiveStep, connection: Connection, columns: nu
   if (!step.takeSpeaker(connection)) return () => undefined
   const isFirstNode = step.facts.node === 0
   const environment = new Map(Object.entries(step.facts.env))
-  const send = writer(connection, columns, progressMode(environment), isFirstNode ? undefined : hostname())
+  const send = writer(
+    connection,
+    columns,
+    progressMode(environment),
+    isFirstNode ? undefined : (step.facts.env.SLURMD_NODENAME ?? hostname()),
+  )
   const stop = step.watch(send)
   connection.onClosed(stop)
   return stop
@@ -35,6 +40,8 @@ function writer(
     const text = progress.take(event)
     if (text === '' || frames >= PROGRESS_FRAMES_MAX) return
     frames += 1
-    connection.send(Type.PROGRESS, [[Tag.TEXT, node === undefined ? text : `${node}: ${text}`]])
+    connection.send(Type.PROGRESS, [
+      [Tag.TEXT, node === undefined ? text : text.replaceAll(/^berth: /gm, `berth: ${node}: `)],
+    ])
   }
 }
