@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Which source of a flag wins, and whether a container is wanted; under the sanitizers. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { suite } from '../../suite.js'
+import { CHECKOUT, compile, makeDirectory } from './fake.js'
+
+const test = suite('options')
+const directory = makeDirectory()
+const sources = ['options', 'flags', 'frame', 'text'].map((name) => join(CHECKOUT, `slurm/${name}.c`))
+const driver = compile(
+  join(directory.path, 'options'),
+  [join(import.meta.dirname, 'options_driver.c'), ...sources],
+  ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
+)
+
+function settle(flags: readonly string[], env: Record<string, string> = {}): string[] {
+  return execFileSync(driver, flags, { env, encoding: 'utf8' }).trim().split('\n')
+}
+
+test('nothing asked for is no container', () => {
+  assert.equal(settle([]), ['bare'])
+  assert.equal(settle(['container-mounts=/a:/a']), ['container-mounts=/a:/a', 'bare'])
+})
+
+test('flag over inherited over Slurm over BERTH_ over PYXIS_', () => {
+  const env: Record<string, string> = {
+    PYXIS_CONTAINER_IMAGE: 'pyxis',
+    BERTH_CONTAINER_IMAGE: 'berth',
+    SLURM_SPANK__SLURM_SPANK_OPTION_berth_container_image: 'spank',
+    SLURM_BERTH_CONTAINER_IMAGE: 'inherited',
+  }
+  assert.equal(settle(['container-image=flag'], env), ['container-image=flag', 'container'])
+  for (const name of Object.keys(env).reverse()) {
+    assert.equal(settle([], env), [`container-image=${env[name]}`, 'container'])
+    delete env[name]
+  }
+})
+
+test('a list given by flags adds up and replaces what was inherited', () => {
+  const env = { SLURM_BERTH_CONTAINER_MOUNTS: '/i:/i', PYXIS_CONTAINER_MOUNTS: '/p:/p' }
+  assert.equal(
+    settle(['container-mounts=/a:/a', 'container-mounts=/b:/b'], env)[0],
+    'container-mounts=/a:/a,/b:/b',
+  )
+  assert.equal(settle([], env)[0], 'container-mounts=/i:/i')
+})
+
+test('a yes/no flag is =1 however Slurm hands it over', () => {
+  for (const spelled of [
+    'container-readonly',
+    'container-readonly=',
+    'container-readonly=(null)',
+    'container-readonly=1',
+  ])
+    assert.equal(settle([spelled]), ['container-readonly=1', 'bare'])
+  assert.equal(settle([], { PYXIS_CONTAINER_READONLY: 'no' }), ['container-readonly=no', 'bare'])
+})
+
+test('the stronger of two opposites stays; equally strong ones are both told', () => {
+  assert.equal(settle(['container-readonly'], { PYXIS_CONTAINER_WRITABLE: '1' }), [
+    'container-readonly=1',
+    'bare',
+  ])
+  assert.equal(settle(['no-container-mount-home'], { SLURM_BERTH_CONTAINER_MOUNT_HOME: '1' }), [
+    'no-container-mount-home=1',
+    'bare',
+  ])
+  assert.is(settle(['container-readonly', 'container-writable']).length, 3)
+  // pyxis looks at its writable variable first.
+  const both = { PYXIS_CONTAINER_WRITABLE: '1', PYXIS_CONTAINER_READONLY: '1' }
+  assert.equal(settle([], both), ['container-writable=1', 'bare'])
+})
+
+test('none undoes, empty undoes only when inherited', () => {
+  const env = { SLURM_BERTH_CONTAINER_IMAGE: 'a' }
+  assert.is(settle(['container-image=none'], env).at(-1), 'bare')
+  assert.is(settle([], { ...env, SLURM_BERTH_CONTAINER_IMAGE: '' }).at(-1), 'bare')
+  assert.is(settle(['container-image=']).at(-1), 'container')
+  assert.is(settle(['container-name=n']).at(-1), 'container')
+  assert.is(settle(['container-image=none', 'container-name=n']).at(-1), 'bare')
+})
+
+test('values with commas, equals signs, newlines and 64 KiB travel as they are', () => {
+  const odd = `a,b=c\t${'x'.repeat(65_536)}`
+  assert.is(settle([`container-env=${odd}`])[0], `container-env=${odd}`)
+})
+
+test('flags.json is the table that srun registers', () => {
+  const table: { name: string; kind: string; variable: string }[] = JSON.parse(
+    readFileSync(join(CHECKOUT, 'dist/flags.json'), 'utf8'),
+  )
+  assert.ok(table.length > 20)
+  for (const { name, kind } of table) {
+    assert.match(name, /^[a-z][a-z.-]+$/)
+    assert.match(kind, /^(single|list|bool)$/)
+  }
+  assert.is(table.find(({ name }) => name === 'container-image')?.variable, 'BERTH_CONTAINER_IMAGE')
+})
+
+test.after(() => directory.remove())
+test.run()
