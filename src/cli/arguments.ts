@@ -17,6 +17,9 @@ export interface Arguments {
   container: string[]
 }
 
+/** Options without "container-" in their names. */
+const WHOLE_NAMES = ['environment', 'edf']
+
 /** The command line cannot be understood; the message names the part. */
 export class UsageError extends Error {}
 
@@ -90,6 +93,7 @@ interface ContainerOption {
 
 /** mounts → container-mounts, no-mount-home → no-container-mount-home; the long names as they are. */
 function containerName(name: string): ContainerOption | undefined {
+  if (WHOLE_NAMES.includes(name)) return { name, kind: 'single' }
   const negative = name.startsWith('no-')
   const stem = (negative ? name.slice(3) : name).replace(/^container-/, '')
   const positive = `container-${stem}`

@@ -8,6 +8,7 @@ import { loadSite, type Site } from '../site/site.js'
 import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
 import { environmentField, openWorker, type WorkerClient } from './client.js'
 import { type Command, type CommandInput, Exit } from './command.js'
+import { renderOptions } from './edf_host.js'
 
 export const check: Command = {
   summary: 'check container options, or the site configuration',
@@ -36,7 +37,8 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
     const { args, json } = input
     const [image] = args.words
     const named = image === undefined ? [] : [`container-image=${image}`]
-    const options = [...named, ...args.container, ...(args.all.option ?? [])]
+    const words = [...named, ...args.container, ...(args.all.option ?? [])]
+    const options = await renderOptions(words, input.places)
     const site = loadSite(siteSettings(input))
     if (options.length === 0 && args.values.context === undefined) return checkSite(site, json)
     const request = checkRequest(options, args.values.context ?? 'run', site)

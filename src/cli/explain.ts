@@ -4,6 +4,7 @@ import { type FieldValue, type FrameTag, Tag } from '../worker/frame.js'
 import { UsageError } from './arguments.js'
 import { callWorker, environmentField } from './client.js'
 import { type Command, type CommandInput, Exit } from './command.js'
+import { renderOptions } from './edf_host.js'
 import { table } from './help.js'
 
 export const explain: Command = {
@@ -44,7 +45,8 @@ function explainCode(word: string, json: boolean): number {
 }
 
 async function explainPlan({ args, places }: CommandInput, image: string | undefined): Promise<number> {
-  const options = image === undefined ? args.container : [`container-image=${image}`, ...args.container]
+  const words = image === undefined ? args.container : [`container-image=${image}`, ...args.container]
+  const options = await renderOptions(words, places)
   if (options.length === 0) throw new UsageError('name an image or an error code')
   const plan = await callWorker(
     places,

@@ -14,6 +14,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   rm: async () => (await import('./rm.js')).rm,
   check: async () => (await import('./check.js')).check,
   explain: async () => (await import('./explain.js')).explain,
+  edf: async () => (await import('./edf.js')).edf,
   doctor: async () => (await import('./doctor.js')).doctor,
   ps: async () => (await import('./ps.js')).ps,
   gc: async () => (await import('./gc.js')).gc,

@@ -7,6 +7,7 @@ import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
 import { UsageError } from './arguments.js'
 import { environmentField, openWorker } from './client.js'
 import { type Command, type CommandInput, Exit } from './command.js'
+import { renderOptions } from './edf_host.js'
 import { DIST, socketOf } from './places.js'
 
 /** What a terminal sends to the whole foreground group: the command has it already, it must not get it twice. */
@@ -23,7 +24,7 @@ const SIGNAL_BASE = 128
 
 export const run: Command = {
   summary: 'run one command in an image, without Slurm',
-  usage: 'IMAGE [OPTIONS] [-- COMMAND [ARGS...]]',
+  usage: 'IMAGE|--environment=NAME [OPTIONS] [-- COMMAND [ARGS...]]',
   about: `Runs the command as a step of Slurm would: same image store, mounts, environment and launcher. Without a
 command the image's own is run. Exits as the command does; 125, 126 and 127 are berth's (failed, not executable,
 not found), 128+n means ended by signal n.`,
@@ -34,22 +35,27 @@ not found), 128+n means ended by signal n.`,
   options: {},
   container: true,
   async run(input) {
-    const [image, ...words] = input.args.words
-    if (image === undefined) throw new UsageError('no image named')
-    return runContainer(input, image, [...words, ...input.args.rest])
+    const { container, rest, words } = input.args
+    // With an environment file all words are the command's: the image is in the file.
+    const inFile = container.some((option) => /^(environment|edf)=/.test(option))
+    const image = inFile ? undefined : words[0]
+    if (image === undefined && !inFile) throw new UsageError('no image named')
+    const more = words.slice(inFile ? 0 : 1)
+    const named = image === undefined ? [] : [`container-image=${image}`]
+    const options = await renderOptions([...named, ...container], input.places)
+    return runContainer(input, options, [...more, ...rest])
   },
 }
 
 async function runContainer(
-  { args, places }: CommandInput,
-  image: string,
+  { places }: CommandInput,
+  options: readonly string[],
   command: string[],
 ): Promise<number> {
   const worker = await openWorker(places)
   try {
     worker.send(Type.RUN, [
-      [Tag.OPTION, `container-image=${image}`],
-      ...args.container.map((option): [FrameTag, FieldValue] => [Tag.OPTION, option]),
+      ...options.map((option): [FrameTag, FieldValue] => [Tag.OPTION, option]),
       ...command.map((word): [FrameTag, FieldValue] => [Tag.ARG, word]),
       [Tag.CWD, process.cwd()],
       [Tag.ENV, environmentField(process.env)],

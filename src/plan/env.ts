@@ -2,7 +2,7 @@
 /**
  * The environment as edits on the task's own: what the image sets wins over the host, except the names of
  * --container-env; what only the host has stays; the host's locale goes, since the image rarely has it.
- * (pyxis' rules, which its users' scripts rely on.)
+ * (pyxis' rules, which its users' scripts rely on.) An environment file's variables win over both.
  */
 import { BERTH_DEFAULT, IMAGE_CONFIG, originOf, type PlanInput } from './input.js'
 import { planPmiVariables } from './pmi.js'
@@ -46,6 +46,7 @@ export function planEnvironment(input: PlanInput): PlannedVariable[] {
     add({ name: 'HOME', action: 'set', value: '/root', reason: 'user appears as root', origin })
   }
   for (const variable of planPmiVariables(input.step.environment)) add(variable)
+  for (const variable of fileVariables(input)) add(variable)
   keepHostValues(input, variables)
   for (const variable of siteVariables(input)) add(variable)
   return [...variables.values()]
@@ -68,6 +69,17 @@ function imageVariables({ image }: PlanInput): Map<string, string> {
     if (equals > 0) variables.set(entry.slice(0, equals), entry.slice(equals + 1))
   }
   return variables
+}
+
+/** Of an environment file: over the image's and the host's. */
+function fileVariables({ request }: PlanInput): PlannedVariable[] {
+  const origin = originOf(request, 'environment', BERTH_DEFAULT)
+  return Object.entries(request.variables ?? {}).map(
+    ([name, value]): PlannedVariable =>
+      value === null
+        ? { name, action: 'unset', reason: 'taken out by the environment file', origin }
+        : { name, action: 'set', value, reason: 'environment file over image and host', origin },
+  )
 }
 
 function siteVariables({ site }: PlanInput): PlannedVariable[] {

@@ -11,7 +11,7 @@ export function planMounts(input: PlanInput): PlannedMount[] {
   const asked = [
     ...planSystemMounts(input),
     ...planPmiMounts(input),
-    ...planSiteMounts(input),
+    ...(input.request.siteMounts === false ? [] : planSiteMounts(input)),
     ...planUserMounts(input),
   ]
   const mounts: PlannedMount[] = []

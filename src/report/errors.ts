@@ -35,6 +35,11 @@ export const ERRORS = {
     hint: 'run the step again; nothing of the import is left behind',
     exit: FAILED,
   },
+  BERTH_ECOMMAND: {
+    text: '{command}: not found in the container, PATH={path}',
+    hint: 'name a program of the image, or add its directory to PATH',
+    exit: 127,
+  },
   BERTH_ECONFLICT: {
     text: 'both --{option} and --{other} were specified',
     hint: 'give one of the two',
@@ -45,9 +50,39 @@ export const ERRORS = {
     hint: 'the registry or a proxy before it sent other bytes than were asked for: try again, then ask its operator',
     exit: FAILED,
   },
+  BERTH_EEDF: {
+    text: 'environment file {place}: {problem}',
+    hint: 'correct the file; `berth edf NAME` shows what it says after all',
+    exit: FAILED,
+  },
+  BERTH_EEDFNAME: {
+    text: 'environment {name} is not in {places}',
+    hint: 'name a file by ./FILE.toml or /FILE.toml, or put NAME.toml into a directory of EDF_PATH or into ~/.edf',
+    exit: FAILED,
+  },
+  BERTH_EEDFRAW: {
+    text: 'environment {name} was not rendered when the job was submitted',
+    hint: 'submit with srun, sbatch or salloc; otherwise put the output of `berth edf --render {name}` into SLURM_BERTH_EDF',
+    exit: FAILED,
+  },
   BERTH_EENGINE: {
     text: 'unknown engine {engine}',
     hint: 'engines of this berth: {engines}; `berth engines` says what this node has',
+    exit: FAILED,
+  },
+  BERTH_EENVIRONMENT: {
+    text: 'the environment of the job is larger than 1 MiB',
+    hint: 'unset large variables, or submit with --export=NONE',
+    exit: FAILED,
+  },
+  BERTH_EEXEC: {
+    text: '{path}: {problem}',
+    hint: 'use a program that this image and this node can run',
+    exit: 126,
+  },
+  BERTH_EHETEROGENEOUS: {
+    text: 'the components of a heterogeneous job cannot have different --container options',
+    hint: 'give each component the same --container options, or use one srun each',
     exit: FAILED,
   },
   BERTH_EIMAGEFILE: {
@@ -80,6 +115,11 @@ export const ERRORS = {
     hint: 'wait until they end; `berth ps` lists them',
     exit: FAILED,
   },
+  BERTH_EJOIN: {
+    text: 'cannot join the container: {problem}',
+    hint: "see worker.log in berth's runtime_dir on the node",
+    exit: FAILED,
+  },
   BERTH_ELAYER: {
     text: 'failed to import docker image: {image}: layer {digest}: {problem}',
     hint: 'the layer is damaged where it is kept: pull it with another tool to confirm, then push the image again',
@@ -103,6 +143,11 @@ export const ERRORS = {
   BERTH_EMOUNTTARGET: {
     text: '--container-mounts: target {target} leaves the container: Invalid cross-device link',
     hint: "name a target below the container's root",
+    exit: FAILED,
+  },
+  BERTH_EMULTIPROG: {
+    text: 'containers and --multi-prog need Slurm 23.11 or later',
+    hint: 'use one srun per program, joined by `:`, or Slurm 23.11 or later',
     exit: FAILED,
   },
   BERTH_ENAMESPACE: {
@@ -130,9 +175,19 @@ export const ERRORS = {
     hint: "ask for a tag that is built for this node's processor",
     exit: FAILED,
   },
+  BERTH_EPLUGSTACK: {
+    text: "berth's line in plugstack.conf cannot be used: {problem}",
+    hint: 'give absolute paths, see docs/config.md',
+    exit: FAILED,
+  },
   BERTH_EPOLICY: {
     text: '{what} is not allowed on this system',
     hint: 'the site decided so in {origin}; ask its operators',
+    exit: FAILED,
+  },
+  BERTH_EPROTOCOL: {
+    text: "the worker's answer cannot be used: {problem}",
+    hint: 'restart the worker: it may be of another version',
     exit: FAILED,
   },
   BERTH_EREGISTRY: {
@@ -183,6 +238,11 @@ export const ERRORS = {
   BERTH_ETOOBIG: {
     text: 'failed to import docker image: {image}: {problem}',
     hint: "the limit is the site's; ask for a larger one or use a smaller image",
+    exit: FAILED,
+  },
+  BERTH_EWORKDIR: {
+    text: "couldn't chdir to {path}: {problem}",
+    hint: 'name a directory of the image, or one that is mounted',
     exit: FAILED,
   },
 } as const satisfies Record<string, ErrorRow>

@@ -1,32 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Which of several sources a value comes from: command line (or what srun, sbatch and salloc sent on from it) over
- * SLURM_BERTH_* over BERTH_* over PYXIS_*. A source answers for the whole value: lists of two sources never mix.
+ * SLURM_BERTH_* over an environment file over BERTH_* over PYXIS_*. A source answers for the whole value: lists of two
+ * sources never mix.
  */
 import { BerthError } from '../report/errors.js'
 import { BOOLEAN_GRAMMAR, parseBoolean } from '../site/values.js'
+import type { Given, Level } from './dialect.js'
+import { type Edf, edfValues, isRendered, parseEdf } from './edf.js'
+import { translateGsi } from './gsi.js'
+import { NO_IMAGE } from './image.js'
 import { environmentSuffix, isOptionName, OPTIONS, type OptionName, optionRow } from './options.js'
 import { optionProblem, showValue } from './problem.js'
+import { translateShifter } from './shifter.js'
 
-export interface Given {
-  value: string
-  origin: string
-}
+export type { Given }
 
-type Level = ReadonlyMap<string, Given>
+/** Whoever asks for an environment file gets a root that can be written to (cscs-docs, edf.md), unless told otherwise. */
+const EDF_DEFAULTS: ReadonlyMap<string, Given> = new Map([
+  ['container-writable', { value: '1', origin: 'default of environment files' }],
+])
 
 export class Choices {
   readonly warnings: string[] = []
+  /** The environment file that holds, rendered. */
+  readonly edf: { document: Edf; origin: string } | undefined
   /** Highest first. */
-  private readonly levels: readonly Level[]
+  private readonly levels: readonly ReadonlyMap<string, Given>[]
 
-  /** @throws BERTH_EOPTION for an option that does not exist, BERTH_ECONFLICT for a flag together with its opposite. */
+  /**
+   * @throws BERTH_EOPTION for an option that does not exist, BERTH_ECONFLICT for two that contradict each other,
+   * BERTH_EEDF, BERTH_EEDFRAW
+   */
   constructor(options: readonly string[], environment: ReadonlyMap<string, string>) {
+    const given = readOptions(options)
+    translate(given)
+    const inherited = readEnvironment('SLURM_BERTH_', environment)
+    translate(inherited)
+    const ours = readEnvironment('BERTH_', environment)
+    this.edf = takeEdf([given, inherited, ours])
     this.levels = [
-      attribute(readOptions(options), environment),
-      readEnvironment('SLURM_BERTH_', environment),
-      readEnvironment('BERTH_', environment),
+      attribute(given, environment),
+      inherited,
+      this.edf === undefined ? new Map() : edfLevel(this.edf.document),
+      ours,
       readEnvironment('PYXIS_', environment),
+      this.edf === undefined ? new Map() : EDF_DEFAULTS,
     ]
   }
 
@@ -76,8 +95,36 @@ export class Choices {
   }
 }
 
-function readOptions(options: readonly string[]): Map<string, Given> {
-  const level = new Map<string, Given>()
+function translate(level: Level): void {
+  translateShifter(level)
+  translateGsi(level)
+}
+
+/**
+ * The environment file of the strongest source that names one; "none", or no container at all, undoes a weaker one.
+ * @throws BERTH_EEDF, BERTH_EEDFRAW for a name, which only who submitted could have looked up
+ */
+function takeEdf(levels: readonly Level[]): Choices['edf'] {
+  const image = levels.find((level) => level.has('container-image'))?.get('container-image')
+  if (image?.value.trim() === NO_IMAGE) return undefined
+  for (const level of levels) {
+    const candidates = [level.get('edf'), level.get('environment')].filter((given) => given !== undefined)
+    const [given] = candidates.sort((left, right) => +isRendered(right.value) - +isRendered(left.value))
+    if (given === undefined) continue
+    if (given.value.trim() === NO_IMAGE || given.value === '') return undefined
+    if (!isRendered(given.value)) throw new BerthError('BERTH_EEDFRAW', { name: showValue(given.value) })
+    return { document: parseEdf(given.value), origin: given.origin }
+  }
+  return undefined
+}
+
+function edfLevel(edf: Edf): Map<string, Given> {
+  const origin = `environment ${edf.file}`
+  return new Map([...edfValues(edf)].map(([name, value]) => [name, { value, origin }]))
+}
+
+function readOptions(options: readonly string[]): Level {
+  const level: Level = new Map()
   for (const option of options) {
     const equals = option.indexOf('=')
     const name = equals < 0 ? option : option.slice(0, equals)
@@ -97,7 +144,7 @@ function readOptions(options: readonly string[]): Map<string, Given> {
  * The shim sends one value per option, whoever gave it. One that equals a BERTH_ or PYXIS_ variable is the variable's:
  * it keeps its rank, but is named, and pardoned, as the variable would be.
  */
-function attribute(level: Map<string, Given>, environment: ReadonlyMap<string, string>): Level {
+function attribute(level: Level, environment: ReadonlyMap<string, string>): Level {
   for (const [name, { value }] of level) {
     if (!isOptionName(name)) continue
     const prefixes = optionRow(name).pyxis ? ['BERTH_', 'PYXIS_'] : ['BERTH_']
@@ -135,10 +182,11 @@ function checkConflicts(level: Level): void {
 
 /** An empty variable counts as absent, so that a script can take back what its caller exported. */
 function readEnvironment(prefix: string, environment: ReadonlyMap<string, string>): Level {
-  const level = new Map<string, Given>()
+  const level: Level = new Map()
   for (const name of Object.keys(OPTIONS) as OptionName[]) {
     const row = optionRow(name)
     if (prefix === 'PYXIS_' && !row.pyxis) continue
+    if (prefix === 'BERTH_' && row.dialect !== undefined) continue
     const names: string[] = [name]
     if (prefix === 'SLURM_BERTH_' && row.opposite?.startsWith('no-')) names.push(row.opposite)
     for (const spelled of names) {

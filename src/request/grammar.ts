@@ -28,7 +28,7 @@ export interface RequestInput {
 /**
  * Reads all options and variables that concern berth.
  * @returns undefined when no container is asked for: no image and no name, or the image "none"
- * @throws BERTH_EOPTION, BERTH_ECONFLICT
+ * @throws BERTH_EOPTION, BERTH_ECONFLICT, BERTH_EEDF, BERTH_EEDFRAW
  */
 export function parseRequest(input: RequestInput): Request | undefined {
   const choices = new Choices(input.options, input.environment)
@@ -64,6 +64,8 @@ export function parseRequest(input: RequestInput): Request | undefined {
     ...present('entrypoint', reader.takeFlag('container-entrypoint')),
     ...present('entrypointLog', reader.takeFlag('container-entrypoint-log')),
     ...takeWritable(reader),
+    ...takeFile(reader, choices),
+    ...(reader.takeFlag('singularity-no-bind-defaults') === true ? { siteMounts: false } : {}),
   }
   return leavesScriptOnHost(request.scope ?? input.defaultScope, input.context) ? undefined : request
 }
@@ -72,6 +74,7 @@ export function parseRequest(input: RequestInput): Request | undefined {
 export function ignoredOptions(input: RequestInput): string[] {
   const choices = new Choices(input.options, input.environment)
   if (choices.text('container-image') !== undefined || choices.text('container-name') !== undefined) return []
+  if (choices.edf !== undefined) return []
   return choices
     .given()
     .map((name) => `ignoring --${name} because neither --container-image nor --container-name is set`)
@@ -85,6 +88,13 @@ export function variablesNeeded(options: readonly string[]): string[] {
 /** Shifter's way: with the scope "step" the batch script itself stays on the host. */
 function leavesScriptOnHost(scope: Scope | undefined, context: string): boolean {
   return scope === 'step' && context === 'batch'
+}
+
+/** What an environment file says and no option can. */
+function takeFile(reader: Reader, { edf }: Choices): Pick<Request, 'variables'> {
+  if (edf === undefined || Object.keys(edf.document.env).length === 0) return {}
+  reader.origins.environment = `environment ${edf.document.file}`
+  return { variables: edf.document.env }
 }
 
 /** --container-writable[=SIZE] and --container-readonly are one question with two spellings. */

@@ -12,6 +12,8 @@ interface Row {
   opposite?: string
   /** A flag that may carry a value beside yes and no. */
   value?: boolean
+  /** Another product's word: said in container-* options before anything else looks at it, and no BERTH_ variable. */
+  dialect?: 'shifter' | 'gsi'
 }
 
 export const OPTIONS = {
@@ -37,6 +39,18 @@ export const OPTIONS = {
   'container-mpi': { kind: 'single', pyxis: false },
   'container-device': { kind: 'list', pyxis: false },
   'container-explain': { kind: 'flag', pyxis: false },
+  environment: { kind: 'single', pyxis: false },
+  edf: { kind: 'single', pyxis: false },
+  image: { kind: 'single', pyxis: false, dialect: 'shifter' },
+  volume: { kind: 'list', pyxis: false, dialect: 'shifter' },
+  module: { kind: 'list', pyxis: false, dialect: 'shifter' },
+  'shifter.image': { kind: 'single', pyxis: false, dialect: 'shifter' },
+  'shifter.volume': { kind: 'list', pyxis: false, dialect: 'shifter' },
+  'shifter.module': { kind: 'list', pyxis: false, dialect: 'shifter' },
+  'singularity-container': { kind: 'single', pyxis: false, dialect: 'gsi' },
+  'singularity-bind': { kind: 'list', pyxis: false, dialect: 'gsi' },
+  'singularity-args': { kind: 'single', pyxis: false, dialect: 'gsi' },
+  'singularity-no-bind-defaults': { kind: 'flag', pyxis: false, dialect: 'gsi' },
 } as const satisfies Record<string, Row>
 
 export type OptionName = keyof typeof OPTIONS
@@ -51,5 +65,5 @@ export function isOptionName(name: string): name is OptionName {
 
 /** container-image → CONTAINER_IMAGE: the part that BERTH_, PYXIS_ and SLURM_BERTH_ names share. */
 export function environmentSuffix(name: string): string {
-  return name.toUpperCase().replaceAll('-', '_')
+  return name.toUpperCase().replaceAll(/[-.]/g, '_')
 }

@@ -50,6 +50,10 @@ export interface Request {
   devices: string[]
   /** How the host's MPI is made visible; undefined: as the site says. */
   mpi?: string
+  /** Of an environment file: values over the image's and the host's; null: not there at all. Origin: "environment". */
+  variables?: Record<string, string | null>
+  /** false: without the mounts that the site makes in every container. */
+  siteMounts?: boolean
   /** Words for the engine's own command line, under the site's policy. */
   engineArgs: string[]
   /** Where each value came from: flag, environment name, site file:line. Keyed by option name. */

@@ -155,6 +155,17 @@ export const KEYS = {
     help: 'names of host variables that no container sees',
   },
 
+  edf_system_search_path: {
+    type: 'text',
+    default: '',
+    help: "DIR[:DIR]: environment files of the site, looked for after the user's",
+  },
+  importer: {
+    type: 'text',
+    default: '',
+    help: "program with pyxis' importer interface that brings images of registries, run as the user; empty: the store does",
+  },
+
   node: {
     type: 'text',
     default: '',
@@ -164,6 +175,16 @@ export const KEYS = {
     type: 'boolean',
     default: 'yes',
     help: 'sbatch and salloc have the options too (plugstack line only)',
+  },
+  shifter_flags: {
+    type: ['no', 'short', 'long'],
+    default: 'no',
+    help: "Shifter's options as --image, --volume, --module (short) or --shifter.image, ... (long; plugstack line only)",
+  },
+  gsi_flags: {
+    type: 'boolean',
+    default: 'no',
+    help: "options and variables of GSI's slurm-singularity-exec (plugstack line only)",
   },
 } as const satisfies Record<string, KeyRow>
 
@@ -176,7 +197,6 @@ export const PYXIS_KEYS: Readonly<Record<string, { as?: Key; note: string }>> = 
   runtime_path: { note: 'has no meaning here: see runtime_dir' },
   use_enroot_load: { note: 'has no meaning here: images are never unpacked' },
   use_squashfuse: { note: 'has no meaning here: images are mounted by the kernel' },
-  importer: { note: 'is not used by this version: images come through the store' },
 }
 
 export function keyRow(key: Key): KeyRow {

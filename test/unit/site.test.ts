@@ -129,10 +129,11 @@ test("pyxis' plugstack arguments are accepted, those without a meaning with one 
   assert.equal(site.get('container_entrypoint'), true)
   assert.equal(site.get('container_scope'), 'job')
   assert.equal(site.get('sbatch'), false)
+  assert.equal(site.get('importer'), '/bin/x')
   assert.deepEqual(site.errors, [])
   assert.deepEqual(
     site.warnings.map((line) => line.split(' ')[2]),
-    ['runtime_path', 'use_enroot_load', 'use_squashfuse', 'importer'],
+    ['runtime_path', 'use_enroot_load', 'use_squashfuse'],
   )
 })
 
