@@ -91,6 +91,8 @@ public:
           return Nothing{};
         if (in.front() == 0 && members_ > 0)
           return skipPadding(in);
+        if (in.front() != 0x1f)
+          return damaged("data behind the last member");
         member_.restart();
         inside_ = true;
       }

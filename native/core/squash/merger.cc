@@ -46,7 +46,8 @@ Result<> Merger::layer(unsigned index, ByteSource &source) {
     if (!*more)
       break;
     ordinal_++;
-    if (auto done = count(); !done)
+    entries_++;
+    if (auto done = checkCount(); !done)
       return done;
     if (auto done = apply(entry, reader); !done) {
       Error error = std::move(done).error();
@@ -56,11 +57,13 @@ Result<> Merger::layer(unsigned index, ByteSource &source) {
     }
   }
   reader.drain();
+  if (auto done = checkCount(); !done)
+    return done;
   return checkCut();
 }
 
-Result<> Merger::count() {
-  if (++entries_ > entriesMax_)
+Result<> Merger::checkCount() const {
+  if (entries_ > entriesMax_)
     return fail(EFBIG, "squash", {}, "the layers have more than " + std::to_string(entriesMax_) + " entries");
   return Nothing{};
 }

@@ -98,7 +98,7 @@ private:
   uint32_t claim(const Place &place);
   Result<> describe(const TarEntry &entry, Inode &inode);
   Result<> fill(const TarEntry &entry, uint32_t inode, TarReader &reader);
-  Result<> count();
+  Result<> checkCount() const;
 
   // merger_path.cc
   Result<Place> locate(std::string_view name, bool create);
