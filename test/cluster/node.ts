@@ -116,7 +116,11 @@ function readPid(file: string): number | undefined {
 }
 
 /** What is needed of a checkout to run: a clone that only root can enter is copied to where users can. */
-const RUNS_FROM = ['dist', 'package.json', 'node_modules/undici', 'node_modules/ini']
+const RUNS_FROM = [
+  'dist',
+  'package.json',
+  ...['undici', 'ini', 'smol-toml'].map((name) => `node_modules/${name}`),
+]
 
 /** Path of berth.so; empty when it was not built. */
 export async function findPlugin(dir: string): Promise<string> {
