@@ -44,7 +44,7 @@ static void run_by_shell(const char *path, char **argv, char **environment) {
 static void explain(const char *path, int number, struct error *error) {
   struct stat info;
 
-  error_set(error, "BERTH_EEXEC", "", NULL);
+  error_set(error, "BERTH_EEXEC", "use a program that this image and this node can run", NULL);
   error->exit = BERTH_EXIT_NOT_EXECUTABLE;
   (void)text_join(error->text, sizeof(error->text), path, ": ", text_errno(number), NULL);
   if (number == ENOEXEC && is_elf(path)) {
@@ -116,7 +116,7 @@ void command_run(char **argv, char **environment, struct error *error) {
     explain(denied, EACCES, error);
     return;
   }
-  error_set(error, "BERTH_ECOMMAND", "", argv[0], ": not found in the container", search ? ", PATH=" : "",
-            search ? search : "", NULL);
+  error_set(error, "BERTH_ECOMMAND", "name a program of the image, or add its directory to PATH", argv[0],
+            ": not found in the container", search ? ", PATH=" : "", search ? search : "", NULL);
   error->exit = BERTH_EXIT_NOT_FOUND;
 }

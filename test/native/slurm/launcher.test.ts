@@ -253,7 +253,7 @@ test('a command that is not there: 127 and the PATH that was searched', async ()
   assert.is(told.status, 127)
   assert.is(
     told.stderr,
-    'berth: error[BERTH_ECOMMAND]: no-such-tool: not found in the container, PATH=/usr/bin:/bin\n',
+    'berth: error[BERTH_ECOMMAND]: no-such-tool: not found in the container, PATH=/usr/bin:/bin\nhint: name a program of the image, or add its directory to PATH\n',
   )
 })
 
