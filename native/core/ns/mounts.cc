@@ -17,14 +17,16 @@ static bool isDevice(const std::string &source, mode_t mode) {
   return S_ISCHR(mode) || S_ISBLK(mode) || source == "/dev" || source.starts_with("/dev/");
 }
 
-/** Copying a mount namespace makes shared mounts slaves and forgets unbindable ones: MS_… to set again, or 0. */
+/** Copying a mount namespace makes shared mounts slaves and forgets unbindable ones: MS_… to set again, or 0.
+ */
 static uint64_t latePropagation(const MountStep &step) {
   const auto flags = parseFlags(step.flags, false);
   const uint64_t wanted = step.kind == Kind::bind && flags ? flags.value().propagation : 0;
   return wanted == MS_SHARED || wanted == MS_UNBINDABLE ? wanted : 0;
 }
 
-/** A target in the finished namespace: "/" is the container's root, links of the image cannot lead out of it. */
+/** A target in the finished namespace: "/" is the container's root, links of the image cannot lead out of it.
+ */
 static Fd openFinished(const std::string &target) {
   return kernel::openAt(AT_FDCWD, target.c_str(), {O_PATH | O_CLOEXEC, 0, kernel::kResolveNoMagicLinks});
 }
@@ -70,10 +72,10 @@ Result<MountPlan::Source> MountPlan::openSource(const MountStep &step, const Not
     return fail("open_tree", step.source);
   kernel::MountAttributes attributes;
   attributes.set = flags.value().attributes;
-  // A copy of the host's mount starts as its slave: that stays for slave and shared, and unbindable is set at
-  // the end.
-  if (flags.value().propagation == MS_PRIVATE || flags.value().propagation == MS_UNBINDABLE)
-    attributes.propagation = MS_PRIVATE;
+  // The copy of a shared mount is its peer: what is mounted in the container must never appear on the host.
+  // Slaves still see what the host mounts later (autofs, Lustre). The rest is set at the end.
+  const uint64_t wanted = flags.value().propagation;
+  attributes.propagation = wanted == MS_SLAVE || wanted == MS_SHARED ? MS_SLAVE : MS_PRIVATE;
   if (kernel::setAttributes(source.mount.get(), attributes, step.recursive) < 0)
     return fail("mount_setattr", step.source);
   return source;

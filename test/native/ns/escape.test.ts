@@ -61,7 +61,12 @@ test.needs(needs, 'a file as directory on the way is an error', async () => {
 
 test.needs(needs, "a user can't name the worker's descriptors as source", async () => {
   const fd = openSync('/', 'r')
-  for (const source of [`/proc/self/fd/${fd}`, `/proc/${process.pid}/fd/${fd}`, '/proc/self/root', '/proc/1/cwd']) {
+  for (const source of [
+    `/proc/self/fd/${fd}`,
+    `/proc/${process.pid}/fd/${fd}`,
+    '/proc/self/root',
+    '/proc/1/cwd',
+  ]) {
     const error = await failure([bind(source, '/mnt')])
     assert.ok(['ELOOP', 'EACCES'].includes(error.code), `${source}: ${error.code}`)
   }
@@ -77,7 +82,7 @@ test.needs(needs, 'a source that the user cannot reach is refused with path and 
   assert.is(error.step, 1)
 })
 
-test.needs(needs, "a file that the user may not read can be mounted and stays unreadable", async () => {
+test.needs(needs, 'a file that the user may not read can be mounted and stays unreadable', async () => {
   const inside = await lab.run([bind('/etc/shadow', '/shadow')], 'cat /shadow')
   assert.is(inside.status, 1)
   assert.match(inside.stderr, 'Permission denied')
@@ -114,16 +119,20 @@ const FORBIDDEN = [
   'chroot /magic/root true',
 ]
 
-test.needs(needs, 'with all capabilities inside, mounts stay locked and the host stays out of reach', async () => {
-  const steps = [PROC, DEV, bind('/usr', '/usr-bind', { flags: ['ro'] }), file('/etc/issue', 'ours\n')]
-  const tmp = { kind: 'tmpfs', target: '/tmp', options: 'size=1m', flags: [], mode: 0o1777 } as const
-  const built = await lab.build([...steps, tmp], { insideUid: 0, insideGid: 0 })
-  for (const line of FORBIDDEN) {
-    const inside = lab.enter(built, line, { capabilities: true })
-    assert.is.not(inside.status, 0, `worked: ${line}\n${inside.stdout}`)
-  }
-  assert.is(lab.enter(built, 'cat /etc/issue').stdout, 'ours\n')
-})
+test.needs(
+  needs,
+  'with all capabilities inside, mounts stay locked and the host stays out of reach',
+  async () => {
+    const steps = [PROC, DEV, bind('/usr', '/usr-bind', { flags: ['ro'] }), file('/etc/issue', 'ours\n')]
+    const tmp = { kind: 'tmpfs', target: '/tmp', options: 'size=1m', flags: [], mode: 0o1777 } as const
+    const built = await lab.build([...steps, tmp], { insideUid: 0, insideGid: 0 })
+    for (const line of FORBIDDEN) {
+      const inside = lab.enter(built, line, { capabilities: true })
+      assert.is.not(inside.status, 0, `worked: ${line}\n${inside.stdout}`)
+    }
+    assert.is(lab.enter(built, 'cat /etc/issue').stdout, 'ours\n')
+  },
+)
 
 test.needs(needs, 'capabilities inside give no right over files of the host', async () => {
   const owned = lab.path('hosts-file')
@@ -131,20 +140,25 @@ test.needs(needs, 'capabilities inside give no right over files of the host', as
   mkdirSync(lab.path('shared'), { mode: 0o755 })
   const steps = [bind(owned, '/owned'), bind(lab.path('shared'), '/shared'), bind('/etc', '/host-etc')]
   const built = await lab.build(steps, { insideUid: 0, insideGid: 0 })
-  const script = 'echo x > /owned; touch /shared/x; chmod 777 /owned; cat /host-etc/shadow; touch /host-etc/x; id -u'
+  const script =
+    'echo x > /owned; touch /shared/x; chmod 777 /owned; cat /host-etc/shadow; touch /host-etc/x; id -u'
   const inside = lab.enter(built, script, { capabilities: true })
   assert.is(inside.stdout, '0\n')
   assert.is(inside.stderr.trim().split('\n').length, 5, inside.stderr)
   assert.is(readFileSync(owned, 'utf8'), 'untouched')
 })
 
-test.needs(needs, 'climbing out of a chroot ends at the image or an empty root, never at the host', async () => {
-  const built = await lab.build([PROC], { insideUid: 0, insideGid: 0 })
-  const inside = lab.enter(built, '/bin/climb', { capabilities: true })
-  assert.is(inside.stderr, '')
-  assert.match(inside.stdout, /^top:/)
-  assert.not.match(inside.stdout, /boot|sbin|srv/)
-})
+test.needs(
+  needs,
+  'climbing out of a chroot ends at the image or an empty root, never at the host',
+  async () => {
+    const built = await lab.build([PROC], { insideUid: 0, insideGid: 0 })
+    const inside = lab.enter(built, '/bin/climb', { capabilities: true })
+    assert.is(inside.stderr, '')
+    assert.match(inside.stdout, /^top:/)
+    assert.not.match(inside.stdout, /boot|sbin|srv/)
+  },
+)
 
 test.needs(needs, 'a set-user-id program of the image gives nothing', async () => {
   const inside = await lab.run([PROC], 'grep " / / " /proc/self/mountinfo')

@@ -5,12 +5,38 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { BuiltNamespace, LoopImage, MountStep, Native, NamespaceSpec } from '../../../src/native.js'
+import type { BuiltNamespace, LoopImage, MountStep, NamespaceSpec, Native } from '../../../src/native.js'
 
 const DIST = process.env.BERTH_TEST_DIST ?? join(import.meta.dirname, '../../../dist')
 const BUSYBOX = '/bin/busybox'
-const APPLETS = ['sh', 'ls', 'cat', 'id', 'mount', 'umount', 'touch', 'stat', 'mkdir', 'ln', 'readlink', 'chmod']
-const MORE_APPLETS = ['rm', 'echo', 'sleep', 'mknod', 'grep', 'hostname', 'wget', 'nc', 'chroot', 'ip', 'true', 'head']
+const APPLETS = [
+  'sh',
+  'ls',
+  'cat',
+  'id',
+  'mount',
+  'umount',
+  'touch',
+  'stat',
+  'mkdir',
+  'ln',
+  'readlink',
+  'chmod',
+]
+const MORE_APPLETS = [
+  'rm',
+  'echo',
+  'sleep',
+  'mknod',
+  'grep',
+  'hostname',
+  'wget',
+  'nc',
+  'chroot',
+  'ip',
+  'true',
+  'head',
+]
 
 /** An account that exists nowhere: nothing on the machine is its own. */
 export const USER = { uid: 12_345, gid: 12_346, gids: [12_346, 20, 44] }
@@ -31,7 +57,14 @@ export function loadNative(): Native {
 export type Bind = Extract<MountStep, { kind: 'bind' }>
 
 export function bind(source: string, target: string, more: Partial<Bind> = {}): Bind {
-  const rest = { flags: [], recursive: true, create: 'auto', trusted: false, optional: false, replaceLink: false }
+  const rest = {
+    flags: [],
+    recursive: true,
+    create: 'auto',
+    trusted: false,
+    optional: false,
+    replaceLink: false,
+  }
   return { kind: 'bind', source, target, ...rest, ...more } as Bind
 }
 

@@ -33,17 +33,25 @@ test.needs(needs, "root's files in the image are the user's, also the private on
 
 test.needs(needs, 'with root remapping the user is 0 and nothing else is mapped', async () => {
   const built = await lab.build([PROC], { insideUid: 0, insideGid: 0 })
-  const inside = lab.enter(built, 'id -u; id -g; tail -n1 /proc/self/uid_map 2>/dev/null || cat /proc/self/uid_map')
+  const inside = lab.enter(
+    built,
+    'id -u; id -g; tail -n1 /proc/self/uid_map 2>/dev/null || cat /proc/self/uid_map',
+  )
   assert.is(inside.stdout.trim().split(/\s+/).join(' '), '0 0 0 12345 1')
 })
 
-test.needs(needs, 'a writable root takes new, changed and deleted files, and the image stays as it was', async () => {
-  const script = 'touch /new && echo changed > /etc/issue && rm /etc/secret && chmod 755 /locked && mkdir /locked/sub && cat /etc/issue'
-  const inside = await lab.run([], script)
-  assert.is(inside.stderr, '')
-  assert.is(inside.stdout, 'changed\n')
-  assert.is((await lab.run([], 'cat /etc/issue /etc/secret')).stdout, 'the image\nx')
-})
+test.needs(
+  needs,
+  'a writable root takes new, changed and deleted files, and the image stays as it was',
+  async () => {
+    const script =
+      'touch /new && echo changed > /etc/issue && rm /etc/secret && chmod 755 /locked && mkdir /locked/sub && cat /etc/issue'
+    const inside = await lab.run([], script)
+    assert.is(inside.stderr, '')
+    assert.is(inside.stdout, 'changed\n')
+    assert.is((await lab.run([], 'cat /etc/issue /etc/secret')).stdout, 'the image\nx')
+  },
+)
 
 test.needs(needs, 'a read-only root refuses writing and remounting', async () => {
   const built = await lab.build([PROC], { readonly: true })
@@ -53,7 +61,9 @@ test.needs(needs, 'a read-only root refuses writing and remounting', async () =>
 })
 
 test.needs(needs, 'the size of the private layer is bounded', async () => {
-  const inside = await lab.run([DEV], 'head -c 8000000 /dev/zero > /big; stat -c %s /big', { upperSize: '1m' })
+  const inside = await lab.run([DEV], 'head -c 8000000 /dev/zero > /big; stat -c %s /big', {
+    upperSize: '1m',
+  })
   assert.ok(Number(inside.stdout) <= 1 << 20, inside.stdout)
 })
 
@@ -65,30 +75,53 @@ test.needs(needs, 'given files appear with their content and cannot be changed',
   assert.match(inside.stderr, 'Read-only file system')
 })
 
-test.needs(needs, 'a link in the image is replaced when asked, and followed inside the image otherwise', async () => {
-  const replaced = await lab.run([file('/etc/resolv.conf', 'one\n', true)], 'cat /etc/resolv.conf; ls /somewhere')
-  assert.is(replaced.stdout, 'one\n')
-  assert.match(replaced.stderr, 'No such file')
-  const followed = await lab.run([file('/etc/resolv.conf', 'two\n')], 'cat /somewhere/else')
-  assert.is(followed.stdout, 'two\n')
-})
+test.needs(
+  needs,
+  'a link in the image is replaced when asked, and followed inside the image otherwise',
+  async () => {
+    const replaced = await lab.run(
+      [file('/etc/resolv.conf', 'one\n', true)],
+      'cat /etc/resolv.conf; ls /somewhere',
+    )
+    assert.is(replaced.stdout, 'one\n')
+    assert.match(replaced.stderr, 'No such file')
+    const followed = await lab.run([file('/etc/resolv.conf', 'two\n')], 'cat /somewhere/else')
+    assert.is(followed.stdout, 'two\n')
+  },
+)
 
-test.needs(needs, 'tmpfs has the options given, belongs to the user and shows its mount options', async () => {
-  const tmpfs = { kind: 'tmpfs', target: '/scratch/a', options: 'size=3m,huge=within_size,noexec', flags: [] } as const
-  const inside = await lab.run([PROC, { ...tmpfs, mode: 0o700 }], 'grep scratch /proc/self/mounts; stat -c %a:%u /scratch/a')
-  assert.match(inside.stdout, /rw,nosuid,nodev,noexec,relatime/)
-  assert.match(inside.stdout, /size=3072k/)
-  assert.match(inside.stdout, /huge=within_size/)
-  assert.match(inside.stdout, /700:12345\n$/)
-})
+test.needs(
+  needs,
+  'tmpfs has the options given, belongs to the user and shows its mount options',
+  async () => {
+    const tmpfs = {
+      kind: 'tmpfs',
+      target: '/scratch/a',
+      options: 'size=3m,huge=within_size,noexec',
+      flags: [],
+    } as const
+    const inside = await lab.run(
+      [PROC, { ...tmpfs, mode: 0o700 }],
+      'grep scratch /proc/self/mounts; stat -c %a:%u /scratch/a',
+    )
+    assert.match(inside.stdout, /rw,nosuid,nodev,noexec,relatime/)
+    assert.match(inside.stdout, /size=3072k/)
+    assert.match(inside.stdout, /huge=within_size/)
+    assert.match(inside.stdout, /700:12345\n$/)
+  },
+)
 
-test.needs(needs, 'missing targets of binds are made as their source is, through dangling links too', async () => {
-  const script = 'stat -c %F /a/b/c /a/b/f /run/dangling/x; stat -c %u /a/b; touch /a/new'
-  const made = [bind('/usr', '/a/b/c'), bind('/etc/hostname', '/a/b/f'), bind('/etc/hosts', '/var/run/x')]
-  const inside = await lab.run(made, script)
-  assert.is(inside.stdout, 'directory\nregular file\nregular file\n12345\n')
-  assert.is(inside.stderr, '')
-})
+test.needs(
+  needs,
+  'missing targets of binds are made as their source is, through dangling links too',
+  async () => {
+    const script = 'stat -c %F /a/b/c /a/b/f /run/dangling/x; stat -c %u /a/b; touch /a/new'
+    const made = [bind('/usr', '/a/b/c'), bind('/etc/hostname', '/a/b/f'), bind('/etc/hosts', '/var/run/x')]
+    const inside = await lab.run(made, script)
+    assert.is(inside.stdout, 'directory\nregular file\nregular file\n12345\n')
+    assert.is(inside.stderr, '')
+  },
+)
 
 test.needs(needs, 'a device stays a usable device', async () => {
   const script = 'echo x > /null; echo x > /dev/null; stat -c %F /null /dev/null; head -c 3 /dev/zero'
@@ -103,14 +136,23 @@ test.needs(needs, 'directories and links are made', async () => {
     { kind: 'symlink', target: '/etc/mtab', to: '/proc/mounts' },
     { kind: 'symlink', target: '/etc/issue', to: 'elsewhere' },
   ] as const
-  const inside = await lab.run([...steps], 'stat -c %a:%u /opt/site/data; readlink /etc/mtab; readlink /etc/issue')
+  const inside = await lab.run(
+    [...steps],
+    'stat -c %a:%u /opt/site/data; readlink /etc/mtab; readlink /etc/issue',
+  )
   assert.is(inside.stdout, '750:12345\n/proc/mounts\nelsewhere\n')
 })
 
 test.needs(needs, 'a later umount step takes away an earlier mount, for files and directories', async () => {
   const steps = [bind('/usr', '/root'), bind('/etc/hosts', '/etc/issue')]
-  const away = [{ kind: 'umount', target: '/root' } as const, { kind: 'umount', target: '/etc/issue' } as const]
-  const inside = await lab.run([PROC, ...steps, ...away], 'ls /root; cat /etc/issue; grep -c root /proc/self/mounts')
+  const away = [
+    { kind: 'umount', target: '/root' } as const,
+    { kind: 'umount', target: '/etc/issue' } as const,
+  ]
+  const inside = await lab.run(
+    [PROC, ...steps, ...away],
+    'ls /root; cat /etc/issue; grep -c root /proc/self/mounts',
+  )
   assert.is(inside.stdout, 'the image\n0\n')
 })
 
@@ -140,10 +182,18 @@ test.needs(needs, 'without new namespaces net, ipc and uts are the host’s', as
 test.needs(needs, 'new namespaces: loopback is up, queues are fresh, the host name is kept', async () => {
   const queue = { kind: 'mqueue', target: '/queues', flags: [] } as const
   const tmpfs = { kind: 'tmpfs', target: '/dev/shm', options: '', flags: [], mode: 0o1777 } as const
-  const built = await lab.build([PROC, DEV, tmpfs, queue], { unshare: ['net', 'ipc', 'uts'], insideUid: 0, insideGid: 0 })
-  const inside = lab.enter(built, 'ip addr show lo; grep mqueue /proc/self/mounts; hostname; hostname other; hostname', {
-    capabilities: true,
+  const built = await lab.build([PROC, DEV, tmpfs, queue], {
+    unshare: ['net', 'ipc', 'uts'],
+    insideUid: 0,
+    insideGid: 0,
   })
+  const inside = lab.enter(
+    built,
+    'ip addr show lo; grep mqueue /proc/self/mounts; hostname; hostname other; hostname',
+    {
+      capabilities: true,
+    },
+  )
   assert.match(inside.stdout, /lo: <LOOPBACK,UP/)
   assert.match(inside.stdout, /mqueue \/queues mqueue rw,nosuid,nodev/)
   assert.match(inside.stdout, `${hostname()}\nother\n`)
@@ -167,16 +217,20 @@ test.needs(needs, "a directory of the user's own can be the image", async () => 
   assert.is(inside.stderr, '')
 })
 
-test.needs(needs, 'a directory that the user may not read is refused, unless the worker vouches for it', async () => {
-  const hidden = lab.path('hidden')
-  mkdirSync(hidden, { mode: 0o700 })
-  execFileSync('cp', ['-a', lab.path('tree'), `${hidden}/tree`])
-  const directory = `${hidden}/tree`
-  const refused = await lab.build([], { image: { directory } }).catch((error) => error)
-  assert.is(refused.code, 'EACCES')
-  const inside = await lab.run([], 'cat /etc/issue', { image: { directory, trusted: true } })
-  assert.is(inside.stdout, 'the image\n')
-})
+test.needs(
+  needs,
+  'a directory that the user may not read is refused, unless the worker vouches for it',
+  async () => {
+    const hidden = lab.path('hidden')
+    mkdirSync(hidden, { mode: 0o700 })
+    execFileSync('cp', ['-a', lab.path('tree'), `${hidden}/tree`])
+    const directory = `${hidden}/tree`
+    const refused = await lab.build([], { image: { directory } }).catch((error) => error)
+    assert.is(refused.code, 'EACCES')
+    const inside = await lab.run([], 'cat /etc/issue', { image: { directory, trusted: true } })
+    assert.is(inside.stdout, 'the image\n')
+  },
+)
 
 test.needs(needs, "what a user's mount lacks is made with the user's rights, not with root's", async () => {
   const home = lab.path('home')
