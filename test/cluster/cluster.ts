@@ -50,7 +50,7 @@ export interface Cluster {
   start(argv: readonly string[], options?: RunOptions): Running
   /** As root. */
   scontrol(args: readonly string[]): Promise<Outcome>
-  /** Submits `script`, waits for its end and answers its output file and exit code. */
+  /** Submits `script`, waits for its end and answers what it wrote and its exit code. */
   batch(script: string, args: readonly string[], options?: RunOptions): Promise<Outcome>
   nodeState(name: string): Promise<string>
   stop(): Promise<void>
@@ -170,7 +170,10 @@ async function runBatch(
 ): Promise<Outcome> {
   const file = join(shared, `batch-${process.pid}-${batches++}`)
   writeFileSync(`${file}.sh`, script, { mode: 0o755 })
-  const outcome = await command(['sbatch', '--wait', '-o', `${file}.out`, ...args, `${file}.sh`], options)
-  const written = existsSync(`${file}.out`) ? readFileSync(`${file}.out`, 'utf8') : ''
-  return { ...outcome, stdout: written, output: outcome.output + written }
+  const files = ['-o', `${file}.out`, '-e', `${file}.err`]
+  const outcome = await command(['sbatch', '--wait', ...files, ...args, `${file}.sh`], options)
+  const [stdout = '', stderr = ''] = ['out', 'err'].map((name) =>
+    existsSync(`${file}.${name}`) ? readFileSync(`${file}.${name}`, 'utf8') : '',
+  )
+  return { ...outcome, stdout, stderr: outcome.stderr + stderr, output: outcome.output + stderr + stdout }
 }

@@ -5,8 +5,11 @@ import { type ChildProcess, spawn } from 'node:child_process'
 /** Longer than any single command of the suite takes on two cores; a hang then fails with what was printed. */
 export const COMMAND_TIME_MAX_MS = 90_000
 
+/** srun asks at once. */
+const INTERRUPT_TIME_MAX_MS = 1000
+
 export interface Outcome {
-  /** Exit code, or 128 + signal number's shell convention is not used: null code means `signal`. */
+  /** null when a signal ended it. */
   code: number | null
   signal: string | null
   stdout: string
@@ -32,8 +35,10 @@ export interface Running {
   /** Resolves once the output so far matches; rejects when the command ends first or time is up. */
   sees(pattern: RegExp, timeoutMs?: number): Promise<void>
   output(): string
-  /** Sends to the whole process group, as a terminal's Ctrl-C does. */
+  /** Sends to the whole process group, as a terminal does. */
   kill(signal: NodeJS.Signals): void
+  /** Ctrl-C as often as srun wants it: it asks for a second one within a second. */
+  interrupt(): Promise<Outcome>
 }
 
 function asUser(argv: readonly string[], user: string | undefined): string[] {
@@ -135,7 +140,16 @@ function watch(
       )
       look()
     })
-  return { pid, done, sees, kill, output: () => texts.output }
+  const interrupt = async (): Promise<Outcome> => {
+    kill('SIGINT')
+    // Without that question the first one was enough.
+    await sees(/one more within/, INTERRUPT_TIME_MAX_MS).then(
+      () => kill('SIGINT'),
+      () => {},
+    )
+    return done
+  }
+  return { pid, done, sees, kill, interrupt, output: () => texts.output }
 }
 
 /** Runs to the end. */

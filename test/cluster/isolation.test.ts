@@ -137,9 +137,7 @@ test('two users on one node see nothing of each other', async () => {
     ),
     /^(secret|entered)/m,
   )
-  step.kill('SIGINT')
-  step.kill('SIGINT')
-  await step.done
+  await step.interrupt()
 })
 
 test('an image that one user brought is the other’s too, when the registry lets them', async () => {

@@ -184,9 +184,7 @@ test('Ctrl-C during an import ends it', () =>
       'true',
     ])
     await until('a held transfer', () => throttle.held() > 0)
-    step.kill('SIGINT')
-    step.kill('SIGINT')
-    fails(await step.done)
+    fails(await step.interrupt())
     await until('no transfer', () => throttle.held() === 0)
   }))
 

@@ -115,9 +115,7 @@ test('mounts of the user do not show on the host', async () => {
   ])
   await step.sees(/up/)
   saysNot(await at.cluster.command(['cat', '/proc/self/mountinfo']), /only-inside/)
-  step.kill('SIGINT')
-  step.kill('SIGINT')
-  await step.done
+  await step.interrupt()
 })
 
 test('workdir: of the image, by flag, by variable', async () => {

@@ -27,8 +27,9 @@ async function within(
 test('a runtime directory that only slurmd’s mount namespace has', () =>
   within({ nodes: [{ privateRun: true }, { privateRun: true }] }, async (cluster, images) => {
     const flag = `--container-image=${images.debian}`
+    const had = existsSync('/run/berth')
     prints(await cluster.srun(['-N2', '-n2', flag, ...codename]), [otherRelease(), otherRelease()])
-    assert.not.ok(existsSync('/run/berth'), 'a worker of a node went to the host’s /run')
+    assert.is(existsSync('/run/berth'), had, 'a worker of a node went to the host’s /run')
     assert.is.not(cluster.nodes[0]?.workerPid(), cluster.nodes[1]?.workerPid())
     prints(await cluster.batch('#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME\n', [flag]), [
       otherRelease(),
@@ -52,7 +53,7 @@ test.needs(hidden, 'job_container/tmpfs: the container hangs below the job’s o
     try {
       const script = [
         'echo of-the-job > /tmp/mine',
-        `srun -n1 --container-image=${images.debian} --container-mounts=/tmp:/job-tmp sh -c 'cat /job-tmp/mine; ls /job-tmp | grep -c marker'`,
+        `srun -n1 --container-image=${images.debian} --container-mounts=/tmp:/job-tmp sh -c 'cat /job-tmp/mine; ls /job-tmp | grep -c marker || true'`,
       ].join('\n')
       const seen = await cluster.batch(`#!/bin/sh\n${script}\n`, ['-n1'])
       assert.equal(seen.stdout.trim().split('\n'), ['of-the-job', '0'], seen.output)
