@@ -13,6 +13,8 @@
 #include "wire.h"
 
 #define POLL_MS 2
+/* SIGKILL takes effect at once, unless the process waits for a disk. */
+#define REAP_MS_MAX 1000
 /* Descriptors to close where the kernel has no close_range (before 5.9). */
 #define OLD_KERNEL_FDS_MAX 1024
 /* Told apart from any status of berth's own programs. */
@@ -67,6 +69,14 @@ static void drain(struct capture *capture) {
     capture->output[capture->length] = '\0';
 }
 
+/* One that hangs in the kernel is left to whoever reaps this process' children. */
+static void reap(pid_t child) {
+  const long long deadline = wire_now() + REAP_MS_MAX;
+
+  while (waitpid(child, NULL, WNOHANG) == 0 && wire_now() < deadline)
+    wire_sleep(POLL_MS);
+}
+
 static int wait_for(pid_t child, int wait_ms, struct capture *capture) {
   const long long deadline = wire_now() + wait_ms;
   int status;
@@ -80,7 +90,7 @@ static int wait_for(pid_t child, int wait_ms, struct capture *capture) {
       return CHILD_LOST;
     if (wire_now() >= deadline || capture->overflows) {
       (void)kill(child, SIGKILL);
-      (void)waitpid(child, &status, 0);
+      reap(child);
       return capture->overflows ? CHILD_NOT_RUN : CHILD_TIMED_OUT;
     }
     wire_sleep(POLL_MS);

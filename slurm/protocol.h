@@ -87,6 +87,14 @@ enum berth_tag {
 	BERTH_TAG_TOTAL = 39, /* u64 bytes */
 };
 
+/*
+ * What the launcher makes of the answers to HELLO:
+ *   PROGRESS  counts as a sign of life, also with an empty TEXT; without one for 15 minutes it gives up.
+ *   FAIL      with an empty TEXT prints nothing (another task of the node has said it) and exits with EXIT.
+ *   JOIN      setns in the order of the NS fields; chdir to CWD if there is one; every ENV_UNSET, then every ENV_SET,
+ *             then ENV_DEFAULT; PATH of the resulting environment finds the command. No NS without BERTH_FLAG_EXEC: refused.
+ *   EOF       before one of these: it connects and says HELLO again, at most five times in a row.
+ */
 #define BERTH_FLAG_NO_NEW_PRIVS 1u
 /* The launcher puts ARGV before the user's command line and runs that on the host (exec engines). */
 #define BERTH_FLAG_EXEC 2u

@@ -52,11 +52,13 @@ function options(fake: FakeWorker, type: FrameType = Type.REGISTER): string[] {
 
 test.before(async () => {
   if (notRoot !== '') return
-  cluster = await startCluster({ nodes: [{}, { plugin: false }] })
+  // n3: a worker that cannot start.
+  cluster = await startCluster({ nodes: [{}, { plugin: false }, { plugArgs: ['node=/bin/false'] }] })
   runtime = cluster.nodes[0]?.runtimeDir ?? ''
 })
 const N1 = ['-w', 'n1', '-N1']
 const N2 = ['-w', 'n2', '-N1']
+const N3 = ['-w', 'n3', '-N1']
 
 test.needs(notRoot, 'a step without a container option makes no connection', () =>
   withWorker(BARE, async (fake) => {
@@ -367,8 +369,93 @@ test.needs(notRoot, 'a save is waited for, and its failure is told', () => {
   return withWorker(instead([Type.RELEASE, refusal]), async () => {
     const told = await cluster.srun([...N1, '--container-image=a', '--container-save=/tmp/x', 'echo', 'ran'])
     says(told, /^ran/m)
+    says(told, /BERTH_EOPTION/)
   })
 })
+
+test.needs(notRoot, 'the prolog lets the worker fetch the image, for jobs with one', () =>
+  withWorker(BARE, async (fake) => {
+    exits(await cluster.srun([...N1, '--container-image=a', 'true']), 0)
+    const prefetch = fake.of(Type.PREFETCH)
+    assert.is(prefetch.length, 1)
+    assert.is(prefetch[0]?.uid, 0)
+    assert.equal(options(fake, Type.PREFETCH), ['container-image=a'])
+    assert.is(prefetch[0]?.frame.number(Tag.UID), fake.of(Type.REGISTER)[0]?.frame.number(Tag.UID))
+    exits(await cluster.batch('#!/bin/sh\n', [...N1, '--container-image=b']), 0)
+    assert.equal(options(fake, Type.PREFETCH), ['container-image=b'])
+  }),
+)
+
+test.needs(notRoot, 'submitted where there is no plugin, the node reads the environment', () =>
+  withWorker(BARE, async (fake) => {
+    const SLURM_CONF = join(cluster.dir, 'n2/slurm.conf')
+    const env = { SLURM_CONF, BERTH_CONTAINER_IMAGE: 'a', PYXIS_CONTAINER_WORKDIR: '/w' }
+    const told = exits(await cluster.srun([...N1, 'echo', 'x'], { env }), 0)
+    assert.is(told.stdout, 'x\n')
+    assert.equal(options(fake).sort(), ['container-image=a', 'container-workdir=/w'])
+    // As slurmrestd's users write it.
+    const rest = { SLURM_CONF, _SLURM_SPANK_OPTION_berth_container_image: 'b' }
+    exits(await cluster.batch('#!/bin/sh\n', N1, { env: rest }), 0)
+    assert.equal(options(fake), ['container-image=b'])
+    const file = join(cluster.shared, 'multi-bare')
+    writeFileSync(file, '# tasks\n0 echo ran\n')
+    const multi = fails(await cluster.srun([...N1, '--multi-prog', file], { env }))
+    says(multi, /BERTH_EMULTIPROG/)
+    saysNot(multi, /^ran/m)
+  }),
+)
+
+test.needs(
+  notRoot,
+  'a worker that cannot start fails the task in time, once, and leaves the node alone',
+  async () => {
+    for (const told of [
+      fails(await cluster.srun([...N3, '-n4', '--container-image=a', 'echo', 'ran'])),
+      fails(await cluster.batch('#!/bin/sh\necho ran\n', [...N3, '--container-image=a'])),
+    ]) {
+      says(told, /^berth: error\[BERTH_ENOWORKER\]/m)
+      saysNot(told, /^ran/m)
+      assert.ok(told.milliseconds < 30_000, `${told.milliseconds} ms`)
+    }
+    assert.match(await cluster.nodeState('n3'), /idle|comp/)
+  },
+)
+
+test.needs(notRoot, 'an environment beyond one frame is refused with a reason', () =>
+  withWorker(BARE, async () => {
+    const env = Object.fromEntries(
+      Array.from({ length: 11 }, (_, index) => [`BIG${index}`, 'x'.repeat(100_000)]),
+    )
+    const told = fails(await cluster.srun([...N1, '--container-image=a', 'echo', 'ran'], { env }))
+    says(told, /BERTH_EENVIRONMENT/)
+    saysNot(told, /^ran/m)
+  }),
+)
+
+test.needs(notRoot, 'a task on a terminal tells its width', () =>
+  withWorker(BARE, async (fake) => {
+    const inner = `stty rows 33 cols 99; srun -w n1 --pty --container-image=a sh -c 'test -t 0 && stty size'`
+    const told = await cluster.command(['script', '-qec', inner, '/dev/null'])
+    says(told, /99/)
+    assert.is(fake.of(Type.HELLO)[0]?.frame.number(Tag.TTY), 99)
+  }),
+)
+
+test.needs(
+  notRoot,
+  'a worker that dies after a task was announced is asked again by the launcher',
+  async () => {
+    const socket = join(runtime, 'worker.sock')
+    const first = await FakeWorker.start(program, directory.path, socket, instead([Type.HELLO]))
+    const running = cluster.start(['srun', ...N1, '--container-image=a', 'echo', 'ran'])
+    await until('the greeting', () => first.of(Type.HELLO)[0])
+    await first.stop()
+    await withWorker(BARE, async (second) => {
+      says(exits(await running.done, 0), /^ran/m)
+      assert.is(second.of(Type.HELLO).length, 1)
+    })
+  },
+)
 
 test.needs(notRoot, 'a killed slurmstepd ends the lease', () =>
   withWorker(BARE, async (fake) => {
