@@ -32,46 +32,59 @@ export async function convert(
   const progress: ConvertProgress = { done: 0, total, layer: 0, layers: image.layers.length }
   let next = image.layers.length
 
-  const feedOne = async (index: number, layer: Descriptor): Promise<void> => {
+  const feedOne = async (index: number, layer: Descriptor, tell: (bytes: number) => void): Promise<void> => {
     for await (const piece of verified(reader.layer(layer, stop.signal), layer)) {
       await engine.write(index, piece).catch((error) => reject(error, layer))
-      progress.done += piece.length
-      report(progress)
+      tell(piece.length)
     }
     await engine.end(index).catch((error) => reject(error, layer))
-    progress.layer++
-    report(progress)
   }
   const feed = async (): Promise<void> => {
     while (next > 0 && !stop.signal.aborted) {
       const index = --next
       const layer = image.layers[index]
-      if (layer !== undefined) await feedOne(index, layer)
+      if (layer === undefined) continue
+      await feedOne(index, layer, (bytes) => {
+        progress.done += bytes
+        report(progress)
+      })
+      progress.layer++
+      report(progress)
     }
   }
+  const finish = async (): Promise<SquashResult> => {
+    const again = await engine.missing().catch((error) => reject(error, undefined))
+    for (const index of again) {
+      const layer = image.layers[index]
+      if (layer !== undefined) await feedOne(index, layer, () => {})
+    }
+    return engine.finish().catch((error) => reject(error, undefined))
+  }
+
   let first: unknown
-  const guarded = async (): Promise<void> => {
+  const guarded = async <T>(work: () => Promise<T>): Promise<T | undefined> => {
     try {
-      await feed()
+      return await work()
     } catch (error) {
-      if (!stop.signal.aborted) first = error
+      first ??= error
       stop.abort()
       engine.abort()
+      return undefined
     }
   }
-  await Promise.all(Array.from({ length: LAYERS_AT_ONCE }, guarded))
-  if (stop.signal.aborted) throw first
-  const result = await engine.finish().catch((error) => reject(error, undefined))
+  await Promise.all(Array.from({ length: LAYERS_AT_ONCE }, () => guarded(feed)))
+  const result = stop.signal.aborted ? undefined : await guarded(finish)
+  if (result === undefined) throw first
   checkDiffIds(image, result.diffIds)
   return result
 }
 
-/** An engine's errno in words; EOVERFLOW and EFBIG are its two limits, ENOSPC and EDQUOT the disk's. */
+/** An engine's errno in words; EFBIG is either of its limits, ENOSPC and EDQUOT are the disk's. */
 function reject(error: NativeError, layer: Descriptor | undefined): never {
   if (error.code === 'ENOSPC' || error.code === 'EDQUOT') {
     throw new BerthError('BERTH_ESPACE', { path: 'the store', bytes: 0 }, { cause: error })
   }
-  if (error.code === 'EFBIG' || error.code === 'EOVERFLOW' || error.code === 'E2BIG') {
+  if (error.code === 'EFBIG') {
     throw new BerthError('BERTH_ETOOBIG', { problem: 'it is larger than the site allows' }, { cause: error })
   }
   if (error.code === 'ECANCELED') throw error

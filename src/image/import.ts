@@ -44,7 +44,8 @@ export class Importer {
   private readonly socket: NativeSocket
   private readonly frames = new FrameReader()
   private readonly readers = new Map<string, ImageReader>()
-  private readonly opened = new Map<string, OpenedImage>()
+  /** By digest; what was resolved last may be imported. */
+  private readonly opened = new Map<string, { image: OpenedImage; reader: ImageReader }>()
   private readonly waiting: { resolve: (fd: number) => void; reject: (error: Error) => void }[] = []
   private work: Promise<void> = Promise.resolve()
 
@@ -102,7 +103,7 @@ export class Importer {
       ])
     }
     const image = await reader.open(asked)
-    this.opened.set(image.digest, image)
+    this.opened.set(image.digest, { image, reader })
     const bytes = image.layers.reduce((sum, { size }) => sum + size, 0)
     const told: Resolved = { open: reader.open_to_all, bytes }
     this.send(Type.RESOLVED, [
@@ -115,18 +116,19 @@ export class Importer {
     const order = parseData(frame.text(Tag.DATA) ?? '') as unknown as ImportOrder
     const { source } = parseReference(frame.text(Tag.REF) ?? '')
     if (source.kind === 'squashfs') return this.importSquashfs(frame, order, source.path)
-    const [output, archive] = frame.fds
-    if (output === undefined)
-      throw new BerthError('BERTH_EINTERNAL', { problem: 'import without an output file' })
-    const reader = await this.readerOf(frame, order, archive)
-    const digest = frame.text(Tag.DIGEST) ?? ''
-    const image = this.opened.get(digest) ?? (await reader.open(digest))
+    const [output] = frame.fds
+    const opened = this.opened.get(frame.text(Tag.DIGEST) ?? '')
+    if (output === undefined || opened === undefined) {
+      throw new BerthError('BERTH_EINTERNAL', { problem: 'import of something that was not resolved before' })
+    }
+    const { image, reader } = opened
     const { compressor, level, blockSize, threads, bytesMax, entriesMax } = order
     const engine = this.native.squash({
       ...{ fd: output, layers: image.layers.length, capture: CAPTURED },
       ...{ compressor, level, blockSize, threads, bytesMax, entriesMax },
     })
-    const result = await convert(image, reader, engine, this.reporter())
+    const { report, stop } = this.reporter()
+    const result = await convert(image, reader, engine, report).finally(stop)
     const layers = image.layers.map(({ digest: blob, size }, index) => ({
       ...{ digest: blob, size, diffId: image.parsed.diffIds[index] ?? '' },
     }))
@@ -137,8 +139,9 @@ export class Importer {
   private async importSquashfs(frame: Frame, order: ImportOrder, path: string): Promise<void> {
     const [source, output] = frame.fds
     if (source === undefined) throw new BerthError('BERTH_EINTERNAL', { problem: 'import without a file' })
-    this.reporter()({ done: 0, total: fstatSync(source).size, layer: 0, layers: 1 })
-    const { imported, captured } = await takeSquashfs(this.native, source, output, order, path)
+    const { report, stop } = this.reporter()
+    report({ done: 0, total: fstatSync(source).size, layer: 0, layers: 1 })
+    const { imported, captured } = await takeSquashfs(this.native, source, output, order, path).finally(stop)
     this.sendImported(imported, captured)
   }
 
@@ -154,17 +157,27 @@ export class Importer {
     this.send(Type.IMPORTED, [[Tag.DATA, JSON.stringify(imported)], ...files])
   }
 
-  private reporter(): (progress: ConvertProgress) => void {
-    let last = 0
-    return ({ done, total, layer, layers }) => {
-      if (Date.now() - last < REPORT_MS_MIN) return
-      last = Date.now()
+  /** The newest state at most five times a second, also when nothing moves after it. */
+  private reporter(): { report: (progress: ConvertProgress) => void; stop: () => void } {
+    let newest: ConvertProgress | undefined
+    let timer: NodeJS.Timeout | undefined
+    const tell = () => {
+      timer = undefined
+      if (newest === undefined) return
+      const { done, total, layer, layers } = newest
+      newest = undefined
+      timer = setTimeout(tell, REPORT_MS_MIN)
       this.send(Type.IMPORTING, [
         [Tag.DONE, done],
         [Tag.TOTAL, total],
         [Tag.DATA, JSON.stringify({ layer, layers })],
       ])
     }
+    const report = (progress: ConvertProgress) => {
+      newest = { ...progress }
+      if (timer === undefined) tell()
+    }
+    return { report, stop: () => clearTimeout(timer) }
   }
 
   /**

@@ -5,8 +5,9 @@
  *
  *   RESOLVE REF [DIGEST] DATA(ResolveOrder) [fd archive] → RESOLVED DIGEST DATA(Resolved)
  *       without DIGEST: what the reference names now; with it: the image of this platform below that digest
- *   IMPORT  REF DIGEST DATA(ImportOrder) fd output [fd archive] → IMPORTING DONE TOTAL DATA(ImportingData)* then
- *       IMPORTED DATA(Imported) (NAME ARG)*: captured files
+ *   IMPORT  REF DIGEST DATA(ImportOrder) fd output → IMPORTING DONE TOTAL DATA(ImportingData)* then
+ *       IMPORTED DATA(Imported) (NAME ARG)*: captured files; DIGEST is what the RESOLVE before answered.
+ *       Of a squashfs file, without DIGEST: fd file [fd output], without output it is only asked about itself
  *   OPEN NAME → OPENED fd | FAIL, in between, for the files of an oci: directory
  *   FAIL CODE DATA(fields of the error)
  */
@@ -22,7 +23,7 @@ export interface ResolveOrder {
   insecure: string[]
 }
 
-export interface ImportOrder extends ResolveOrder {
+export interface ImportOrder {
   compressor: 'zstd' | 'lz4' | 'gzip' | 'none'
   level: number
   blockSize: number

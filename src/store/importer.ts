@@ -80,6 +80,9 @@ export class ImporterProcess {
       data: (bytes, fds) => this.receive(bytes, fds),
       closed: () => {},
     })
+    // An idle importer does not keep the worker running; one with an order does.
+    this.child.unref()
+    this.socket.unref()
   }
 
   get alive(): boolean {
@@ -91,6 +94,7 @@ export class ImporterProcess {
     return new Promise((resolve, reject) => {
       if (this.gone !== undefined) return reject(new BerthError('BERTH_EIMPORTER', { problem: this.gone }))
       this.pending = { resolve, reject, between }
+      this.child.ref()
       this.socket.send(encodeFrame(type, fields), fds)
     })
   }
@@ -98,14 +102,9 @@ export class ImporterProcess {
   /** Afterwards nobody writes to a file that it was given. */
   async end(): Promise<void> {
     this.socket.close()
+    this.child.ref()
     if (this.alive) this.child.kill('SIGKILL')
     await this.ended
-  }
-
-  /** An idle importer does not keep the worker running. */
-  unref(): void {
-    this.child.unref()
-    this.socket.unref()
   }
 
   private receive(bytes: Buffer, fds: number[]): void {
@@ -126,6 +125,7 @@ export class ImporterProcess {
     else if (frame.type === Type.OPEN) void this.handOver(frame.text(Tag.NAME) ?? '', pending.between)
     else {
       this.pending = undefined
+      this.child.unref()
       if (frame.type === Type.FAIL) pending.reject(takeFail(frame))
       else pending.resolve(frame)
     }
@@ -196,7 +196,6 @@ export class ImporterPool {
 
   private start(): ImporterProcess {
     const process = new ImporterProcess(this.native, this.options)
-    process.unref()
     this.all.add(process)
     void process.ended.then(() => {
       this.all.delete(process)

@@ -28,8 +28,6 @@ const FORMAT = 'f1'
 /** Files of an image layout that an importer may ask for; nothing else below the user's directory. */
 const LAYOUT_FILE = /^(index\.json|oci-layout|blobs\/sha256\/[0-9a-f]{64})$/
 
-export type ImportSettings = Omit<ImportOrder, 'credentials' | 'insecure'>
-
 export interface ImportProgress {
   phase: 'waiting' | 'resolving' | 'importing' | 'finishing'
   /** Compressed bytes; total is 0 while unknown. */
@@ -51,7 +49,7 @@ export interface Intake {
   native: Native
   pool: ImporterPool
   shelf: Shelf
-  settings: ImportSettings
+  settings: ImportOrder
   insecure: string[]
 }
 
@@ -244,15 +242,14 @@ async function land(
 }
 
 async function askImport(
-  { settings, insecure }: Intake,
+  { settings }: Intake,
   process: ImporterProcess,
   fields: Fields,
   fds: readonly number[],
   report: Report,
   opener: Between = {},
 ): Promise<Frame> {
-  const order: ImportOrder = { ...settings, credentials: [], insecure }
-  const frame = await process.ask(Type.IMPORT, [...fields, [Tag.DATA, JSON.stringify(order)]], fds, {
+  const frame = await process.ask(Type.IMPORT, [...fields, [Tag.DATA, JSON.stringify(settings)]], fds, {
     ...opener,
     importing: (step) => {
       const done = takeCount(step.number(Tag.DONE))

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Names to digests, and by that the proof who may have which image (DESIGN.md §2.4). */
 import type { ImageReference } from '../image/image.js'
-import { pinReference } from '../image/reference.js'
 import type { Access } from './access.js'
 import { Flights } from './flight.js'
 import { Grants } from './grants.js'
@@ -56,9 +55,8 @@ export class Resolver {
     return this.grants.has(uid, [record.digest, ...record.aliases])
   }
 
-  /** @throws BerthError when the registry does not give this digest to this user */
-  async prove(reference: ImageReference, digest: string, access: Access): Promise<void> {
-    if (this.grants.has(access.uid, [digest])) return
-    await this.resolve(pinReference(reference, digest), access)
+  /** Whether a registry has lately given this very digest to this user. */
+  isProved(digest: string, uid: number): boolean {
+    return this.grants.has(uid, [digest])
   }
 }

@@ -2,7 +2,7 @@
 /** The images of this node: resolved, imported once, shared, held mounted, collected (DESIGN.md §2). */
 import { availableParallelism } from 'node:os'
 import type { ImageReference, StoredImage } from '../image/image.js'
-import { familiarName, isDigest, parseReference } from '../image/reference.js'
+import { familiarName, isDigest, parseReference, pinReference } from '../image/reference.js'
 import { withImage } from '../image/wire.js'
 import type { Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
@@ -152,16 +152,20 @@ export class Store {
   ): Promise<StoredImage> {
     const fromRegistry = reference.source.kind === 'registry'
     const asked = digest === '' ? await this.resolver.resolve(reference, access) : digest
-    const known = this.shelf.byDigest(asked)
-    if (known !== undefined) {
-      const granted = this.resolver.isGranted(known, access.uid)
-      if (!granted && fromRegistry) await this.resolver.prove(reference, asked, access)
-      this.shelf.use(known)
-      if (granted || fromRegistry) return known
-    }
     // A file of one's own proves nothing about others' images: its import is shared with nobody else.
     const key = fromRegistry ? asked : `${access.uid} ${asked}`
-    if (fromRegistry && this.flights.has(key)) await this.resolver.prove(reference, asked, access)
+    for (;;) {
+      const known = this.shelf.byDigest(asked)
+      const granted = known !== undefined && this.resolver.isGranted(known, access.uid)
+      if (known !== undefined && granted) {
+        this.shelf.use(known)
+        return known
+      }
+      const shared = known !== undefined || this.flights.has(key)
+      if (!shared || !fromRegistry || this.resolver.isProved(asked, access.uid)) break
+      // Others' work or image: it is there after the proof, or must be looked for again.
+      await this.resolver.resolve(pinReference(reference, asked), access)
+    }
     return this.flights.join(key, { progress, signal }, (report, stop) =>
       this.import(reference, asked, access, report, stop),
     )

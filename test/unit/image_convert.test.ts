@@ -44,6 +44,13 @@ class FakeEngine implements NativeSquash {
     for (const { go } of ready) go()
   }
 
+  /** Layers to be sent again. */
+  wanted: number[] = []
+
+  async missing(): Promise<number[]> {
+    return this.wanted
+  }
+
   async finish(): Promise<SquashResult> {
     return { size: 1, entries: 1, bytes: 1, diffIds: this.got.map(sha256), captured: {} }
   }
@@ -118,6 +125,16 @@ test('layers start at the top, three at once, and all arrive; the progress is ex
   assert.equal(engine.got, CONTENT)
   assert.equal(seen.at(-1), { done: 5000, total: 5000, layer: 5, layers: 5 })
   assert.not(engine.aborted)
+})
+
+test('a layer that the engine wants again is sent again and not counted twice', async () => {
+  const [engine, reader] = [new FakeEngine(), new FakeReader()]
+  engine.wanted = [1]
+  const seen: ConvertProgress[] = []
+  const failed = await failure(convert(image(), reader, engine, (progress) => seen.push({ ...progress })))
+  assert.is(failed.code, 'BERTH_EDIGEST', 'the stand-in hashes the layer twice')
+  assert.equal(reader.started.slice(-1), ['b'])
+  assert.equal(seen.at(-1), { done: 5000, total: 5000, layer: 5, layers: 5 })
 })
 
 test('a layer with other bytes aborts the engine; the cause is told, not the aborting', async () => {

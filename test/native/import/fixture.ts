@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A store of its own with real importers, and what the tests need to look at it from outside. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { StoredImage } from '../../../src/image/image.js'
+import { parseReference } from '../../../src/image/reference.js'
+import type { Native } from '../../../src/native.js'
+import { BerthError } from '../../../src/report/errors.js'
+import { type Access, type ImportProgress, Store, type StoreOptions } from '../../../src/store/store.js'
+
+/** Another build than the checkout's can be tried. */
+const DIST = process.env.BERTH_TEST_DIST ?? join(import.meta.dirname, '../../../dist')
+const NOBODY = { uid: 65534, gid: 65534 }
+const WAIT_MS_MAX = 20_000
+
+/** What keeps these tests from running here; undefined: nothing. */
+export function missing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root'
+  if (!existsSync(join(DIST, 'berth.node'))) return 'needs npm run build'
+  return undefined
+}
+
+export function loadNative(): Native {
+  return createRequire(import.meta.url)(join(DIST, 'berth.node')) as Native
+}
+
+/** Some user without an account; readable files are all that matters. */
+export const ALICE: Access = { uid: 20_001, gid: 20_001, gids: [], cwd: '/', env: { HOME: '/nonexistent' } }
+export const BOB: Access = { ...ALICE, uid: 20_002, gid: 20_002 }
+
+export class Lab {
+  readonly folder = mkdtempSync(join(tmpdir(), 'berth-import-'))
+  readonly native = loadNative()
+  readonly directory = join(this.folder, 'store')
+  private readonly stores: Store[] = []
+
+  async open(options: Partial<StoreOptions> = {}): Promise<Store> {
+    const store = await Store.open({
+      directory: this.directory,
+      importerUser: NOBODY,
+      ...{ compressor: 'zstd', level: 1, blockSize: 131_072, threads: 2 },
+      ...{ bytesMax: 2 ** 33, entriesMax: 100_000, quotaBytes: 0, freeFloorBytes: 0 },
+      ...{ tagTtlSeconds: 2, distDir: DIST, native: this.native },
+      ...options,
+    })
+    this.stores.push(store)
+    return store
+  }
+
+  /** A directory that every user may read. */
+  publicFolder(name: string): string {
+    const path = join(this.folder, name)
+    mkdirSync(path, { recursive: true })
+    execFileSync('chmod', ['755', this.folder, path])
+    return path
+  }
+
+  /** Files that the store has now, without those of images that are complete. */
+  leftovers(): string[] {
+    const names = readdirSync(this.directory, { recursive: true }).map(String)
+    return names.filter((name) => !/^(images|tmp|images\/[\w-]+\.(sqsh|json))$/.test(name))
+  }
+
+  async close(): Promise<void> {
+    for (const store of this.stores) await store.close()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+export async function pull(
+  store: Store,
+  name: string,
+  access: Access = ALICE,
+  more: { signal?: AbortSignal; progress?: (progress: ImportProgress) => void } = {},
+): Promise<StoredImage> {
+  const reference = parseReference(name)
+  const { digest } = await store.resolve(reference, access)
+  return store.ensure(reference, digest, { access, ...more })
+}
+
+export async function failure(promise: Promise<unknown>): Promise<BerthError> {
+  const error = await promise.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  )
+  if (error instanceof BerthError) return error
+  throw new Error(`no BerthError but ${error instanceof Error ? error.stack : error}`)
+}
+
+/** Path, type and content of everything in a squashfs, as another program reads it. */
+export function listImage(path: string): Record<string, string> {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-unpacked-'))
+  try {
+    execFileSync('unsquashfs', ['-q', '-n', '-f', '-d', folder, path], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const found: Record<string, string> = {}
+    for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+      const full = join(entry.parentPath, entry.name)
+      const name = full.slice(folder.length + 1)
+      if (entry.isFile()) found[name] = readFileSync(full, 'latin1').slice(0, 100)
+      else found[name] = entry.isSymbolicLink() ? `-> ${readlinkSync(full)}` : '/'
+    }
+    return found
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Importers that this process has started, by pid. */
+export function importers(): number[] {
+  const pids = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8').trim().split(/\s+/)
+  return pids.map(Number).filter((pid) => {
+    try {
+      return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('importer.js')
+    } catch {
+      return false
+    }
+  })
+}
+
+export async function until(what: string, condition: () => boolean): Promise<void> {
+  const end = Date.now() + WAIT_MS_MAX
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`${what}: not within ${WAIT_MS_MAX} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+export function loopDevices(): string[] {
+  return readdirSync('/sys/block').filter((name) => existsSync(`/sys/block/${name}/loop/backing_file`))
+}
