@@ -26,7 +26,7 @@ make_image() {
 	shift
 	mksquashfs "$tree" "$out/$name" -noappend -quiet -no-progress -nopad -processors 1 "$@" >/dev/null
 }
-for compressor in gzip lz4 zstd; do
+for compressor in gzip lz4 lzo zstd; do
 	make_image "$compressor" -comp "$compressor" -b 4096
 	make_image "$compressor-128k" -comp "$compressor" -no-fragments
 done
@@ -34,4 +34,5 @@ done
 make_image plain -comp zstd -b 4096 -noI -noF -noX -noId -noD
 make_image plain-gzip -comp gzip -b 4096 -noI -noF -noX -noId
 make_image plain-tails -comp lz4 -b 4096 -noI -noF -noX -noId -always-use-fragments
+make_image plain-lzo -comp lzo -b 4096 -noI -noX -noId
 make_image plain-noexport -comp zstd -b 4096 -noI -noF -noX -noId -no-exports -no-xattrs

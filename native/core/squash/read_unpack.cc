@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "read_unpack.hh"
 #include "read_fault.hh"
+#include "read_lzo.hh"
 
 #include <algorithm>
 #include <bit>
@@ -65,6 +66,10 @@ struct Lz4 final : Unpacker::State {
   }
 };
 
+struct Lzo final : Unpacker::State {
+  size_t unpack(std::span<const uint8_t> in, std::span<uint8_t> out) override { return unpackLzo(in, out); }
+};
+
 struct Zstd final : Unpacker::State {
   ZSTD_DCtx *context = ZSTD_createDCtx();
   explicit Zstd(uint32_t blockSize) {
@@ -101,6 +106,9 @@ Unpacker::Unpacker(Compressor compressor, uint32_t blockSize) {
   switch (compressor) {
   case Compressor::gzip:
     state_ = std::make_unique<Gzip>();
+    return;
+  case Compressor::lzo:
+    state_ = std::make_unique<Lzo>();
     return;
   case Compressor::lz4:
     state_ = std::make_unique<Lz4>();

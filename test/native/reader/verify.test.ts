@@ -38,6 +38,10 @@ for (const options of [
   '-comp gzip',
   '-comp lz4',
   '-comp lz4 -Xhc',
+  '-comp lzo',
+  '-comp lzo -Xalgorithm lzo1x_1 -b 1048576',
+  // As enroot makes its images.
+  '-comp lzo -noD -all-root',
   '-comp zstd -Xcompression-level 1',
   ...['-noI', '-noD', '-noF', '-noX', '-noId', '-noI -noD -noF -noX -noId'].map(
     (flag) => `-comp zstd ${flag}`,
@@ -102,12 +106,10 @@ test.needs(missing, 'a directory of 100,000 names and a sparse file over 4 GiB',
   assert.match(lab.verify(image).stdout, /"entries":100003,/)
 })
 
-test.needs(missing, 'lzo and xz are reported as not checkable', () => {
-  for (const compressor of ['lzo', 'xz']) {
-    const verified = lab.verify(makeImage('-comp', compressor))
-    assert.equal(verified.status, 1)
-    assert.equal(verified.stderr, `compressor ${compressor} cannot be checked: Operation not supported\n`)
-  }
+test.needs(missing, 'xz is reported as not checkable', () => {
+  const verified = lab.verify(makeImage('-comp', 'xz'))
+  assert.equal(verified.status, 1)
+  assert.equal(verified.stderr, 'compressor xz cannot be checked: Operation not supported\n')
 })
 
 test.needs(missing, 'files are found by path, links followed inside the image only', () => {
