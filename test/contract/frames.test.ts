@@ -43,7 +43,7 @@ function readByC(...frames: Buffer[]): string[] {
 function enumOf(name: string, prefix: string): Record<string, number> {
   const header = readFileSync(join(CHECKOUT, 'slurm/protocol.h'), 'utf8')
   const body = new RegExp(`enum ${name} \\{([^}]*)\\}`).exec(header)?.[1] ?? ''
-  const members = body.matchAll(new RegExp(`^\\s*${prefix}(\\w+) = (\\d+),`, 'gm'))
+  const members = body.matchAll(new RegExp(`^\\s*${prefix}(\\w+) =\\s+(\\d+),`, 'gm'))
   return Object.fromEntries([...members].map(([, key, value]) => [key, Number(value)]))
 }
 

@@ -38,7 +38,7 @@ test('launcher and keeper under address and undefined-behaviour sanitizers', () 
     BERTH_TEST_LAUNCHER: join(at, 'berth-exec'),
     BERTH_TEST_KEEPER: join(at, 'berth-keeper'),
   }
-  for (const name of ['launcher', 'keeper']) {
+  for (const name of ['launcher', 'command', 'keeper']) {
     const file = join(import.meta.dirname, `${name}.test.ts`)
     const told = spawnSync(process.execPath, ['--import', 'tsx', file], { env, encoding: 'utf8' })
     assert.is(told.status, 0, told.stdout + told.stderr)

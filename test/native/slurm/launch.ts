@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Runs berth-exec as a plain user against a fake worker. */
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { encodeFrame, type Fields, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
+import { CHECKOUT, compileFake, FakeWorker, makeDirectory, type Rule } from './fake.js'
+
+/** BERTH_FLAG_EXEC, BERTH_FLAG_NO_NEW_PRIVS */
+export const EXEC = 2
+export const NO_NEW_PRIVS = 1
+/** Debian's `nobody`; any uid that is not root's does. */
+export const USER = 65534
+
+export const launcher = process.env.BERTH_TEST_LAUNCHER ?? join(CHECKOUT, 'dist/berth-exec')
+/** Removed by the test file. */
+export const directory = makeDirectory()
+const program = compileFake(directory.path)
+let sockets = 0
+
+export interface Told {
+  status: number | null
+  signal: string | null
+  stdout: string
+  stderr: string
+  fake: FakeWorker
+}
+
+interface Start {
+  env?: NodeJS.ProcessEnv
+  cwd?: string
+  uid?: number
+  argv0?: string | null
+}
+
+export function environment(socket: string, start: Start = {}): NodeJS.ProcessEnv {
+  const argv0 = start.argv0 === null ? {} : { SLURM_BERTH_ARGV0: start.argv0 ?? 'sh' }
+  // Read by the sanitizers alone: what the launcher holds when it fails ends with it.
+  const sanitizers = { ASAN_OPTIONS: 'detect_leaks=0' }
+  return { PATH: '/usr/bin:/bin', BERTH_SOCKET: socket, ...sanitizers, ...argv0, ...start.env }
+}
+
+/** A fake worker at a socket of its own. */
+export function startFake(rules: readonly Rule[]): Promise<FakeWorker> {
+  return FakeWorker.start(program, directory.path, join(directory.path, `s${sockets++}`), rules)
+}
+
+/** Runs the launcher as Slurm would, in the place of `sh ARGS`. */
+export async function launch(
+  rules: readonly Rule[],
+  args: readonly string[],
+  start: Start = {},
+): Promise<Told> {
+  const fake = await startFake(rules)
+  try {
+    const uid = start.uid ?? USER
+    const child = spawn(launcher, [...args], {
+      uid,
+      gid: uid,
+      env: environment(fake.socket, start),
+      cwd: start.cwd ?? '/',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    const [status, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+      child.on('close', (code, name) => resolve([code, name])),
+    )
+    return { status, signal, stdout, stderr, fake }
+  } finally {
+    await fake.stop()
+  }
+}
+
+export const answer = (type: FrameType, fields: Fields = []): { send: Buffer } => ({
+  send: encodeFrame(type, fields),
+})
+/** Runs the command on the host. */
+export const bare = (...fields: Fields): { send: Buffer } => answer(Type.JOIN, [[Tag.FLAGS, EXEC], ...fields])
