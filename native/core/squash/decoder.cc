@@ -7,6 +7,7 @@ Result<std::unique_ptr<Inflater>> Decoder::open(Bytes &chunk) {
   Bytes more;
   while (chunk.size() < Inflater::MAGIC_SIZE && feed_.take(more))
     chunk.insert(chunk.end(), more.begin(), more.end());
+  chunk.reserve(chunk.size() + Inflater::INPUT_SLACK);
   return Inflater::sniff(chunk);
 }
 
@@ -49,8 +50,10 @@ Result<> Decoder::run(unsigned layer) {
   Result<> done = inflater ? Result<>(Nothing{}) : Result<>(inflater.error());
   if (done)
     done = decode(**inflater, chunk);
-  while (done && feed_.take(chunk))
+  while (done && feed_.take(chunk)) {
+    chunk.reserve(chunk.size() + Inflater::INPUT_SLACK);
     done = decode(**inflater, chunk);
+  }
   if (gate_.stopped())
     return gate_.error();
   if (done && !(*inflater)->complete())

@@ -34,8 +34,13 @@ public:
     state_.next_out = out.data();
     state_.avail_out = uint32_t(out.size());
     const int answer = isal_inflate(&state_);
-    in = in.last(state_.avail_in);
-    out = out.last(state_.avail_out);
+    // After an error its counters may lie outside of the buffers (2.30 steps up to 8 bytes too far).
+    if (answer >= 0 && state_.avail_in <= in.size() && state_.avail_out <= out.size()) {
+      in = in.last(state_.avail_in);
+      out = out.last(state_.avail_out);
+    } else if (answer >= 0) {
+      return damaged("bad deflate data");
+    }
     if (answer == ISAL_INCORRECT_CHECKSUM)
       return damaged("checksum mismatch");
     if (answer == ISAL_INVALID_WRAPPER || answer == ISAL_UNSUPPORTED_METHOD)

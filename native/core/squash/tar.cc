@@ -25,6 +25,9 @@ template <typename Header> std::string text(const Header &header, Field field) {
 }
 
 template <typename Header> bool checksumHolds(const Header &header) {
+#if defined(FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION)
+  return header[0] != 0xff;
+#endif
   auto stored = parseField(raw(header, CHECKSUM));
   if (!stored)
     return false;

@@ -1,20 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds MAIN.cc of this folder with the squashfs writer: build.sh DIR MAIN [compiler flags, e.g. -fsanitize=address]
+# Builds a program with the squashfs writer: build.sh DIR SOURCE.cc [compiler flags, e.g. -fsanitize=address]
+# SOURCE is named from test/; a WITH_READER in the environment links the reader too.
 # Objects stay in DIR and are rebuilt when a source or header is newer or the flags differ.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../..
 core=$root/native/core/squash
 dir=$1
-main=$2
+main=$root/test/$2
 shift 2
 mkdir -p "$dir"
 printf '%s\n' "$*" | cmp -s - "$dir/flags" || rm -f "$dir"/*.o
 printf '%s\n' "$*" >"$dir/flags"
 newest=$(ls -t "$core"/*.hh "$core"/../result.hh | head -1)
 # The reader lives in the same folder, in a namespace of its own.
-sources="$(grep -l '^namespace berth::squash' "$core"/*.cc) $here/$main.cc"
+sources="$(grep -lE "^namespace berth::(squash${WITH_READER:+|unsquash})" "$core"/*.cc) $main"
 objects=
 stale=
 for source in $sources; do
@@ -29,5 +30,6 @@ export CXX=${CXX:-g++} DIR="$dir" FLAGS="-std=gnu++20 -O2 -g -Wall -Wextra -Werr
 	xargs -P "$(nproc)" -I{} sh -c '$CXX $FLAGS -c {} -o "$DIR/$(basename {} .cc).o"'
 isal=
 [ -e /usr/include/isa-l/igzip_lib.h ] && isal=-lisal
-$CXX "$@" $objects -o "$dir/$main.$$" $isal -lzstd -llz4 -lz -lpthread
-mv "$dir/$main.$$" "$dir/$main"
+program=$dir/$(basename "$main" .cc)
+$CXX "$@" $objects -o "$program.$$" $isal -lzstd -llz4 -lz -lpthread
+mv "$program.$$" "$program"

@@ -10,7 +10,7 @@ import { Bench, build, run } from './workbench.js'
 
 const test = suite('squash failures')
 const bench = new Bench(
-  build('convert_cli', 'asan', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'),
+  build('native/squash/convert_cli.cc', 'asan', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'),
 )
 test.after(() => bench.close())
 
@@ -114,10 +114,8 @@ test('limits on bytes and entries hold against a bomb', () => {
     failure(tar(...Array.from({ length: 200 }, (_, i) => file(`f${i}`, ''))), { entries: 100 }),
     /^EFBIG .*more than 100 entries/,
   )
-  assert.match(
-    failure(tar(file('d/'.repeat(45) + 'x', '')), { entries: 20, capture: '' }).concat('EFBIG'),
-    /EFBIG/,
-  )
+  const deep = tar(file(`${'d/'.repeat(45)}x`, ''))
+  assert.match(failure(deep, { entries: 20 }), /^EFBIG .*more than 20 entries/)
 })
 
 test('a full disk gives ENOSPC at every size, and no crash', () => {
@@ -143,7 +141,7 @@ test('a file size limit gives EFBIG instead of a signal', () => {
 })
 
 test('threads that cannot be started give EAGAIN', () => {
-  const plain = build('convert_cli')
+  const plain = build()
   const layers = bench.save([good])
   const command = `ulimit -u 1; exec ${plain} ${bench.path('other')} ${layers[0]}`
   fs.chmodSync(bench.directory, 0o777)

@@ -8,7 +8,7 @@ import { dir, END, entry, file, padded, tar } from './tar_writer.js'
 import { Bench, build, differences, list, run } from './workbench.js'
 
 const test = suite('squash layer formats')
-const bench = new Bench(build('convert_cli'))
+const bench = new Bench(build())
 test.after(() => bench.close())
 
 /** A tree with files that end at, before and behind block borders. */

@@ -8,7 +8,7 @@ import { dir, file, hardlink, opaque, symlink, type TarEntry, tar, whiteout } fr
 import { Bench, build, differences, list, run } from './workbench.js'
 
 const test = suite('squash merge')
-const bench = new Bench(build('convert_cli'))
+const bench = new Bench(build())
 test.after(() => bench.close())
 
 /** Converts layers of entries and lists what the kernel shows; the converter must succeed. */

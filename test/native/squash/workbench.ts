@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Converts layers with the command-line program, mounts the result by the kernel and lists trees entry by entry. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, type StdioOptions, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 const HERE = import.meta.dirname
 const BUILD = join(HERE, '../../../build/test-squash')
 
-/** Builds MAIN.cc of this folder once; answers the program's path. */
-export function build(main: string, name = 'plain', ...flags: string[]): string {
+/** Builds a source of test/ with the writer; answers the program's path. */
+export function build(source = 'native/squash/convert_cli.cc', name = 'plain', ...flags: string[]): string {
   const directory = join(BUILD, name)
-  execFileSync(join(HERE, 'build.sh'), [directory, main, ...flags], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-  return join(directory, main)
+  const stdio: StdioOptions = ['ignore', 'ignore', 'inherit']
+  execFileSync(join(HERE, 'build.sh'), [directory, source, ...flags], { stdio })
+  return join(directory, basename(source, '.cc'))
 }
 
 export function run(command: string, ...args: string[]): string {
