@@ -81,6 +81,8 @@ export interface OpenedStep {
   image?: StoredImage
   /** For the user, before the payload. */
   warnings: string[]
+  /** For the log: a kernel fallback, an optional mount that is not there. */
+  notes: string[]
 }
 
 /** @throws BerthError when the site gives the rooms no place or no account */
@@ -126,7 +128,7 @@ export async function openStep(
   turn: Turn,
 ): Promise<OpenedStep> {
   const { facts, container } = prepared
-  if (container === undefined) return { launch: launchAsIs, warnings: [] }
+  if (container === undefined) return { launch: launchAsIs, warnings: [], notes: [] }
   const held =
     prepared.held ?? (await holdImage(rooms.store, accessOf(facts, place), container.reference, turn))
   const plan = planWith(rooms, prepared, place, held.image)
@@ -141,10 +143,11 @@ export async function openStep(
     launch: facts.imageCommand ? launchImageCommand(launch, held.image.config) : launch,
     image: held.image,
     warnings: plan.warnings,
+    notes: [],
   }
   if (spec === undefined) return opened
   const namespaces = turn.namespaces ?? (await build(spec, turn.undo))
-  return { ...opened, namespaces, warnings: [...plan.warnings, ...namespaces.notes] }
+  return { ...opened, namespaces, notes: namespaces.notes }
 }
 
 /** The frame that one task gets; all tasks of the step the same. */

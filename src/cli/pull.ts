@@ -30,6 +30,7 @@ is only checked. Uses your own registry credentials. Prints one digest a line.`,
       const more = [
         [Tag.CWD, process.cwd()],
         [Tag.ENV, environmentField(process.env)],
+        [Tag.TTY, process.stderr.isTTY ? process.stderr.columns : 0],
       ] as const
       const result = (await callWorker(places, 'pull', [image], more)) as Pulled
       pulled.push(result)

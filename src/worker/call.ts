@@ -4,10 +4,14 @@ import { BerthError } from '../report/errors.js'
 import type { Connection } from './connection.js'
 import { factsOfPeer } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
+import { handoutsOf } from './handouts.js'
 import { workerPlace } from './place.js'
 import { lineProgress } from './progress.js'
 import { listSteps, workerStatus } from './status.js'
 import type { Worker } from './worker.js'
+
+/** No process can have it (setresuid(2) takes it for "unchanged"): sees what everybody may. */
+const NOBODY = 0xffffffff
 
 interface Call {
   worker: Worker
@@ -27,6 +31,12 @@ const CALLS: Readonly<Record<string, Row>> = {
   ps: { rootOnly: false, run: ({ worker, connection }) => listSteps(worker, connection.peer.uid) },
   pull: { rootOnly: false, run: pull },
   explain: { rootOnly: false, run: explain },
+  'importer-get': { rootOnly: false, run: importerGet },
+  'importer-release': {
+    rootOnly: false,
+    run: ({ worker, connection, words: [job = '', step = ''] }) =>
+      handoutsOf(worker).release({ uid: connection.peer.uid, job, step }),
+  },
   images: { rootOnly: false, run: ({ worker, connection }) => worker.rooms.store.list(connection.peer.uid) },
   rm: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.remove(words) },
   gc: {
@@ -53,10 +63,27 @@ async function pull({ worker, connection, frame, words, signal }: Call): Promise
   const [image = ''] = words
   const facts = { ...factsOfPeer(connection.peer, frame, 'run'), options: [`container-image=${image}`] }
   const progress = lineProgress(connection, frame.number(Tag.TTY) ?? 0)
-  const stored = await worker.story.pull(facts, { signal, progress })
+  const stored = await worker.errands.take(facts.uid, signal, () =>
+    worker.story.pull(facts, { signal, progress }),
+  )
   if (stored === undefined)
     throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
   return { reference: image, digest: stored.digest, key: stored.key, size: stored.size }
+}
+
+/** As pull, and the result where the user can read it: a program beside berth wants the file (pyxis' importer). */
+async function importerGet({ worker, connection, frame, words, signal }: Call): Promise<unknown> {
+  const [image = '', job = '', step = ''] = words
+  const facts = { ...factsOfPeer(connection.peer, frame, 'run'), options: [`container-image=${image}`] }
+  const progress = lineProgress(connection, frame.number(Tag.TTY) ?? 0)
+  const stored = await worker.errands.take(facts.uid, signal, () =>
+    worker.story.pull(facts, { signal, progress }),
+  )
+  if (stored === undefined)
+    throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
+  const { uid, gid, pid } = connection.peer
+  const open = worker.rooms.store.list(NOBODY).some(({ key }) => key === stored.key)
+  return { path: await handoutsOf(worker).give(stored, open, { uid, gid, job, step, pid }) }
 }
 
 async function explain({ worker, connection, frame, signal }: Call): Promise<unknown> {
@@ -64,6 +91,9 @@ async function explain({ worker, connection, frame, signal }: Call): Promise<unk
   const { story } = worker
   const explained = { ...facts, options: [...facts.options, 'container-explain=1'] }
   const undo = story.begin(worker.log)
-  const prepared = await story.prepare(explained, { signal, undo, progress: () => undefined })
-  return JSON.parse(await story.explain(prepared, workerPlace(facts.cwd)))
+  const text = await worker.errands.take(facts.uid, signal, async () => {
+    const prepared = await story.prepare(explained, { signal, undo, progress: () => undefined })
+    return story.explain(prepared, workerPlace(facts.cwd))
+  })
+  return JSON.parse(text)
 }

@@ -29,7 +29,10 @@ export async function check(worker: Worker, connection: Connection, frame: Frame
   connection.onClosed(() => gone.abort())
   const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(PIN_WAIT_MS_MAX)])
   try {
-    const pinned = await within(worker.story.pin(facts), signal)
+    const pinned = await within(
+      worker.errands.take(facts.uid, signal, () => worker.story.pin(facts)),
+      signal,
+    )
     const words = { ...facts, environment: new Map(Object.entries(facts.env)) }
     connection.send(Type.PIN, pinned === undefined ? [] : [[Tag.OPTION, pinnedOption(words, pinned)]])
   } catch (error) {

@@ -50,6 +50,8 @@ async function join(asker: Asker, connection: Connection, quiet: () => void): Pr
   const opened = await asker.step.open(() => environmentOf(connection.peer.pid))
   quiet()
   if (asker.step.isEnded) throw new BerthError('BERTH_ECANCELED', { what: asker.step.name })
+  const warnings = asker.step.takeWarnings(opened)
+  if (warnings !== '') connection.send(Type.PROGRESS, [[Tag.TEXT, warnings]])
   const { fields, fds } = asker.step.join(opened)
   connection.send(Type.JOIN, fields, fds)
 }

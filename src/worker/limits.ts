@@ -11,6 +11,8 @@ export const TASKS_PER_STEP_MAX = 512
 export const RUNS_PER_USER_MAX = 64
 /** Options in one frame: flags.c has fewer than thirty rows, repeats are joined by the shim. */
 export const OPTIONS_PER_FRAME_MAX = 256
+/** Questions to registries and pulls that one user may have under way: each may need an importer process. */
+export const ERRANDS_PER_USER_MAX = 8
 /** A TASK may overtake its REGISTER (two connections, one worker that has just started): wait this long for it. */
 export const REGISTER_WAIT_MS_MAX = 2000
 /** The submit check promises an answer in this time, so that sbatch never hangs on a registry (DESIGN section 1). */

@@ -154,6 +154,12 @@ export class LiveStep {
     return this.ports.story.join(opened)
   }
 
+  /** What was asked for and has no effect: for one launcher of the job, before its program starts. */
+  takeWarnings(opened: OpenedStep): string {
+    if (this.running || this.facts.node !== 0) return ''
+    return opened.warnings.map((line) => `berth: warning: ${line}\n`).join('')
+  }
+
   /** True for the first asker only: the others leave with the same exit code and no words. */
   tellFailure(): boolean {
     const first = !this.failureTold
@@ -209,6 +215,7 @@ export class LiveStep {
       throw error
     })
     this.remember(opened.image, opened.namespaces)
+    for (const note of opened.notes) this.ports.log(`${this.name}: ${note}`)
     return opened
   }
 

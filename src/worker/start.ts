@@ -2,14 +2,17 @@
 /** From command line to listening worker, and its orderly end. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { createLog } from '../report/log.js'
 import { KEYS } from '../site/keys.js'
 import { loadSite } from '../site/site.js'
 import { openRooms } from '../step.js'
 import { Idle } from './idle.js'
 import { Leases } from './leases.js'
+import { ERRANDS_PER_USER_MAX } from './limits.js'
 import { Server } from './server.js'
 import { Steps } from './steps.js'
 import { storyIn } from './story.js'
+import { Turns } from './turns.js'
 import type { Worker, WorkerOptions } from './worker.js'
 
 /** What must be given back may hang on a dead file system; the process ends all the same. */
@@ -19,13 +22,13 @@ const STAGING_MODE = 0o755
 
 export async function startWorker(argv: readonly string[]): Promise<void> {
   const options = readOptions(argv)
-  const log = (line: string) => void process.stderr.write(`${new Date().toISOString()} ${line}\n`)
   const site = loadSite({
     ...options.overrides,
     runtime_dir: options.runtimeDir,
     store: options.store,
     ...(options.config === undefined ? {} : { config: options.config }),
   })
+  const { info: log } = createLog({ level: site.get('log_level') })
   for (const line of site.warnings) log(`site: ${line}`)
   for (const error of site.errors) log(`site: ${error.message}`)
 
@@ -35,7 +38,17 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
   const story = storyIn(rooms)
   const idle = new Idle(site.get('idle_exit'), () => stop('idle'))
   const steps = new Steps({ story, leases: new Leases(options.runtimeDir), log }, idle)
-  const worker: Worker = { options, site, rooms, story, steps, idle, started: Date.now() / 1000, log }
+  const worker: Worker = {
+    options,
+    site,
+    rooms,
+    story,
+    steps,
+    idle,
+    errands: new Turns(ERRANDS_PER_USER_MAX),
+    started: Date.now() / 1000,
+    log,
+  }
   steps.adopt()
   const server = new Server(worker)
   log(`worker ${process.pid} listens in ${options.runtimeDir}`)

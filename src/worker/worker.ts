@@ -5,6 +5,7 @@ import type { Rooms } from '../step.js'
 import type { Idle } from './idle.js'
 import type { Steps } from './steps.js'
 import type { Story } from './story.js'
+import type { Turns } from './turns.js'
 
 export interface WorkerOptions {
   runtimeDir: string
@@ -22,6 +23,8 @@ export interface Worker {
   story: Story
   steps: Steps
   idle: Idle
+  /** What users ask for outside of steps. */
+  errands: Turns
   started: number
   log(line: string): void
 }

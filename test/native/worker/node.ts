@@ -2,7 +2,7 @@
 /** A node without Slurm: a keeper in a directory of its own, a stand-in for slurmstepd, images made on the spot. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -91,6 +91,23 @@ export class TestNode {
   leases(): string[] {
     const steps = join(this.runtime, 'steps')
     return existsSync(steps) ? readdirSync(steps) : []
+  }
+
+  /** Pids of the worker's children that hold a file in its store's tmp/. */
+  async importers(): Promise<number[]> {
+    const worker = await this.workerPid()
+    return readOr(`/proc/${worker}/task/${worker}/children`)
+      .trim()
+      .split(' ')
+      .filter(Boolean)
+      .map(Number)
+      .filter((pid) => openFiles(pid).some((path) => path.startsWith(join(this.store, 'tmp'))))
+  }
+
+  /** Files of imports that have not come to an end. */
+  unfinished(): string[] {
+    const folder = join(this.store, 'tmp')
+    return existsSync(folder) ? readdirSync(folder) : []
   }
 
   /** The pid of the worker that answers `request`. */
@@ -278,6 +295,22 @@ function readPid(path: string): number {
     return existsSync(`/proc/${pid}`) ? pid : 0
   } catch {
     return 0
+  }
+}
+
+function openFiles(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
+  } catch {
+    return []
+  }
+}
+
+function readOr(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
   }
 }
 

@@ -2,19 +2,19 @@
 import { equal, match } from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { suite } from '../../suite.js'
+import { MoodyRegistry } from './moody_registry.js'
 import { missingForNode, TestNode, until } from './node.js'
-import { StalledRegistry } from './stalled_registry.js'
 
 const test = suite('a worker that goes away')
 const missing = missingForNode()
 let node: TestNode
-let registry: StalledRegistry
+let registry: MoodyRegistry
 
 test.before(async () => {
   if (missing !== undefined) return
   node = new TestNode()
   node.startKeeper()
-  registry = await StalledRegistry.start()
+  registry = await MoodyRegistry.start()
 })
 test.after(async () => {
   if (missing !== undefined) return
@@ -78,28 +78,66 @@ test.needs(missing, 'a step that ended meanwhile is released by the next worker'
 })
 
 test.needs(missing, 'kill -9 while a launcher waits for an image: it asks the next worker', async () => {
-  const step = node.step({ options: [`container-image=${registry.image}`] })
-  step.start(0)
-  await until('the first question to the registry', () => registry.questions > 0)
+  registry.turn('stall')
   const asked = registry.questions
+  const step = node.step({ options: [`container-image=${registry.image()}`] })
+  step.start(0)
+  await until('the first question to the registry', () => registry.questions > asked)
+  const before = registry.questions
   await killWorker()
-  await until('the question of the next worker', () => registry.questions > asked)
+  await until('the question of the next worker', () => registry.questions > before)
   equal(step.exits.has(0), false)
-  registry.refuse()
+  registry.turn('refuse')
   equal(await step.exit(), 125)
   match(step.stderr, /BERTH_EIMAGENOTFOUND|BERTH_EAUTH/)
   step.end()
 })
 
-test.needs(missing, 'a step that is canceled while it waits leaves nothing', async () => {
-  registry.stall()
-  const asked = registry.questions
-  const step = node.step({ options: [`container-image=${registry.image}`] })
+test.needs(missing, 'a step that is canceled in the middle of a layer leaves nothing', async () => {
+  registry.turn('half')
+  const asked = registry.layers
+  const step = node.step({ options: [`container-image=${registry.image()}`] })
   step.start(0)
-  await until('the question', () => registry.questions > asked)
+  await until('the layer', () => registry.layers > asked)
   step.kill()
   await until('its release', () => node.leases().length === 0)
-  registry.refuse()
+  await until('no importer at work', async () => (await node.importers()).length === 0)
+  equal(node.unfinished().join(), '')
+  registry.turn('refuse')
+})
+
+test.needs(missing, 'kill -9 in the middle of a layer: the next worker starts over', async () => {
+  registry.turn('half')
+  const asked = registry.layers
+  const command = ['sh', '-c', 'pwd; cat inside']
+  const step = node.step({ options: [`container-image=${registry.image()}`], command })
+  step.start(0)
+  await until('the layer', () => registry.layers > asked)
+  await step.sees('berth: importing')
+  await killWorker()
+  await until('the layer for the next worker', () => registry.layers > asked + 1)
+  registry.turn('answer')
+  equal(await step.exit(), 0)
+  equal(step.stdout, '/etc\nmoody\n')
+  equal(node.unfinished().join(), '')
+  step.end()
+})
+
+test.needs(missing, 'eight steps that ask for one cold image import it once, and all run', async () => {
+  await until('no lease', () => node.leases().length === 0)
+  equal(node.cli('gc', '--all').status, 0)
+  registry.turn('half')
+  const asked = registry.layers
+  const options = [`container-image=${registry.image('other')}`]
+  const steps = Array.from({ length: 8 }, () => node.step({ options, command: ['cat', '/etc/inside'] }))
+  for (const step of steps) step.start(0)
+  await until('the layer', () => registry.layers > asked)
+  await until('eight leases', () => node.leases().length === 8)
+  registry.turn('answer')
+  for (const step of steps) equal(await step.exit(), 0)
+  equal(registry.layers, asked + 1)
+  equal(steps.map(({ stdout }) => stdout).join(''), 'moody\n'.repeat(8))
+  for (const step of steps) step.end()
 })
 
 test.needs(
