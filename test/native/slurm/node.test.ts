@@ -109,7 +109,7 @@ test.needs(notRoot, 'on a node without the plugin the launcher refuses, nothing 
 )
 
 test.needs(notRoot, 'a save is waited for, and its failure is told', () => {
-  return rig.withWorker(instead([Type.RELEASE, REFUSAL]), async () => {
+  return rig.withWorker(instead([Type.RELEASE, REFUSAL]), async (fake) => {
     const told = await rig.cluster.srun([
       ...N1,
       '--container-image=a',
@@ -119,6 +119,9 @@ test.needs(notRoot, 'a save is waited for, and its failure is told', () => {
     ])
     says(told, /^ran/m)
     says(told, /BERTH_EOPTION/)
+    const save = [...N1, '--container-image=a', '--container-save=/tmp/x']
+    says(await rig.cluster.batch('#!/bin/sh\necho ran\n', save), /BERTH_EOPTION/)
+    assert.is(fake.of(Type.RELEASE).length, 2)
   })
 })
 
