@@ -32,7 +32,7 @@ for (const keys of [
   { block: 1048576, level: 3 },
 ]) {
   test.needs(missing, `the writer with ${JSON.stringify(keys)} makes images that verify`, () => {
-    const bench = new Bench(build('convert_cli'))
+    const bench = new Bench(build())
     const layer = lab.path('layer.tar')
     must('sh', '-c', `tar --xattrs --xattrs-include='*' -C '${tree}' -cf '${layer}' . 2>/dev/null`)
     const image = lab.path('image')
