@@ -15,6 +15,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   check: async () => (await import('./check.js')).check,
   explain: async () => (await import('./explain.js')).explain,
   edf: async () => (await import('./edf.js')).edf,
+  importer: async () => (await import('./importer.js')).importer,
   doctor: async () => (await import('./doctor.js')).doctor,
   ps: async () => (await import('./ps.js')).ps,
   gc: async () => (await import('./gc.js')).gc,

@@ -85,6 +85,11 @@ export const ERRORS = {
     hint: 'give each component the same --container options, or use one srun each',
     exit: FAILED,
   },
+  BERTH_EHANDOUTS: {
+    text: 'user {uid} holds {count} images of this node already',
+    hint: 'give them back with `berth importer release` in the steps that took them',
+    exit: FAILED,
+  },
   BERTH_EIMAGEFILE: {
     text: 'image file {path}: {problem}',
     hint: 'the path is taken from the working directory of the step and opened with your rights on the compute node',
@@ -118,6 +123,11 @@ export const ERRORS = {
   BERTH_EJOIN: {
     text: 'cannot join the container: {problem}',
     hint: "see worker.log in berth's runtime_dir on the node",
+    exit: FAILED,
+  },
+  BERTH_EJOB: {
+    text: 'job "{job}" and step "{step}" name no step',
+    hint: 'pyxis calls `berth importer` inside a step, where SLURM_JOB_ID and SLURM_STEP_ID are set',
     exit: FAILED,
   },
   BERTH_ELAYER: {
