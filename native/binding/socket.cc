@@ -43,6 +43,13 @@ Napi::Object Socket::make(Napi::Env env, Fd fd) {
   Socket *socket = Unwrap(object);
   socket->fd_ = std::move(fd);
   socket->peer_ = *credentials;
+  const int code = socket->poll_.open(env, socket->fd_.get(),
+                                      [socket](int status, int events) { socket->ready(status, events); });
+  if (code < 0) {
+    raise(env, fail(-code, "uv_poll_init"));
+    return {};
+  }
+  socket->Ref();
   return object;
 }
 
@@ -53,23 +60,14 @@ Socket::Socket(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Socket>(info) 
 Socket::~Socket() { poll_.close(nullptr); }
 
 void Socket::begin(const Napi::Object &handler) {
-  if (finished_)
-    return;
   handler_ = Napi::Persistent(handler);
-  Ref();
-  const int code = poll_.open(Env(), fd_.get(), [this](int status, int events) { ready(status, events); });
-  if (code < 0) {
-    Unref();
-    finished_ = true;
-    raise(Env(), fail(-code, "uv_poll_init"));
-    return;
-  }
-  reading_ = true;
-  flush();
-  watch();
+  if (!finished_)
+    watch();
 }
 
-void Socket::watch() { poll_.want((reading_ ? UV_READABLE : 0) | (queue_.empty() ? 0 : UV_WRITABLE)); }
+void Socket::watch() {
+  poll_.want((reading_ && !handler_.IsEmpty() ? UV_READABLE : 0) | (queue_.empty() ? 0 : UV_WRITABLE));
+}
 
 void Socket::ready(int status, int events) {
   const Napi::HandleScope scope(Env());
@@ -210,10 +208,6 @@ void Socket::finish(std::optional<Error> error) {
   if (std::exchange(finished_, true))
     return;
   queue_.clear();
-  if (!poll_.isOpen()) {
-    fd_.reset();
-    return;
-  }
   poll_.close([this, error = std::move(error)] { told(error); });
   // A child forked meanwhile may hold a copy for some milliseconds: the peer must see the end now.
   shutdown(fd_.get(), SHUT_RDWR);
@@ -222,10 +216,11 @@ void Socket::finish(std::optional<Error> error) {
 
 void Socket::told(const std::optional<Error> &error) {
   const Napi::HandleScope scope(Env());
-  const Napi::Object handler = handler_.Value();
+  const napi_value reason =
+      error ? napi_value(toError(Env(), *error).Value()) : napi_value(Env().Undefined());
+  if (!handler_.IsEmpty())
+    callFromLoop(handler_.Value(), "closed", {reason});
   handler_.Reset();
-  callFromLoop(handler, "closed",
-               {error ? napi_value(toError(Env(), *error).Value()) : napi_value(Env().Undefined())});
   Unref();
 }
 

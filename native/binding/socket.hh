@@ -54,7 +54,7 @@ private:
   Napi::ObjectReference handler_;
   std::deque<Piece> queue_;
   size_t queuedBytes_ = 0;
-  bool reading_ = false;
+  bool reading_ = true;
   bool ending_ = false;
   bool finished_ = false;
   /** The peer takes nothing more; what it sent before is still read. */

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'no
 import * as assert from 'uvu/assert'
 import type { MountStep, NativeError } from '../../../src/native.js'
 import { suite } from '../../suite.js'
-import { bind, DEV, file, Lab, missing, PROC } from './lab.js'
+import { bind, DEV, file, Lab, missing, PROC, tmpfs } from './lab.js'
 
 const test = suite('namespace escape')
 const needs = missing()
@@ -124,8 +124,7 @@ test.needs(
   'with all capabilities inside, mounts stay locked and the host stays out of reach',
   async () => {
     const steps = [PROC, DEV, bind('/usr', '/usr-bind', { flags: ['ro'] }), file('/etc/issue', 'ours\n')]
-    const tmp = { kind: 'tmpfs', target: '/tmp', options: 'size=1m', flags: [], mode: 0o1777 } as const
-    const built = await lab.build([...steps, tmp], { insideUid: 0, insideGid: 0 })
+    const built = await lab.build([...steps, tmpfs('/tmp', 'size=1m')], { insideUid: 0, insideGid: 0 })
     for (const line of FORBIDDEN) {
       const inside = lab.enter(built, line, { capabilities: true })
       assert.is.not(inside.status, 0, `worked: ${line}\n${inside.stdout}`)

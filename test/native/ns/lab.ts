@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A busybox image, namespaces on it and a way in: what the tests of this folder share. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -66,6 +66,10 @@ export function bind(source: string, target: string, more: Partial<Bind> = {}): 
     replaceLink: false,
   }
   return { kind: 'bind', source, target, ...rest, ...more } as Bind
+}
+
+export function tmpfs(target: string, options = '', mode = 0o1777): MountStep {
+  return { kind: 'tmpfs', target, options, flags: [], mode }
 }
 
 export const PROC = bind('/proc', '/proc', { trusted: true })
@@ -205,12 +209,6 @@ function makeTree(tree: string): void {
   symlinkSync('loop', join(tree, 'loop'))
   execFileSync('chmod', ['555', join(tree, 'locked')])
   execFileSync('mkfifo', [join(tree, 'fifo')])
-}
-
-/** What must be as before once everything is closed. */
-export function machineState(): string {
-  const mounts = readFileSync('/proc/self/mounts', 'utf8')
-  return mounts
 }
 
 export function attachedLoops(path: string): number {

@@ -4,8 +4,9 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import * as assert from 'uvu/assert'
+import type { MountStep } from '../../../src/native.js'
 import { suite } from '../../suite.js'
-import { bind, DEV, file, Lab, missing, PROC, USER } from './lab.js'
+import { bind, DEV, file, Lab, missing, PROC, tmpfs, USER } from './lab.js'
 
 const test = suite('namespace root')
 const needs = missing()
@@ -94,14 +95,8 @@ test.needs(
   needs,
   'tmpfs has the options given, belongs to the user and shows its mount options',
   async () => {
-    const tmpfs = {
-      kind: 'tmpfs',
-      target: '/scratch/a',
-      options: 'size=3m,huge=within_size,noexec',
-      flags: [],
-    } as const
     const inside = await lab.run(
-      [PROC, { ...tmpfs, mode: 0o700 }],
+      [PROC, tmpfs('/scratch/a', 'size=3m,huge=within_size,noexec', 0o700)],
       'grep scratch /proc/self/mounts; stat -c %a:%u /scratch/a',
     )
     assert.match(inside.stdout, /rw,nosuid,nodev,noexec,relatime/)
@@ -180,9 +175,8 @@ test.needs(needs, 'without new namespaces net, ipc and uts are the host’s', as
 })
 
 test.needs(needs, 'new namespaces: loopback is up, queues are fresh, the host name is kept', async () => {
-  const queue = { kind: 'mqueue', target: '/queues', flags: [] } as const
-  const tmpfs = { kind: 'tmpfs', target: '/dev/shm', options: '', flags: [], mode: 0o1777 } as const
-  const built = await lab.build([PROC, DEV, tmpfs, queue], {
+  const queue: MountStep = { kind: 'mqueue', target: '/queues', flags: [] }
+  const built = await lab.build([PROC, DEV, tmpfs('/dev/shm'), queue], {
     unshare: ['net', 'ipc', 'uts'],
     insideUid: 0,
     insideGid: 0,
