@@ -20,6 +20,7 @@ import { ensureImage, type HeldImage, holdImage, peekImage } from './launch/hold
 import { type JoinFrame, joinFrame } from './launch/join.js'
 import { buildNamespaces, closeNamespaces, type Namespaces, reopenNamespaces } from './launch/namespaces.js'
 import { openStore } from './launch/open_store.js'
+import { importBySite } from './launch/site_importer.js'
 import { Undo } from './launch/undo.js'
 import { findUser } from './launch/user.js'
 import { type NamespaceSpec, native } from './native.js'
@@ -112,10 +113,12 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
   const engine = pickEngine(request, rooms.site)
   const reference = parseReference(request.image)
   const waits = request.explain || reference.source.kind !== 'registry'
-  const [user, held] = await Promise.all([
-    findUser(facts),
-    waits ? undefined : holdImage(rooms.store, accessOf(facts), reference, turn),
-  ])
+  const hold = async () => {
+    // A site may bring images its own way; what it names is a file like any of the user's.
+    const file = await importBySite(rooms.site, reference, request.image, facts, turn)
+    return holdImage(rooms.store, accessOf(facts), file ?? reference, turn)
+  }
+  const [user, held] = await Promise.all([findUser(facts), waits ? undefined : hold()])
   const prepared: PreparedStep = { facts, container: { request, engine, reference, user } }
   return held === undefined ? prepared : { ...prepared, held }
 }
@@ -182,6 +185,7 @@ export async function pinImage(rooms: Rooms, facts: StepFacts): Promise<string |
   const request = parseStep(rooms, facts)
   const reference = request === undefined ? undefined : parseReference(request.image)
   if (reference?.source.kind !== 'registry' || reference.source.digest !== undefined) return undefined
+  if (rooms.site.get('importer') !== '') return undefined
   const { digest } = await rooms.store.resolve(reference, accessOf(facts))
   return pinReference(reference, digest).canonical
 }

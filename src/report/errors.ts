@@ -220,6 +220,11 @@ export const ERRORS = {
     hint: 'correct the setting; `berth doctor` checks the whole configuration',
     exit: FAILED,
   },
+  BERTH_ESITEIMPORTER: {
+    text: 'failed to import docker image: {image}: the importer of this site, {program}, {problem}',
+    hint: 'ask the operators: the program is theirs, named in {origin}',
+    exit: FAILED,
+  },
   BERTH_ESPACE: {
     text: 'no space left in {path}: {bytes} more bytes needed',
     hint: 'free space there, remove images with `berth rm`, or lower the quota so that old ones go earlier',
