@@ -21,6 +21,8 @@ export interface ClusterOptions {
   nodes?: readonly NodeOptions[]
   /** Further plugstack arguments for all, e.g. `idle_seconds=2`. */
   plugArgs?: string[]
+  /** The optional prolog plugin, which prefetches. */
+  prolog?: boolean
   /** Text of berth.conf, passed by config=. */
   berthConf?: string
   /** Lines added to slurm.conf. */

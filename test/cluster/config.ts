@@ -74,10 +74,13 @@ export interface PlugOptions {
   runtimeDir: string
   storeDir: string
   args: readonly string[]
+  /** Adds the second, optional line: berth-prolog.so. */
+  prolog: boolean
 }
 
 /** The one line that a site writes; `required`, because `optional` would let a task run bare after a failure. */
 export function plugstackConf(options: PlugOptions): string {
   const words = [`runtime_dir=${options.runtimeDir}`, `store=${options.storeDir}`, ...options.args]
-  return `required ${options.plugin} ${words.join(' ')}\n`
+  const line = `required ${options.plugin} ${words.join(' ')}\n`
+  return options.prolog ? line + line.replace('berth.so', 'berth-prolog.so') : line
 }

@@ -19,6 +19,7 @@ export interface NodeOptions {
 
 /** What all nodes of a cluster have in common. */
 export interface SharedOptions {
+  prolog?: boolean
   plugArgs?: string[]
   berthConf?: string
   confFiles?: (dir: string) => Record<string, string>
@@ -65,7 +66,7 @@ export function prepareNode(
   const line =
     node.plugin === false || plugin === ''
       ? ''
-      : plugstackConf({ plugin, runtimeDir: seenAs, storeDir, args })
+      : plugstackConf({ plugin, runtimeDir: seenAs, storeDir, args, prolog: options.prolog ?? false })
   for (const [file, text] of Object.entries(options.confFiles?.(at) ?? {}))
     writeFileSync(join(at, file), text)
   const plugstack = join(at, 'plugstack.conf')

@@ -53,7 +53,12 @@ test('the plugin offers Slurm its hooks and nothing else', () => {
   for (const name of names.filter((name) => name !== ''))
     assert.match(name, /^(slurm_spank_|(spank_)?plugin_)/)
   // Hooks that would cost every job, or where a failure drains the node.
-  for (const name of ['slurm_spank_user_init', 'slurm_spank_task_post_fork', 'slurm_spank_job_epilog'])
+  for (const name of [
+    'slurm_spank_user_init',
+    'slurm_spank_task_post_fork',
+    'slurm_spank_job_prolog',
+    'slurm_spank_job_epilog',
+  ])
     assert.not.ok(names.includes(name), name)
 })
 

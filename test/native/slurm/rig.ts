@@ -62,7 +62,10 @@ export function useRig(test: Suite): Rig {
   test.before(async () => {
     if (notRoot !== '') return
     const program = compileFake(directory.path)
-    rig.cluster = await startCluster({ nodes: [{}, { plugin: false }, { plugArgs: ['node=/bin/false'] }] })
+    rig.cluster = await startCluster({
+      prolog: true,
+      nodes: [{}, { plugin: false }, { plugArgs: ['node=/bin/false'] }],
+    })
     const runtime = rig.cluster.nodes[0]?.runtimeDir ?? ''
     mkdirSync(runtime, { recursive: true })
     rig.start = (rules) => FakeWorker.start(program, directory.path, join(runtime, 'worker.sock'), rules)
