@@ -29,6 +29,7 @@ import { planStep } from './plan/plan.js'
 import type { Plan } from './plan/spec.js'
 import type { ImportEvent } from './report/progress.js'
 import { parseRequest } from './request/grammar.js'
+import { pinnedOption } from './request/pin.js'
 import type { Request } from './request/request.js'
 import type { Site } from './site/site.js'
 import type { Access, Store } from './store/store.js'
@@ -180,14 +181,18 @@ export async function pullImage(
   return ensureImage(rooms.store, accessOf(facts), parseReference(request.image), turn)
 }
 
-/** The image by digest, so that every node of the job gets the same; undefined when there is nothing to pin. */
+/**
+ * The option that names the image by digest, so that every node of the job gets the same, in the words in which the
+ * user gave it; undefined when there is nothing to pin.
+ */
 export async function pinImage(rooms: Rooms, facts: StepFacts): Promise<string | undefined> {
   const request = parseStep(rooms, facts)
   const reference = request === undefined ? undefined : parseReference(request.image)
   if (reference?.source.kind !== 'registry' || reference.source.digest !== undefined) return undefined
   if (rooms.site.get('importer') !== '') return undefined
   const { digest } = await rooms.store.resolve(reference, accessOf(facts))
-  return pinReference(reference, digest).canonical
+  const environment = new Map(Object.entries(facts.env))
+  return pinnedOption({ options: facts.options, environment }, pinReference(reference, digest).canonical)
 }
 
 /** What a step holds and must give back. */

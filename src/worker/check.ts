@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** CHECK: what srun, sbatch and salloc ask before a job is queued. Grammar and policy at once, the digest if it comes in time. */
 import type { ErrorCode } from '../report/errors.js'
-import { pinnedOption } from '../request/pin.js'
 import { asBerthError, type Connection } from './connection.js'
 import { factsOfPeer } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
@@ -33,8 +32,7 @@ export async function check(worker: Worker, connection: Connection, frame: Frame
       worker.errands.take(facts.uid, signal, () => worker.story.pin(facts)),
       signal,
     )
-    const words = { ...facts, environment: new Map(Object.entries(facts.env)) }
-    connection.send(Type.PIN, pinned === undefined ? [] : [[Tag.OPTION, pinnedOption(words, pinned)]])
+    connection.send(Type.PIN, pinned === undefined ? [] : [[Tag.OPTION, pinned]])
   } catch (error) {
     const known = asBerthError(error)
     if (FINAL.includes(known.code)) connection.fail(known)
