@@ -2,7 +2,7 @@
 /** Importer processes: started without rights, spoken to in frames, ended by SIGKILL (DESIGN.md §4). */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { takeFail } from '../image/wire.js'
 import type { Native, NativeSocket } from '../native.js'
 import { BerthError } from '../report/errors.js'
@@ -52,6 +52,7 @@ export class ImporterProcess {
     | { resolve: (frame: Frame) => void; reject: (error: Error) => void; between: Between }
     | undefined
   private gone: string | undefined
+  private answered = false
 
   constructor(
     private readonly native: Native,
@@ -73,7 +74,9 @@ export class ImporterProcess {
       }
       this.child.once('error', (error) => end(`cannot be started (${(error as NodeJS.ErrnoException).code})`))
       this.child.once('exit', (status, signal) => {
-        end(signal === null ? `ended with status ${status}` : `was ended by ${signal}`)
+        if (signal !== null) end(`was ended by ${signal}`)
+        else if (this.answered) end(`ended with status ${status}`)
+        else end(`cannot start: user ${options.user.uid} must be able to read ${options.distDir}`)
       })
     })
     this.socket = native.adopt(ours, {
@@ -119,6 +122,7 @@ export class ImporterProcess {
   }
 
   private take(frame: Frame): void {
+    this.answered = true
     const { pending } = this
     if (pending === undefined) return
     if (frame.type === Type.IMPORTING) pending.between.importing?.(frame)
@@ -217,7 +221,7 @@ function nodeOf(distDir: string): string {
 }
 
 function argumentsOf({ distDir, bytesMax }: ImporterOptions): string[] {
-  const readable = [...READABLE, dirname(distDir)].filter((folder) => existsSync(folder))
+  const readable = [...READABLE, distDir].filter((folder) => existsSync(folder))
   return [
     `--max-old-space-size=${HEAP_MIB_MAX}`,
     join(distDir, 'bin/importer.js'),

@@ -23,8 +23,13 @@ import type { Between, ImporterPool, ImporterProcess } from './importer.js'
 import type { StoreRecord } from './record.js'
 import type { Shelf } from './shelf.js'
 
-/** Part of the key: another layout of the converted file is another file. */
-const FORMAT = 'f1'
+/** Part of the key: another layout of the converted file is another file, and so is one with other owners. */
+const FORMATS = { keep: 'f1', root: 'f1-root' } as const
+
+export function formatOf({ owners }: Pick<ImportOrder, 'owners'>): string {
+  return FORMATS[owners]
+}
+
 /** Files of an image layout that an importer may ask for; nothing else below the user's directory. */
 const LAYOUT_FILE = /^(index\.json|oci-layout|blobs\/sha256\/[0-9a-f]{64})$/
 
@@ -97,7 +102,7 @@ export function importImage(
         [Tag.DIGEST, manifest],
       ]
       const opener = between(intake, reference, access)
-      const record = await land(intake, process, `${manifest.replace(':', '-')}-${FORMAT}`, manifest, (fd) =>
+      const record = await land(intake, process, keyOf(manifest, intake.settings), manifest, (fd) =>
         askImport(intake, process, fields, [fd], report, opener),
       )
       const own = reference.source.kind === 'registry' ? {} : { owner: access.uid }
@@ -105,6 +110,10 @@ export function importImage(
       return record
     }),
   )
+}
+
+function keyOf(manifest: string, settings: ImportOrder): string {
+  return `${manifest.replace(':', '-')}-${formatOf(settings)}`
 }
 
 /** A verified copy of a user's squashfs file. @throws BerthError, the signal's reason */

@@ -16,6 +16,8 @@ export interface StoreOptions {
   /** Uncompressed bytes and files beyond which an image is refused. */
   bytesMax: number
   entriesMax: number
+  /** Who owns the files of a converted image; default 'root'. */
+  owners?: 'keep' | 'root'
   /** Bytes; 0: no limit of its own. */
   quotaBytes: number
   freeFloorBytes: number

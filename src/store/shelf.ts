@@ -16,11 +16,15 @@ export class Shelf {
   readonly directory: Directory
   private readonly entries: Map<string, Entry>
 
-  /** @param isLeased whether a running step uses the image with that key */
+  /**
+   * @param isLeased whether a running step uses the image with that key
+   * @param format end of the keys that are found by digest; others stay until they are collected
+   */
   constructor(
     path: string,
     private readonly limits: SpaceLimits,
     private readonly isLeased: (key: string) => boolean,
+    private readonly format = '',
   ) {
     this.directory = new Directory(path)
     this.entries = this.directory.open()
@@ -32,7 +36,8 @@ export class Shelf {
 
   byDigest(digest: string): StoreRecord | undefined {
     for (const { record } of this.entries.values()) {
-      if (record.digest === digest || record.aliases.includes(digest)) return record
+      const named = record.digest === digest || record.aliases.includes(digest)
+      if (named && record.key.endsWith(this.format)) return record
     }
     return undefined
   }

@@ -12,7 +12,7 @@ import { FileImages } from './files.js'
 import { Flights } from './flight.js'
 import { Gate } from './gate.js'
 import { ImporterPool } from './importer.js'
-import { type ImportProgress, type Intake, importImage, type Report, WAITING } from './intake.js'
+import { formatOf, type ImportProgress, type Intake, importImage, type Report, WAITING } from './intake.js'
 import type { EnsureOptions, ImageRow, StoreOptions } from './options.js'
 import type { StoreRecord } from './record.js'
 import { Resolver } from './resolver.js'
@@ -39,15 +39,18 @@ export class Store {
     private readonly native: Native,
   ) {
     const { distDir, importerUser: user, bytesMax, compressor, level, blockSize, entriesMax } = options
+    const owners = options.owners ?? 'root'
     const threads = options.threads === 0 ? Math.min(THREADS_MAX, availableParallelism()) : options.threads
     const limits = { quota: options.quotaBytes, floor: options.freeFloorBytes }
     this.devices = new Devices(native)
-    this.shelf = new Shelf(options.directory, limits, (key) => this.devices.leases(key) > 0)
+    const settings = { compressor, level, blockSize, threads, bytesMax, entriesMax, owners }
+    const isLeased = (key: string) => this.devices.leases(key) > 0
+    this.shelf = new Shelf(options.directory, limits, isLeased, `-${formatOf(settings)}`)
     this.intake = {
       native,
       pool: new ImporterPool(native, { distDir, user, bytesMax }),
       shelf: this.shelf,
-      settings: { compressor, level, blockSize, threads, bytesMax, entriesMax },
+      settings,
       insecure: options.insecure ?? [],
     }
     this.resolver = new Resolver(this.intake, options.tagTtlSeconds * 1000)
