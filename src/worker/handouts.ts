@@ -56,7 +56,7 @@ const STEP = /^[\w-]{1,20}$/
 /** One object per worker: it knows which files are being written. */
 const known = new WeakMap<Worker, Handouts>()
 
-/** The worker's; what ended steps left behind is given back when it is asked for first. */
+/** The worker's; what ended steps left behind is given back when it is asked for first, at the worker's start. */
 export function handoutsOf(worker: Worker): Handouts {
   const found = known.get(worker) ?? new Handouts(worker.options.store, worker.log)
   if (!known.has(worker)) found.sweep(true)

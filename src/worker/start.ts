@@ -6,6 +6,7 @@ import { createLog } from '../report/log.js'
 import { KEYS } from '../site/keys.js'
 import { loadSite } from '../site/site.js'
 import { openRooms } from '../step.js'
+import { handoutsOf } from './handouts.js'
 import { Idle } from './idle.js'
 import { Leases } from './leases.js'
 import { ERRANDS_PER_USER_MAX } from './limits.js'
@@ -50,6 +51,7 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
     log,
   }
   steps.adopt()
+  handoutsOf(worker)
   const server = new Server(worker)
   log(`worker ${process.pid} listens in ${options.runtimeDir}`)
 
