@@ -3,9 +3,10 @@
  * A throwaway Slurm cluster from Debian's packages: own munge key and socket, free ports on loopback, one temporary
  * directory, one slurmd per node in its own mount namespace with private /run and spool directories.
  */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { runBatch } from './batch.js'
 import { must, type Outcome, type Running, type RunOptions, run, start, until } from './command.js'
 import { type ClusterSetup, slurmConf } from './config.js'
 import { freePorts, startDaemon } from './daemon.js'
@@ -152,30 +153,11 @@ function makeCluster(dir: string, conf: string, nodes: readonly Node[], undo: Un
     sbatch: (args, options) => command(['sbatch', ...args], options),
     salloc: (args, options) => command(['salloc', ...args], options),
     scontrol: (args) => run(['scontrol', ...args], { env: { SLURM_CONF: conf } }),
-    batch: (script, args, options) => runBatch(script, args, shared, command, options),
+    batch: (script, args, options) => runBatch({ shared, conf, command }, script, args, options),
     nodeState: async (name) =>
       (
         await must(['sinfo', '-h', '-N', '-n', name, '-o', '%T'], { env: { SLURM_CONF: conf } })
       ).stdout.trim(),
     stop: () => undo.run(),
   }
-}
-
-let batches = 0
-
-async function runBatch(
-  script: string,
-  args: readonly string[],
-  shared: string,
-  command: Cluster['command'],
-  options?: RunOptions,
-): Promise<Outcome> {
-  const file = join(shared, `batch-${process.pid}-${batches++}`)
-  writeFileSync(`${file}.sh`, script, { mode: 0o755 })
-  const files = ['-o', `${file}.out`, '-e', `${file}.err`]
-  const outcome = await command(['sbatch', '--wait', ...files, ...args, `${file}.sh`], options)
-  const [stdout = '', stderr = ''] = ['out', 'err'].map((name) =>
-    existsSync(`${file}.${name}`) ? readFileSync(`${file}.${name}`, 'utf8') : '',
-  )
-  return { ...outcome, stdout, stderr: outcome.stderr + stderr, output: outcome.output + stderr + stdout }
 }

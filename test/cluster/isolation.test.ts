@@ -11,7 +11,7 @@ import { exits, fails, lines, prints, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { hostRelease, otherRelease } from './images.js'
 import { importersOf } from './leftovers.js'
-import { startThrottle } from './throttle.js'
+import { pushSlowImage, startThrottle } from './throttle.js'
 import { USER_A, USER_B } from './users.js'
 
 const test = suite('isolation')
@@ -198,8 +198,9 @@ test('garbage and half frames do no harm', async () => {
 
 test('the importer is nobody: an unprivileged uid, no capability, no new privileges', async () => {
   const throttle = await startThrottle(at.registry.host, at.cluster.undo)
-  const image = at.images.debian.replace(at.registry.host, throttle.host)
-  const step = at.cluster.start(['srun', '-n1', '-w', 'n1', `--container-image=${image}`, 'echo', 'imported'])
+  await pushSlowImage(at.registry, 'slow:1')
+  const image = `--container-image=${throttle.host}/slow:1`
+  const step = at.cluster.start(['srun', '-n1', '-w', 'n1', image, 'echo', 'imported'])
   await until('a held transfer', () => throttle.held() > 0)
   const importers = importersOf(node().workerPid())
   assert.ok(importers.length > 0)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The worker comes when needed, and goes; steps outlive it, cancelled imports leave nothing. */
-import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -12,10 +11,8 @@ import { sendSignal } from './daemon.js'
 import { exits, fails, lines, prints, says } from './expect.js'
 import { useCluster } from './fixture.js'
 import { otherRelease } from './images.js'
-import { writeLayout } from './layout.js'
 import { importersOf, loopDevices, mountsOf, processesOf } from './leftovers.js'
-import { makeTar, type TarEntry } from './tar.js'
-import { startThrottle, type Throttle } from './throttle.js'
+import { pushSlowImage, startThrottle, type Throttle } from './throttle.js'
 
 const test = suite('lifecycle')
 const at = useCluster(test)
@@ -39,20 +36,6 @@ async function throttled(body: (throttle: Throttle) => Promise<void>): Promise<v
   } finally {
     throttle.open()
   }
-}
-
-let flavours = 0
-
-/** An image that no store has yet: busybox with a file of its own, beyond the throttle's gate. */
-async function slowLayout(): Promise<string> {
-  const dir = join(at.cluster.dir, `slow-${flavours++}`)
-  const noise = randomBytes(1 << 20)
-  const program: TarEntry = { name: 'bin/busybox', mode: 0o755, content: readFileSync('/bin/busybox') }
-  const links = ['sh', 'echo', 'true', 'touch'].map(
-    (name): TarEntry => ({ name: `bin/${name}`, type: '2', link: 'busybox' }),
-  )
-  writeLayout(dir, { layers: [makeTar([program, ...links]), makeTar([{ name: 'noise', content: noise }])] })
-  return dir
 }
 
 async function startSleeper(image: string, name: string): Promise<Running> {
@@ -124,7 +107,7 @@ test('the first step starts the worker, outside of every step’s cgroup and ses
 
 test('an import shows its progress', () =>
   throttled(async (throttle) => {
-    await at.registry.push(await slowLayout(), 'shown:1')
+    await pushSlowImage(at.registry, 'shown:1')
     const step = at.cluster.start([
       'srun',
       '-n2',
@@ -145,7 +128,7 @@ test('scancel during an import leaves no process, mount, loop device or file', (
   throttled(async (throttle) => {
     const loops = loopDevices(at.cluster.dir).length
     const image = `${throttle.host}/slow:1`
-    await at.registry.push(await slowLayout(), 'slow:1')
+    await pushSlowImage(at.registry, 'slow:1')
     const step = at.cluster.start([
       'srun',
       '-n4',
@@ -174,7 +157,7 @@ test('scancel during an import leaves no process, mount, loop device or file', (
 
 test('Ctrl-C during an import ends it', () =>
   throttled(async (throttle) => {
-    await at.registry.push(await slowLayout(), 'interrupted:1')
+    await pushSlowImage(at.registry, 'interrupted:1')
     const step = at.cluster.start([
       'srun',
       '-n1',
@@ -190,7 +173,7 @@ test('Ctrl-C during an import ends it', () =>
 
 test('the worker killed during an import: the step still gets its image', () =>
   throttled(async (throttle) => {
-    await at.registry.push(await slowLayout(), 'killed:1')
+    await pushSlowImage(at.registry, 'killed:1')
     const step = at.cluster.start([
       'srun',
       '-n2',

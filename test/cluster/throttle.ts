@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A proxy before the registry that stops in the middle of layers, so that a test can act while an import runs. */
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, request, type ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { writeLayout } from './layout.js'
+import type { Registry } from './registry.js'
+import { makeTar, type TarEntry } from './tar.js'
 import type { Undo } from './undo.js'
 
 /** So much of each blob passes before the gate: enough for the importer to have begun writing. */
 const BYTES_BEFORE_GATE = 256 * 1024
+const NOISE_BYTES = 1 << 20
 
 export interface Throttle {
   readonly host: string
@@ -66,4 +74,18 @@ export async function startThrottle(target: string, undo: Undo): Promise<Throttl
       isOpen = false
     },
   }
+}
+
+let flavours = 0
+
+/** Pushes an image that no store has yet: busybox and a file of noise, beyond the gate. */
+export function pushSlowImage(registry: Registry, name: string): Promise<string> {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-registry-layout-'))
+  const program: TarEntry = { name: 'bin/busybox', mode: 0o755, content: readFileSync('/bin/busybox') }
+  const links = ['sh', 'echo', 'true', 'touch'].map(
+    (applet): TarEntry => ({ name: `bin/${applet}`, type: '2', link: 'busybox' }),
+  )
+  const noise = makeTar([{ name: `noise-${flavours++}`, content: randomBytes(NOISE_BYTES) }])
+  writeLayout(dir, { layers: [makeTar([program, ...links]), noise] })
+  return registry.push(dir, name).finally(() => rmSync(dir, { recursive: true }))
 }
