@@ -161,6 +161,8 @@ export interface SquashOptions {
   entriesMax: number
   /** Keep file capabilities (security.capability); default true. */
   keepCapabilities?: boolean
+  /** 'root': every file is root's, whoever the layers say; default 'keep'. */
+  owners?: 'keep' | 'root'
   /** Paths whose content is wanted back, e.g. etc/passwd; each at most 256 KiB. */
   capture: string[]
 }

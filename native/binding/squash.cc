@@ -125,6 +125,7 @@ ConvertOptions optionsOf(const Napi::Object &object) {
   options.bytesMax = limitOf(object, "bytesMax");
   options.entriesMax = limitOf(object, "entriesMax");
   options.keepCapabilities = flagOf(object, "keepCapabilities", true);
+  options.ownersToRoot = textOf(object, "owners", "keep") == "root";
   const Napi::Value capture = object.Get("capture");
   if (capture.IsArray()) {
     const auto paths = capture.As<Napi::Array>();

@@ -122,10 +122,10 @@ export class Importer {
       throw new BerthError('BERTH_EINTERNAL', { problem: 'import of something that was not resolved before' })
     }
     const { image, reader } = opened
-    const { compressor, level, blockSize, threads, bytesMax, entriesMax } = order
+    const { compressor, level, blockSize, threads, bytesMax, entriesMax, owners } = order
     const engine = this.native.squash({
       ...{ fd: output, layers: image.layers.length, capture: CAPTURED },
-      ...{ compressor, level, blockSize, threads, bytesMax, entriesMax },
+      ...{ compressor, level, blockSize, threads, bytesMax, entriesMax, owners },
     })
     const { report, stop } = this.reporter()
     const result = await convert(image, reader, engine, report).finally(stop)

@@ -30,6 +30,8 @@ export interface ImportOrder {
   threads: number
   bytesMax: number
   entriesMax: number
+  /** 'root': all files of the image are root's. */
+  owners: 'keep' | 'root'
 }
 
 export interface Resolved {

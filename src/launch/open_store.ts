@@ -31,6 +31,7 @@ export async function openStore(site: Site, distDir: string): Promise<Store> {
     threads: site.get('threads'),
     bytesMax: site.get('image_bytes_max'),
     entriesMax: site.get('image_entries_max'),
+    owners: site.get('image_owners'),
     quotaBytes: bytesOf(site.get('store_quota'), directory),
     freeFloorBytes: bytesOf(site.get('store_free_floor'), directory),
     tagTtlSeconds: site.get('tag_ttl'),

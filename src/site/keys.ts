@@ -89,6 +89,11 @@ export const KEYS = {
     default: '20000000',
     help: 'number of files beyond which an image is refused',
   },
+  image_owners: {
+    type: ['root', 'keep'],
+    default: 'root',
+    help: 'root: all files of an image appear as those of the user who runs it; keep: only those of its root',
+  },
   store_quota: {
     type: 'space',
     default: '0',

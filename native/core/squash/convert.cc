@@ -229,7 +229,8 @@ Result<> Converter::Engine::writeImage() {
                             *codec,
                             options.compressor,
                             options.blockSize,
-                            !optionsBlock.empty()};
+                            !optionsBlock.empty(),
+                            options.ownersToRoot};
   auto size = Tables(parts).write();
   if (!size)
     return size.error();

@@ -35,6 +35,8 @@ struct ConvertOptions {
   uint64_t entriesMax = 100'000'000;
   /** Keep security.capability; the engine's mounts are nosuid either way. */
   bool keepCapabilities = true;
+  /** All files are root's: the id table says 0 for every owner, whatever the archive says. */
+  bool ownersToRoot = false;
   /** Paths whose content is wanted back; symlinks are followed within the image. */
   std::vector<std::string> capture;
 };

@@ -40,7 +40,7 @@ Result<> Tables::writeTables() {
   exportStart_ = *exports;
   Bytes ids;
   for (const uint32_t id : parts_.owners.ids())
-    Fields(ids).u32(id);
+    Fields(ids).u32(parts_.ownersToRoot ? 0 : id);
   auto owners = writeLookup(output, parts_.codec, ids);
   if (!owners)
     return owners.error();

@@ -22,6 +22,8 @@ public:
     Compressor compressor;
     uint32_t blockSize;
     bool hasOptions;
+    /** Each distinct owner keeps its number, so that the id table alone decides who that is. */
+    bool ownersToRoot;
   };
 
   explicit Tables(Parts parts) : parts_(parts), inodes_(parts.codec), directories_(parts.codec) {}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The converter as JavaScript sees it: promises, back-pressure, errors. */
+import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -28,12 +29,12 @@ function start(layers: number, more: Partial<SquashOptions> = {}): NativeSquash 
   const options = {
     fd,
     layers,
-    compressor: 'zstd',
+    compressor: 'zstd' as const,
     level: 1,
     blockSize: 131072,
     threads: 2,
     capture: [],
-  } as const
+  } satisfies Partial<SquashOptions>
   if (native.squash === undefined) throw new Error('no addon')
   return native.squash({ ...options, ...limits, ...more })
 }
@@ -125,6 +126,20 @@ test.needs(needs, 'a layer that differs the second time is refused', async () =>
   await engine.missing()
   await send(engine, 0, tar(file('cache', 'CONTENT'), hardlink('kept', 'cache')))
   assert.match((await failure(engine.finish())).message, /it differs from what was sent first/)
+})
+
+test.needs(needs, 'owners can all be root, and are numbered as before', async () => {
+  const layer = tar(file('mail', 'x', { uid: 8, gid: 12 }), file('own', 'y'))
+  const owners: (string | undefined)[] = []
+  for (const kept of [undefined, 'keep', 'root'] as const) {
+    const engine = start(1, kept === undefined ? {} : { owners: kept })
+    await send(engine, 0, layer)
+    await engine.finish()
+    owners.push(
+      execFileSync('unsquashfs', ['-lln', image], { encoding: 'utf8' }).match(/\S+ (?=.*mail)/g)?.[1],
+    )
+  }
+  assert.equal(owners, ['8/12 ', '8/12 ', '0/0 '])
 })
 
 test.needs(needs, 'wrong options and calls are refused', async () => {
