@@ -33,7 +33,7 @@ export async function prefetch(worker: Worker, connection: Connection, frame: Fr
       cwd: frame.text(Tag.CWD) ?? '/',
     }
     const request = worker.story.parse(facts)
-    if (request === undefined || request.explain) return
+    if (request === undefined || request.explain || worker.site.get('importer') !== '') return
     await worker.story.pull(facts, { signal: new AbortController().signal, progress: () => undefined })
   } catch (error) {
     worker.log(`prefetch for uid ${uid} failed: ${error instanceof Error ? error.message : error}`)
