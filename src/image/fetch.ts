@@ -21,6 +21,8 @@ const CONNECT_MS_MAX = 30_000
 /** Silence of a peer in the middle of an answer; there is no limit on the whole. */
 const IDLE_MS_MAX = 60_000
 const REDIRECTS_MAX = 10
+/** As long as an idle importer lives: the next HEAD needs no new TLS. */
+const KEEP_MS_MAX = 30_000
 const CONNECTIONS_PER_HOST_MAX = 8
 
 /** The system's trust store on Debian, Red Hat and SUSE; Node's own bundle knows no site CA. */
@@ -128,7 +130,7 @@ export class Fetcher {
     const known = this.dispatchers.get(url.origin)
     if (known !== undefined) return known
     const proxy = proxyFor(url, this.env)
-    const limits = { connections: CONNECTIONS_PER_HOST_MAX, pipelining: 1 }
+    const limits = { connections: CONNECTIONS_PER_HOST_MAX, pipelining: 1, keepAliveTimeout: KEEP_MS_MAX }
     const tls = url.protocol === 'https:' ? { secureContext: this.trust(url.host) } : {}
     const made =
       proxy === undefined

@@ -40,14 +40,16 @@ export async function openUserFile(native: Native, access: Access, path: string)
 
 /** Where podman, docker and enroot keep logins, in the order of registries.md §3; unreadable ones are left out. */
 export async function readCredentials(native: Native, access: Access): Promise<CredentialDocument[]> {
+  const places = await credentialPlaces(native, access)
+  const texts = await Promise.all(places.map(({ path }) => readText(native, access, path)))
   const documents: CredentialDocument[] = []
   let left = DOCUMENTS_BYTES_MAX
-  for (const { path, kind } of await credentialPlaces(native, access)) {
-    const text = await readText(native, access, path, left)
-    if (text === undefined) continue
+  places.forEach((place, index) => {
+    const text = texts[index]
+    if (text === undefined || text.length > left) return
     left -= text.length
-    documents.push({ path, kind, text })
-  }
+    documents.push({ ...place, text })
+  })
   return documents
 }
 
@@ -75,17 +77,12 @@ async function credentialPlaces(native: Native, access: Access): Promise<Omit<Cr
   ]
 }
 
-async function readText(
-  native: Native,
-  access: Access,
-  path: string,
-  bytes_max: number,
-): Promise<string | undefined> {
+async function readText(native: Native, access: Access, path: string): Promise<string | undefined> {
   const fd = await openAs(native, access, path).catch(() => undefined)
   if (fd === undefined) return undefined
   try {
     const { size } = fstatSync(fd)
-    if (!fstatSync(fd).isFile() || size === 0 || size > bytes_max) return undefined
+    if (!fstatSync(fd).isFile() || size === 0 || size > DOCUMENTS_BYTES_MAX) return undefined
     const { buffer, bytesRead } = await readAt(fd, Buffer.alloc(size), 0, size, 0)
     return buffer.toString('utf8', 0, bytesRead)
   } catch {

@@ -16,9 +16,6 @@ import {
   Type,
 } from '../worker/frame.js'
 
-/** A spare importer saves its start (0.1 to 0.3 s); kept longer it would only hold memory. */
-const IDLE_MS_MAX = 30_000
-const IDLE_MAX = 2
 /** JavaScript's share of the importer: manifests are small, layers pass through in pieces. */
 const HEAP_MIB_MAX = 96
 /** What name resolution and TLS read besides the program itself. */
@@ -156,62 +153,6 @@ export class ImporterProcess {
     const { pending } = this
     this.pending = undefined
     pending?.reject(error)
-  }
-}
-
-/** Idle importers, each for one user from its first order on, so that no two users' secrets share a process. */
-export class ImporterPool {
-  private readonly idle = new Map<ImporterProcess, NodeJS.Timeout>()
-  private readonly all = new Set<ImporterProcess>()
-
-  constructor(
-    private readonly native: Native,
-    private readonly options: ImporterOptions,
-  ) {}
-
-  /** Starts a spare where there is none. */
-  warm(): void {
-    if (this.idle.size === 0) this.give(this.start())
-  }
-
-  take(uid: number): ImporterProcess {
-    const usable = [...this.idle.keys()].filter(
-      (one) => one.alive && (one.uid === undefined || one.uid === uid),
-    )
-    const taken = usable.find((one) => one.uid === uid) ?? usable[0] ?? this.start()
-    clearTimeout(this.idle.get(taken))
-    this.idle.delete(taken)
-    taken.uid = uid
-    return taken
-  }
-
-  give(process: ImporterProcess): void {
-    if (!process.alive || this.idle.size >= IDLE_MAX) return void process.end()
-    const timer = setTimeout(() => this.drop(process), IDLE_MS_MAX)
-    timer.unref()
-    this.idle.set(process, timer)
-  }
-
-  async close(): Promise<void> {
-    for (const timer of this.idle.values()) clearTimeout(timer)
-    this.idle.clear()
-    await Promise.all([...this.all].map((process) => process.end()))
-  }
-
-  private start(): ImporterProcess {
-    const process = new ImporterProcess(this.native, this.options)
-    this.all.add(process)
-    void process.ended.then(() => {
-      this.all.delete(process)
-      clearTimeout(this.idle.get(process))
-      this.idle.delete(process)
-    })
-    return process
-  }
-
-  private drop(process: ImporterProcess): void {
-    this.idle.delete(process)
-    void process.end()
   }
 }
 

@@ -1,62 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-import { randomBytes } from 'node:crypto'
-import type { ServerResponse } from 'node:http'
 import * as assert from 'uvu/assert'
 import { readBounded } from '../../src/image/body.js'
 import type { CredentialDocument } from '../../src/image/credentials.js'
 import { Fetcher } from '../../src/image/fetch.js'
-import { hostPlatform } from '../../src/image/platform.js'
 import { verified } from '../../src/image/reader.js'
-import { parseReference } from '../../src/image/reference.js'
 import { RegistryReader } from '../../src/image/registry.js'
-import { BerthError } from '../../src/report/errors.js'
 import { basic, FakeRegistry, type Handler } from '../registry.js'
 import { suite } from '../suite.js'
+import { FAST, failure, HOST, isBlob, LAYER, withRegistry } from './image_place.js'
 
 const test = suite('registry client')
-const FAST = { tries: 4, wait_ms_min: 1, wait_ms_max: 5, retry_after_ms_max: 1000 }
-const HOST = hostPlatform('x64', '')
-const LAYER = randomBytes(300_000)
-
-/** A registry with one image `a:latest`, a reader for it, and the layer's descriptor. */
-async function withRegistry(
-  body: (place: {
-    registry: FakeRegistry
-    digest: string
-    reader: (more?: ReaderOptions) => RegistryReader
-  }) => Promise<void>,
-): Promise<void> {
-  const registry = await FakeRegistry.start()
-  const fetcher = new Fetcher({}, FAST)
-  try {
-    const { digest } = registry.putImage([LAYER])
-    const reader = ({ name = 'team/a', documents = [] }: ReaderOptions = {}) => {
-      const { source } = parseReference(`${registry.host}/${name}`)
-      if (source.kind !== 'registry') throw new Error('no registry')
-      return new RegistryReader(source, fetcher, HOST, documents)
-    }
-    await body({ registry, digest, reader })
-  } finally {
-    await fetcher.close()
-    await registry.stop()
-  }
-}
-
-interface ReaderOptions {
-  name?: string
-  documents?: CredentialDocument[]
-}
-
-async function failure(promise: Promise<unknown>): Promise<BerthError> {
-  try {
-    await promise
-  } catch (error) {
-    assert.instance(error, BerthError, error instanceof Error ? error.stack : String(error))
-    return error as BerthError
-  }
-  throw new Error('did not fail')
-}
-
 async function readLayer(reader: RegistryReader): Promise<Buffer> {
   const image = await reader.open(await reader.resolve())
   const layer = image.layers[0]
@@ -71,8 +24,6 @@ const login = (host: string, user: string, password: string): CredentialDocument
     text: JSON.stringify({ auths: { [host]: { username: user, password } } }),
   },
 ]
-
-const isBlob = (url: string | undefined) => url?.includes('/blobs/') === true
 
 test('a tag is resolved by one HEAD with all four types accepted, and pulled by digest', () =>
   withRegistry(async ({ registry, digest, reader }) => {
@@ -286,96 +237,6 @@ test('Retry-After is heeded, but not for an hour', () =>
     const error = await failure(reader().resolve())
     assert.match(error.message, /limits the rate of requests \(HTTP 429\), and wants 3600 s/)
     assert.ok(Date.now() - start < 500)
-  }))
-
-/** Breaks the first `times` answers for the layer after `bytes` bytes, or answers as `also` wants. */
-function breaking(
-  times: number,
-  bytes: number,
-  also?: (from: number, response: ServerResponse) => boolean,
-): Handler {
-  let left = times
-  return (request, response) => {
-    if (!isBlob(request.url)) return false
-    const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0)
-    if (left-- <= 0) return also?.(from, response) ?? false
-    if (from > 0)
-      response.writeHead(206, { 'content-range': `bytes ${from}-${LAYER.length - 1}/${LAYER.length}` })
-    else response.writeHead(200, { 'content-length': LAYER.length })
-    response.write(LAYER.subarray(from, from + bytes), () => response.destroy())
-    return true
-  }
-}
-
-async function layerOf(reader: RegistryReader) {
-  const image = await reader.open(await reader.resolve())
-  const layer = image.layers[0]
-  if (layer === undefined) throw new Error('no layer')
-  return () => readBounded(verified(reader.layer(layer), layer), layer.size)
-}
-
-test('a broken stream goes on where it broke, with the same hash', () =>
-  withRegistry(async ({ registry, reader }) => {
-    const read = await layerOf(reader())
-    registry.before.push(breaking(3, 70_000))
-    registry.asked.length = 0
-    assert.ok(LAYER.equals(await read()))
-    const ranges = registry.asked.map(({ headers }) => headers.range)
-    assert.is(ranges.length, 4)
-    assert.is(ranges[0], undefined)
-    assert.match(String(ranges[3]), /^bytes=\d+-$/)
-  }))
-
-test('a server that cannot resume sends all again; what is there is not taken twice', () =>
-  withRegistry(async ({ registry, reader }) => {
-    const read = await layerOf(reader())
-    const whole = (_from: number, response: ServerResponse) => {
-      response.writeHead(200, { 'content-length': LAYER.length }).end(LAYER)
-      return true
-    }
-    registry.before.push(breaking(1, 100_000, whole))
-    assert.ok(LAYER.equals(await read()))
-  }))
-
-test('a resume at another place is refused', () =>
-  withRegistry(async ({ registry, reader }) => {
-    const read = await layerOf(reader())
-    const elsewhere = (from: number, response: ServerResponse) => {
-      response.writeHead(206, { 'content-range': `bytes ${from - 1}-${LAYER.length - 1}/${LAYER.length}` })
-      response.end(LAYER.subarray(from - 1))
-      return true
-    }
-    registry.before.push(breaking(1, 100_000, elsewhere))
-    const error = await failure(read())
-    assert.is(error.code, 'BERTH_ELAYER')
-    assert.match(error.message, 'resumes at another place')
-  }))
-
-test('a stream that always breaks is given up with the place and the number of bytes', () =>
-  withRegistry(async ({ registry, reader }) => {
-    const read = await layerOf(reader())
-    registry.before.push(breaking(1000, 1000))
-    const error = await failure(read())
-    assert.is(error.code, 'BERTH_ELAYER')
-    assert.match(error.message, /ends after \d+ of 300000 bytes \(127\.0\.0\.1/)
-  }))
-
-test('other bytes, too few or too many of them are found out', () =>
-  withRegistry(async ({ registry, reader }) => {
-    const read = await layerOf(reader())
-    let bytes = Buffer.from(LAYER)
-    const send: Handler = (request, response) => {
-      if (!isBlob(request.url)) return false
-      response.writeHead(200).end(bytes)
-      return true
-    }
-    registry.before.push(send)
-    bytes[5] = (bytes[5] ?? 0) ^ 1
-    assert.is((await failure(read())).code, 'BERTH_EDIGEST')
-    bytes = Buffer.concat([LAYER, Buffer.from('x')])
-    assert.match((await failure(read())).message, /300001 bytes at|longer than/)
-    bytes = Buffer.alloc(0)
-    assert.is((await failure(read())).code, 'BERTH_ELAYER')
   }))
 
 test('a manifest that is not what was asked for is found out', () =>
