@@ -70,6 +70,11 @@ export const ERRORS = {
     hint: 'engines of this berth: {engines}; `berth engines` says what this node has',
     exit: FAILED,
   },
+  BERTH_EENTRYPOINT: {
+    text: "the image's entrypoint has lost what it was given for the command",
+    hint: 'let it end with exec "$@", and without closing other descriptors',
+    exit: FAILED,
+  },
   BERTH_EENVIRONMENT: {
     text: 'the environment of the job is larger than 1 MiB',
     hint: 'unset large variables, or submit with --export=NONE',
@@ -80,14 +85,14 @@ export const ERRORS = {
     hint: 'use a program that this image and this node can run',
     exit: 126,
   },
-  BERTH_EHETEROGENEOUS: {
-    text: 'the components of a heterogeneous job cannot have different --container options',
-    hint: 'give each component the same --container options, or use one srun each',
-    exit: FAILED,
-  },
   BERTH_EHANDOUTS: {
     text: 'user {uid} holds {count} images of this node already',
     hint: 'give them back with `berth importer release` in the steps that took them',
+    exit: FAILED,
+  },
+  BERTH_EHETEROGENEOUS: {
+    text: 'the components of a heterogeneous job cannot have different --container options',
+    hint: 'give each component the same --container options, or use one srun each',
     exit: FAILED,
   },
   BERTH_EIMAGEFILE: {
@@ -120,14 +125,14 @@ export const ERRORS = {
     hint: 'wait until they end; `berth ps` lists them',
     exit: FAILED,
   },
-  BERTH_EJOIN: {
-    text: 'cannot join the container: {problem}',
-    hint: "see worker.log in berth's runtime_dir on the node",
-    exit: FAILED,
-  },
   BERTH_EJOB: {
     text: 'job "{job}" and step "{step}" name no step',
     hint: 'pyxis calls `berth importer` inside a step, where SLURM_JOB_ID and SLURM_STEP_ID are set',
+    exit: FAILED,
+  },
+  BERTH_EJOIN: {
+    text: 'cannot join the container: {problem}',
+    hint: "see worker.log in berth's runtime_dir on the node",
     exit: FAILED,
   },
   BERTH_ELAYER: {
