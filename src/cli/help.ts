@@ -31,7 +31,7 @@ export function commandHelp(
   const examples = command.examples.map(([line, what]) => `  ${line}\n      ${what}`).join('\n')
   const own = optionTable(command.options)
   const container = command.container
-    ? '\nEvery container option of srun is understood, also without "container-": --mounts=/data:/data:ro,\n--workdir=/data, --env=NAME, --engine=native, ... (`srun --help` lists them, marked [berth]).\n'
+    ? '\nEvery container option of srun is understood, also without "container-": --mounts=/data:/data:ro,\n--workdir=/data, --env=NAME, --engine=native, ... (`srun --help` lists them).\n'
     : ''
   return `${command.summary}
 

@@ -3,7 +3,9 @@ import { equal, match } from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { suite } from '../../suite.js'
-import { missingForNode, TestNode, UID, until } from './node.js'
+import { missingForNode, TestNode } from './node.js'
+import { UID } from './stand_in.js'
+import { until } from './until.js'
 
 const test = suite('berth run and its sisters')
 const missing = missingForNode()

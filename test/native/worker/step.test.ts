@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { equal, match, notEqual } from 'node:assert/strict'
 import { suite } from '../../suite.js'
-import { missingForNode, TestNode, until } from './node.js'
+import { missingForNode, TestNode } from './node.js'
+import { until } from './until.js'
 
 const test = suite('steps of a worker')
 const missing = missingForNode()

@@ -3,7 +3,8 @@ import { equal, match } from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { suite } from '../../suite.js'
 import { MoodyRegistry } from './moody_registry.js'
-import { missingForNode, TestNode, until } from './node.js'
+import { missingForNode, TestNode } from './node.js'
+import { until } from './until.js'
 
 const test = suite('a worker that goes away')
 const missing = missingForNode()

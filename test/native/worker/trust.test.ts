@@ -5,7 +5,9 @@ import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodeFrame, Tag, Type } from '../../../src/worker/frame.js'
 import { suite } from '../../suite.js'
-import { DIST, missingForNode, OTHER_UID, TestNode, talk, UID, until } from './node.js'
+import { missingForNode, TestNode, talk } from './node.js'
+import { DIST, OTHER_UID, UID } from './stand_in.js'
+import { until } from './until.js'
 
 const test = suite('who may say what to the worker')
 const missing = missingForNode()
