@@ -2,6 +2,7 @@
 /** Files as the user or root sees them, processes and accounts. */
 #include "host.hh"
 
+#include "attend.hh"
 #include "convert.hh"
 #include "core/host/features.hh"
 #include "core/host/files.hh"
@@ -24,7 +25,20 @@ static Napi::Value CloseFd(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
-static Napi::Value OpenAs(const Napi::CallbackInfo &info) {
+static void attendOpening(Napi::Env env, Napi::Promise::Deferred deferred,
+                          std::shared_ptr<berth::OpenAs> opening) {
+  attend(env, opening->fd(), kOpenWaitMsMax, [env, deferred, opening] {
+    auto fd = opening->finish(0);
+    if (fd)
+      deferred.Resolve(Napi::Number::New(env, fd->release()));
+    else
+      deferred.Reject(toError(env, fd.error()).Value());
+    endChild(env, opening->takeChild());
+    return true;
+  });
+}
+
+static Napi::Value OpenFor(const Napi::CallbackInfo &info) {
   const auto options = info[0].ToObject();
   OpenRequest request;
   request.path = textOf(options, "path");
@@ -38,9 +52,15 @@ static Napi::Value OpenAs(const Napi::CallbackInfo &info) {
     if (!*mountNs)
       return raise(info.Env(), fail("fcntl"));
   }
-  return promise(
-      info.Env(), [request, mountNs] { return openAs(request); },
-      [](Napi::Env env, Fd &fd) { return Napi::Number::New(env, fd.release()); });
+  auto opening = std::make_shared<berth::OpenAs>();
+  auto work = [request, mountNs, opening] { return opening->start(request); };
+  auto settle = [opening](Napi::Env env, Napi::Promise::Deferred &deferred, std::optional<Error> &error) {
+    if (error)
+      deferred.Reject(toError(env, *error).Value());
+    else
+      attendOpening(env, deferred, opening);
+  };
+  return Task<decltype(work), decltype(settle)>::start(info.Env(), std::move(work), std::move(settle));
 }
 
 static Napi::Value OnlyRootWrote(const Napi::CallbackInfo &info) {
@@ -141,7 +161,7 @@ static Napi::Value EnterSandbox(const Napi::CallbackInfo &info) {
 
 void InitHost(Napi::Env env, Napi::Object exports) {
   exports.Set("closeFd", Napi::Function::New<CloseFd>(env));
-  exports.Set("openAs", Napi::Function::New<OpenAs>(env));
+  exports.Set("openAs", Napi::Function::New<OpenFor>(env));
   exports.Set("onlyRootWrote", Napi::Function::New<OnlyRootWrote>(env));
   exports.Set("openTemporary", Napi::Function::New<OpenTemporary>(env));
   exports.Set("publish", Napi::Function::New<Publish>(env));

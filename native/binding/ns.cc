@@ -3,6 +3,7 @@
 #include "host.hh"
 #include "init.hh"
 
+#include "attend.hh"
 #include "convert.hh"
 #include "core/ns/build.hh"
 #include "core/ns/child.hh"
@@ -46,11 +47,6 @@ static Napi::Value AttachImageFd(const Napi::CallbackInfo &info) {
   return promise(info.Env(), work, imageToObject);
 }
 
-struct BuildAnswer {
-  BuiltNamespace built;
-  std::optional<BuildFailure> failure;
-};
-
 static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
   auto object = Napi::Object::New(env);
   object.Set("userNs", built.userNs.release());
@@ -68,32 +64,41 @@ static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
   return object;
 }
 
-/** On the pool again, after the step went on: see BuiltNamespace::builder. */
-static void endBuilder(Napi::Env env, std::shared_ptr<Child> builder) {
-  auto work = [builder = std::move(builder)]() mutable { return Result<>((builder.reset(), Nothing{})); };
-  promise(env, std::move(work), [](Napi::Env where, Nothing &) { return where.Undefined(); });
+static Napi::Value buildError(Napi::Env env, const BuildFailure &failure) {
+  Napi::Error error = toError(env, failure.error);
+  if (failure.step >= 0)
+    error.Set("step", Napi::Number::New(env, failure.step));
+  return error.Value();
 }
 
-static void settleBuild(Napi::Env env, Napi::Promise::Deferred &deferred, BuildAnswer &answer) {
-  endBuilder(env, std::move(answer.built.builder));
-  if (!answer.failure)
-    return deferred.Resolve(builtToObject(env, answer.built));
-  Napi::Error error = toError(env, answer.failure->error);
-  if (answer.failure->step >= 0)
-    error.Set("step", Napi::Number::New(env, answer.failure->step));
-  deferred.Reject(error.Value());
+/** Forked on the pool, attended on the loop, reaped on the pool after the step went on. */
+static void attendBuild(Napi::Env env, Napi::Promise::Deferred deferred, std::shared_ptr<Build> build) {
+  attend(env, build->fd(), kBuildWaitMsMax, [env, deferred, build] {
+    if (!build->advance(0))
+      return false;
+    if (build->failure())
+      deferred.Reject(buildError(env, *build->failure()));
+    else
+      deferred.Resolve(builtToObject(env, build->built()));
+    endChild(env, build->takeChild());
+    return true;
+  });
 }
 
 static Napi::Value BuildNamespace(const Napi::CallbackInfo &info) {
-  auto spec = specOf(info[0].ToObject());
+  const auto spec = specOf(info[0].ToObject());
   if (!spec)
     return info.Env().Undefined();
-  auto work = [spec = std::move(*spec)] {
-    BuildAnswer answer;
-    answer.failure = buildNamespace(spec, answer.built);
-    return answer;
+  auto build = std::make_shared<Build>();
+  auto work = [spec = std::move(*spec), build] { return build->start(spec); };
+  auto settle = [build](Napi::Env env, Napi::Promise::Deferred &deferred,
+                        std::optional<BuildFailure> &failure) {
+    if (failure)
+      deferred.Reject(buildError(env, *failure));
+    else
+      attendBuild(env, deferred, build);
   };
-  return Task<decltype(work), decltype(&settleBuild)>::start(info.Env(), std::move(work), settleBuild);
+  return Task<decltype(work), decltype(settle)>::start(info.Env(), std::move(work), std::move(settle));
 }
 
 static Napi::Value NamespaceId(const Napi::CallbackInfo &info) {

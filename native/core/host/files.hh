@@ -2,8 +2,11 @@
 /** Files of the store and of users, as the root worker must handle them. */
 #pragma once
 
+#include "core/ns/child.hh"
 #include "core/ns/identity.hh"
 
+#include <memory>
+#include <optional>
 #include <string>
 
 namespace berth {
@@ -24,7 +27,22 @@ struct OpenRequest {
  * mount namespace. Magic links (/proc/PID/fd, /proc/PID/root) give ELOOP: they would name the worker's own
  * descriptors.
  */
-Result<Fd> openAs(const OpenRequest &request);
+class OpenAs {
+public:
+  std::optional<Error> start(const OpenRequest &request);
+  /** Readable when finish() will not wait: a dead file server costs a child process and no thread. */
+  int fd() const { return child_->fd(); }
+  Result<Fd> finish(int waitMsMax);
+  /** Dropping it kills and reaps the child. */
+  std::shared_ptr<Child> takeChild() { return std::move(child_); }
+
+private:
+  std::string path_;
+  std::shared_ptr<Child> child_;
+};
+
+/** Automounters and busy file servers may need seconds. */
+constexpr int kOpenWaitMsMax = 30'000;
 
 /**
  * True when only root can have written the file: it and all directories above it belong to root and nobody

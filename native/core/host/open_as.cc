@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "files.hh"
 
-#include "core/ns/child.hh"
 #include "core/ns/kernel.hh"
 
 #include <sched.h>
 
 namespace berth {
 
-/** Automounters and busy file servers may need seconds; a dead server must not hold a pool thread for ever.
- */
-constexpr int kWaitMsMax = 30'000;
 constexpr uint64_t kAlways = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 
 static Result<Fd> openHere(const OpenRequest &request) {
@@ -37,7 +33,8 @@ static Result<Fd> openHere(const OpenRequest &request) {
   return fd;
 }
 
-Result<Fd> openAs(const OpenRequest &request) {
+std::optional<Error> OpenAs::start(const OpenRequest &request) {
+  path_ = request.path;
   auto child = Child::start([&](ParentLink &parent) {
     auto fd = openHere(request);
     if (fd)
@@ -47,9 +44,14 @@ Result<Fd> openAs(const OpenRequest &request) {
   });
   if (!child)
     return child.error();
-  auto report = child->receive(kWaitMsMax);
+  child_ = std::make_shared<Child>(std::move(*child));
+  return std::nullopt;
+}
+
+Result<Fd> OpenAs::finish(int waitMsMax) {
+  auto report = child_->receive(waitMsMax);
   if (!report) {
-    report.error().path = request.path;
+    report.error().path = path_;
     return report.error();
   }
   if (report->kind == Report::kFailed)

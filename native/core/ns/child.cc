@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <vector>
 
 namespace berth {
 
@@ -77,8 +78,20 @@ void ParentLink::waitForEnd() {
  */
 static std::mutex startMutex;
 
+static std::vector<pid_t> unreaped;
+
+static void leaveUnreaped(pid_t pid) {
+  const std::lock_guard<std::mutex> lock(startMutex);
+  unreaped.push_back(pid);
+}
+
+static void reapLate() {
+  std::erase_if(unreaped, [](pid_t pid) { return waitpid(pid, nullptr, WNOHANG) != 0; });
+}
+
 Result<Child> Child::start(const std::function<void(ParentLink &)> &work) {
   const std::lock_guard<std::mutex> lock(startMutex);
+  reapLate();
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return fail("socketpair");
@@ -104,9 +117,11 @@ Child::~Child() {
   if (pid_ <= 0)
     return;
   kill(pid_, SIGKILL);
-  // A child stuck in the kernel (dead NFS server) ends when it can; waiting here would stop a pool thread
-  // with it.
-  TEMP_FAILURE_RETRY(waitpid(pid_, nullptr, stuck_ ? WNOHANG : 0));
+  // A child stuck in the kernel (dead file server) ends when it can: it is reaped when another one starts.
+  if (stuck_)
+    leaveUnreaped(pid_);
+  else
+    TEMP_FAILURE_RETRY(waitpid(pid_, nullptr, 0));
 }
 
 Result<> Child::proceed() {

@@ -54,6 +54,8 @@ public:
   ~Child();
 
   pid_t pid() const { return pid_; }
+  /** Readable when receive() will not wait. */
+  int fd() const { return socket_.get(); }
   /** Next report; ETIMEDOUT after `waitMsMax`, ECHILD when the child ended without one. */
   Result<Report> receive(int waitMsMax);
   Result<> proceed();

@@ -44,16 +44,14 @@ static int keepOnlyAdmin() {
   return static_cast<int>(syscall(SYS_capset, &header, data));
 }
 
-Result<> becomeUser(const Identity &identity, bool keepAdmin) {
-  if (keepAdmin && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
-    return fail("prctl");
+Result<> actAsOwner(const Identity &identity) {
   if (setGroups(identity.groups) < 0)
     return fail("setgroups");
-  if (syscall(SYS_setresgid, identity.gid, identity.gid, identity.gid) < 0)
+  if (syscall(SYS_setresgid, kAsk, identity.gid, kAsk) < 0)
     return fail("setresgid");
-  if (syscall(SYS_setresuid, identity.uid, identity.uid, identity.uid) < 0)
+  if (syscall(SYS_setresuid, kAsk, identity.uid, kAsk) < 0)
     return fail("setresuid");
-  if (keepAdmin && keepOnlyAdmin() < 0)
+  if (keepOnlyAdmin() < 0)
     return fail("capset");
   // The kernel did it already when an id changed; a uid 0 user changes none.
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)

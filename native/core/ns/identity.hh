@@ -38,10 +38,11 @@ private:
 };
 
 /**
- * Becomes the user in all ids. With `keepAdmin` CAP_SYS_ADMIN stays effective, so that unshare(CLONE_NEWUSER)
- * works where sites forbid user namespaces to users, yet the namespace belongs to the user. Not dumpable
- * afterwards.
+ * From here on what the process makes belongs to the user: effective ids and groups are the user's,
+ * CAP_SYS_ADMIN alone stays effective, so that unshare(CLONE_NEWUSER) works where sites forbid user
+ * namespaces to users. Real and saved uid stay root's: the user could otherwise stop the process (kill(2))
+ * and hold up whoever waits for it. Not dumpable afterwards.
  */
-Result<> becomeUser(const Identity &identity, bool keepAdmin);
+Result<> actAsOwner(const Identity &identity);
 
 } // namespace berth

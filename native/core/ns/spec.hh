@@ -11,8 +11,6 @@
 
 namespace berth {
 
-class Child;
-
 struct MountStep {
   enum class Kind { bind, tmpfs, mqueue, file, dir, symlink, umount };
   enum class Create { any, file, dir, no };
@@ -57,9 +55,6 @@ struct NamespaceSpec {
 struct BuiltNamespace {
   Fd userNs, mountNs, netNs, ipcNs, utsNs;
   std::vector<std::string> notes;
-  /** The process that built it; dropping this kills and reaps it, which takes about as long as the building
-   * did. */
-  std::shared_ptr<Child> builder;
 };
 
 } // namespace berth

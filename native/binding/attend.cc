@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attend.hh"
+
+#include "convert.hh"
+#include "poll.hh"
+
+namespace berth::binding {
+
+/** Frees itself when both handles have been let go of. */
+class Attendance {
+public:
+  Attendance(Napi::Env env, std::function<bool()> step)
+      : env_(env), context_(env, "berth"), step_(std::move(step)) {}
+
+  void begin(int fd, int waitMsMax) {
+    uv_loop_t *loop = nullptr;
+    napi_get_uv_event_loop(env_, &loop);
+    uv_timer_init(loop, &timer_);
+    timer_.data = this;
+    uv_timer_start(
+        &timer_, [](uv_timer_t *timer) { static_cast<Attendance *>(timer->data)->call(); },
+        static_cast<uint64_t>(waitMsMax), 0);
+    if (poll_.open(env_, fd, [this](int, int) { call(); }) < 0)
+      return call();
+    poll_.want(UV_READABLE);
+  }
+
+private:
+  void call() {
+    const Napi::HandleScope scope(env_);
+    const Napi::CallbackScope callbacks(env_,
+                                        context_); // promises settled inside run their callbacks at its end
+    if (!step_())
+      return;
+    poll_.close(nullptr);
+    uv_close(reinterpret_cast<uv_handle_t *>(&timer_),
+             [](uv_handle_t *handle) { delete static_cast<Attendance *>(handle->data); });
+  }
+
+  Napi::Env env_;
+  Napi::AsyncContext context_;
+  std::function<bool()> step_;
+  Poll poll_;
+  uv_timer_t timer_{};
+};
+
+void attend(Napi::Env env, int fd, int waitMsMax, std::function<bool()> step) {
+  (new Attendance(env, std::move(step)))->begin(fd, waitMsMax);
+}
+
+void endChild(Napi::Env env, std::shared_ptr<Child> child) {
+  auto work = [child = std::move(child)]() mutable {
+    child.reset();
+    return Result<>(Nothing{});
+  };
+  promise(env, std::move(work), [](Napi::Env where, Nothing &) { return where.Undefined(); });
+}
+
+} // namespace berth::binding

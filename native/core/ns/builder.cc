@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "builder.hh"
+
+#include "loopback.hh"
+#include "mounts.hh"
+#include "rootfs.hh"
+#include "void.hh"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+namespace berth {
+
+bool Builder::tell(const Result<> &done) {
+  if (!done)
+    parent_.failed(done.error(), -1);
+  return done.ok();
+}
+
+bool Builder::tell(const std::optional<StepFailure> &failure) {
+  if (failure)
+    parent_.failed(failure->error, failure->step);
+  return !failure;
+}
+
+void Builder::run() {
+  umask(0);
+  auto layers = openLayers(spec_, idmap_);
+  if (!layers)
+    return parent_.failed(layers.error(), -1);
+  if (!tell(enterJob()))
+    return;
+  if (!tell(openUserDirectory(spec_, idmap_, *layers)) ||
+      !tell(plan_.openSources([this](const std::string &text) { parent_.note(text); })))
+    return;
+  // Leaving a mount namespace for the last time waits for RCU: its descriptor puts that off until after the
+  // answer.
+  if (!tell(enterVoid(voidNs_)))
+    return;
+  const Fd assembly = ownMounts();
+  auto rootfs = assembleRoot(spec_, *layers);
+  if (!rootfs)
+    return parent_.failed(rootfs.error(), -1);
+  if (!tell(plan_.writeFiles(rootfs->stage.get())) || !tell(enterVoid(voidNs_)) ||
+      !tell(attachRoot(rootfs->root)))
+    return;
+  const Fd unlocked = ownMounts();
+  const auto root = Root::at(rootfs->root.get(), spec_.user);
+  if (!root)
+    return parent_.failed(root.error(), -1);
+  if (!tell(plan_.apply(root.value())) || !tell(enterRoot(rootfs->root, spec_.readonly)) ||
+      !tell(becomeOwner()))
+    return;
+  if ((spec_.unshareFlags & CLONE_NEWNET) != 0 && !tell(raiseLoopback()))
+    return;
+  if (plan_.hasLateSteps() && !tell(plan_.applyLate()))
+    return;
+  parent_.send(Report::kDone);
+  parent_.waitForEnd();
+}
+
+Result<> Builder::enterJob() {
+  // The job's /proc may not show this process, or not be mounted at the end.
+  proc_ = Fd(open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!proc_)
+    return fail("open", "/proc/self");
+  if (spec_.mountNs >= 0 && setns(spec_.mountNs, CLONE_NEWNS) < 0)
+    return fail("setns", "mount namespace of the job");
+  return Nothing{};
+}
+
+bool Builder::nested() const {
+  struct stat own, other;
+  return spec_.userNs >= 0 && fstatat(proc_.get(), "ns/user", &own, 0) == 0 &&
+         fstat(spec_.userNs, &other) == 0 && own.st_ino != other.st_ino;
+}
+
+/**
+ * Maps of a namespace below the job's user namespace can only be written from inside that one
+ * (user_namespaces(7)): a further child, still root there, does it on the byte "go" and answers with its exit
+ * status.
+ */
+Result<> Builder::startMapper(Mapper &mapper) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    return fail("pipe2");
+  const Fd reading(ends[0]);
+  mapper.go = Fd(ends[1]);
+  mapper.pid = fork();
+  if (mapper.pid < 0)
+    return fail("fork");
+  if (mapper.pid > 0)
+    return Nothing{};
+  mapper.go.reset();
+  char go = 0;
+  if (TEMP_FAILURE_RETRY(read(reading.get(), &go, 1)) != 1)
+    _exit(ECANCELED);
+  const auto written = writeMaps(proc_.get(), maps_);
+  _exit(written ? 0 : written.error().code);
+}
+
+Result<> Builder::finishMapper(Mapper &mapper) {
+  int status = 0;
+  if (write(mapper.go.get(), "", 1) != 1)
+    return fail("write", "uid_map");
+  if (TEMP_FAILURE_RETRY(waitpid(mapper.pid, &status, 0)) < 0)
+    return fail("waitpid", "uid_map");
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    return fail(WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD, "write", "uid_map");
+  return Nothing{};
+}
+
+/**
+ * A second mount namespace, owned by the new user namespace: copying into a less privileged one locks every
+ * mount and its flags (mount_namespaces(7)), so a task with all capabilities inside can neither unmount nor
+ * remount them.
+ */
+Result<> Builder::becomeOwner() {
+  const bool below = nested();
+  Mapper mapper;
+  if (below && setns(spec_.userNs, CLONE_NEWUSER) < 0)
+    return fail("setns", "user namespace of the job");
+  if (auto started = below ? startMapper(mapper) : Nothing{}; !started)
+    return started;
+  if (auto became = actAsOwner(spec_.user); !became)
+    return became;
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS | spec_.unshareFlags) < 0)
+    return fail("unshare", "user namespace");
+  dieWithParent(parentPid_);
+  if (below)
+    return finishMapper(mapper);
+  parent_.waitForParent();
+  return Nothing{};
+}
+
+} // namespace berth
