@@ -130,6 +130,13 @@ export async function until(what: string, condition: () => boolean): Promise<voi
   }
 }
 
-export function loopDevices(): string[] {
-  return readdirSync('/sys/block').filter((name) => existsSync(`/sys/block/${name}/loop/backing_file`))
+/** Loop devices over files of this lab; others on the machine come and go meanwhile. */
+export function loopDevices(lab: Lab): string[] {
+  return readdirSync('/sys/block').filter((name) => {
+    try {
+      return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').startsWith(lab.folder)
+    } catch {
+      return false
+    }
+  })
 }

@@ -228,19 +228,19 @@ function writeLayoutNaming(digest: string): string {
 }
 
 test.needs(needed, 'leases share one loop device; a held image is not removed, an idle one is', async () => {
-  const before = loopDevices().length
+  const before = loopDevices(lab).length
   const image = await pull(store, push('gzip:1'))
   const [one, two] = await Promise.all([store.hold(image), store.hold(image)])
   assert.match(one.device, /^\/dev\/loop\d+$/)
   assert.is(one.device, two.device)
-  assert.is(loopDevices().length, before + 1)
+  assert.is(loopDevices(lab).length, before + 1)
   one.release()
   one.release()
   assert.is((await failure(store.remove(image.digest))).code, 'BERTH_EINUSE')
   two.release()
   const [removed] = await store.remove(`${registry.host}/gzip:1`)
   assert.is(removed?.key, image.key)
-  assert.is(loopDevices().length, before)
+  assert.is(loopDevices(lab).length, before)
   assert.is((await failure(store.remove(image.digest))).code, 'BERTH_ENOSUCHIMAGE')
   assert.is((await pull(store, push('gzip:1'))).key, image.key)
 })
