@@ -9,6 +9,7 @@ import { type Edf, edfProblem } from './edf.js'
 import { annotationNote } from './edf_annotations.js'
 import { ExpansionError, expandVariables } from './edf_expand.js'
 import { type EdfFile, placeOf, readEdfText } from './edf_file.js'
+import { showValue } from './problem.js'
 
 export interface EdfHost {
   environment: ReadonlyMap<string, string>
@@ -68,9 +69,10 @@ class Renderer {
       const text = this.read(path)
       if (text !== undefined) return readEdfText(path, text)
     }
+    const shown = places.map(showValue).join(', ')
     throw new BerthError('BERTH_EEDFNAME', {
-      name,
-      places: places.length === 0 ? 'any directory: EDF_PATH and HOME are not set' : places.join(', '),
+      name: showValue(name),
+      places: shown === '' ? 'any directory: EDF_PATH and HOME are not set' : shown,
     })
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: environment files spell variables this way
 import assert from 'node:assert/strict'
+import { BerthError } from '../../src/report/errors.js'
 import { edfPlaces, type RenderedEdf, renderEdf } from '../../src/request/edf_render.js'
 import { suite } from '../suite.js'
 import { refuses } from './request_refusals.js'
@@ -232,6 +233,54 @@ test('a file that cannot be read says why', () => {
     'BERTH_EEDF',
     'environment file /x.toml: cannot be read: it is no regular file',
   )
+})
+
+test('no text makes a file fail in another way than by an error for users', () => {
+  const words = [
+    'image',
+    'env',
+    'mounts',
+    'annotations',
+    'base_environment',
+    'x',
+    '"a"',
+    "'b'",
+    '[',
+    ']',
+    '{',
+  ]
+  const more = [
+    '}',
+    '=',
+    '.',
+    ',',
+    '\n',
+    '#',
+    '"""',
+    '${',
+    '${HOME}',
+    '$$',
+    ':-',
+    '1',
+    'true',
+    '\0',
+    '\\u0000',
+  ]
+  const alphabet = [...words, ...more, ' ']
+  let seed = 77
+  const random = (below: number): number => {
+    seed = (seed * 1103515245 + 12345) % 2 ** 31
+    return seed % below
+  }
+  for (let round = 0; round < 4000; round++) {
+    const text = Array.from({ length: random(30) }, () => alphabet[random(alphabet.length)]).join('')
+    try {
+      render('x', { x: round % 2 === 0 ? text : `image = "i"\n${text}` })
+    } catch (error) {
+      assert.ok(error instanceof BerthError, `${JSON.stringify(text)}: ${error}`)
+      assert.doesNotMatch(error.message, /[\0\n]/, JSON.stringify(text))
+    }
+  }
 })
 
 test.run()
