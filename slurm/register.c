@@ -2,6 +2,10 @@
 #include "register.h"
 
 #include "clean.h"
+#include "text.h"
+
+/* Longest help text, with the tag that tells whose option it is in `srun --help`. */
+#define USAGE_MAX 256
 
 /* As for getopt_long. */
 enum { NO_ARGUMENT, ARGUMENT, OPTIONAL_ARGUMENT };
@@ -19,10 +23,12 @@ void register_flags(spank_t spank, unsigned int groups) {
   for (size_t i = 0; i < FLAG_COUNT; i++) {
     if (!flag_is_known(&flags[i], groups))
       continue;
+    char usage[USAGE_MAX];
+    (void)text_join(usage, sizeof(usage), "[berth] ", flags[i].help, NULL);
     struct spank_option option = {
         .name = (char *)flags[i].name,
         .arginfo = (char *)flags[i].argument,
-        .usage = (char *)flags[i].help,
+        .usage = usage,
         .has_arg = flags[i].kind != FLAG_BOOL ? ARGUMENT
                    : flags[i].valued          ? OPTIONAL_ARGUMENT
                                               : NO_ARGUMENT,
