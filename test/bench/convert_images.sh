@@ -9,18 +9,27 @@ mirror=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/debian.source
 	awk '$1 == "deb" { print $2; exit }' /etc/apt/sources.list)
 mkdir -p "$dir"
 
+# Replaces a file by an empty one; their directory keeps its time.
+place() {
+	local directory stamp
+	directory=$(dirname "$2")
+	stamp=$(stat -c %Y "$directory")
+	[ -z "$1" ] || rm "$1"
+	: >"$2"
+	touch -d "@$stamp" "$directory"
+}
+
 # Packs an overlay's upper directory as an OCI layer: whiteouts are named, not device nodes.
 pack() {
 	local upper=$1 layer=$2 path
 	find "$upper" -type c | while read -r path; do
 		if [ "$(stat -c %t:%T "$path")" = 0:0 ]; then
-			rm "$path"
-			: >"$(dirname "$path")/.wh.$(basename "$path")"
+			place "$path" "$(dirname "$path")/.wh.$(basename "$path")"
 		fi
 	done
 	find "$upper" -type d | while read -r path; do
 		if getfattr -h -n trusted.overlay.opaque "$path" >/dev/null 2>&1; then
-			: >"$path/.wh..wh..opq"
+			place "" "$path/.wh..wh..opq"
 		fi
 	done
 	tar -C "$upper" --numeric-owner --xattrs --xattrs-include='user.*' --xattrs-include='security.capability' \
