@@ -13,6 +13,7 @@
 
 #include "clean.h"
 #include "command.h"
+#include "entrypoint.h"
 #include "variables.h"
 #include "text.h"
 
@@ -134,5 +135,8 @@ void join_run(struct frame_in *frame, char **argv, char *const *environment, str
   if (enter_namespaces(frame, answer_flags, error) < 0 || change_directory(frame, error) < 0 ||
       give_up_privileges(frame, answer_flags, error) < 0)
     return;
-  command_run(all, variables.list, error);
+  if (entrypoint_is_asked(frame))
+    entrypoint_run(frame, all, &variables, error);
+  else
+    command_run(all, variables.list, error);
 }

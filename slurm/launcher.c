@@ -14,6 +14,7 @@
 #include "error.h"
 #include "fail.h"
 #include "join.h"
+#include "resume.h"
 #include "text.h"
 #include "wire.h"
 
@@ -179,6 +180,11 @@ int main(int argc, char **argv) {
   static struct error error;
   char *argv0 = getenv("SLURM_BERTH_ARGV0");
 
+  if (resume_is_asked(argv)) {
+    resume_run(argv, environ, &error);
+    error_print(&error, STDERR_FILENO);
+    return error.exit;
+  }
   /* Put in argv[0]'s place, or in front of the whole command line. */
   if (argv0 && argc > 0)
     argv[0] = argv0;

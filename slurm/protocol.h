@@ -87,8 +87,12 @@ enum berth_tag {
   BERTH_TAG_DATA = 35,
   BERTH_TAG_REF = 36,
   BERTH_TAG_DIGEST = 37,
-  BERTH_TAG_DONE = 38,  /* u64 bytes */
-  BERTH_TAG_TOTAL = 39, /* u64 bytes */
+  BERTH_TAG_DONE = 38,       /* u64 bytes */
+  BERTH_TAG_TOTAL = 39,      /* u64 bytes */
+  BERTH_TAG_ENV_COPY = 40,   /* "K=NAME": the task's own value of NAME, where it has one */
+  BERTH_TAG_ENTRYPOINT = 41, /* a word of the image's entrypoint, which runs before the command */
+  BERTH_TAG_ENV_ENTRY = 42,  /* "K" or "K*": what of the task's environment the entrypoint sees */
+  BERTH_TAG_ENV_KEEP = 43,   /* "K": as ENV_ENTRY, and the entrypoint cannot change it for the command */
 };
 
 /*
@@ -96,13 +100,15 @@ enum berth_tag {
  *   PROGRESS  counts as a sign of life, also with an empty TEXT; without one for 15 minutes it gives up.
  *   FAIL      with an empty TEXT prints nothing (another task of the node has said it) and exits with EXIT.
  *   JOIN      setns in the order of the NS fields; chdir to CWD if there is one; every ENV_UNSET, then every
- * ENV_SET, then ENV_DEFAULT; PATH of the resulting environment finds the command. No NS without
- * BERTH_FLAG_EXEC: refused. EOF       before one of these: it connects and says HELLO again, at most five
- * times in a row.
+ * ENV_SET, then ENV_DEFAULT, then ENV_COPY; PATH of the resulting environment finds the command. No NS
+ * without BERTH_FLAG_EXEC: refused. EOF       before one of these: it connects and says HELLO again, at most
+ * five times in a row.
  */
 #define BERTH_FLAG_NO_NEW_PRIVS 1u
 /* The launcher puts ARGV before the user's command line and runs that on the host (exec engines). */
 #define BERTH_FLAG_EXEC 2u
+/* What the entrypoint says is shown. */
+#define BERTH_FLAG_ENTRYPOINT_LOG 4u
 
 /* Exit codes of the launcher, DESIGN.md section 6. */
 #define BERTH_EXIT_FAILED 125

@@ -43,6 +43,10 @@ bool variables_set(struct variables *variables, char *pair) {
   if (!equals)
     return false;
   unset(variables, pair, (size_t)(equals - pair));
+  return variables_add(variables, pair);
+}
+
+bool variables_add(struct variables *variables, char *pair) {
   if (variables->count + 1 >= variables->capacity) {
     const size_t capacity = variables->capacity * 2 + 1;
     char **list = realloc(variables->list, capacity * sizeof(*list));
@@ -56,6 +60,20 @@ bool variables_set(struct variables *variables, char *pair) {
   return true;
 }
 
+/* "K=NAME": per-task values, which the one answer for all tasks cannot carry. */
+static bool copy(struct variables *variables, char *text, char *name) {
+  const char *value = text_variable(variables->list, name);
+
+  if (!value)
+    return true;
+  *name = '\0';
+  char *pair = text_new(text, value, NULL);
+  if (pair && variables_set(variables, pair))
+    return true;
+  free(pair);
+  return false;
+}
+
 static bool edit(struct variables *variables, const struct field *field) {
   char *text = field_text(field);
   const char *equals = text ? strchr(text, '=') : NULL;
@@ -65,6 +83,11 @@ static bool edit(struct variables *variables, const struct field *field) {
     variables_unset(variables, text);
     free(text);
     return true;
+  }
+  if (equals && field->tag == BERTH_TAG_ENV_COPY) {
+    done = copy(variables, text, text + (equals - text) + 1);
+    free(text);
+    return done;
   }
   if (equals && field->tag == BERTH_TAG_ENV_DEFAULT) {
     for (size_t i = 0; i < variables->count && !done; i++)
@@ -77,7 +100,8 @@ static bool edit(struct variables *variables, const struct field *field) {
 }
 
 bool variables_edit(struct variables *variables, const struct frame_in *frame) {
-  static const uint16_t order[] = {BERTH_TAG_ENV_UNSET, BERTH_TAG_ENV_SET, BERTH_TAG_ENV_DEFAULT};
+  static const uint16_t order[] = {BERTH_TAG_ENV_UNSET, BERTH_TAG_ENV_SET, BERTH_TAG_ENV_DEFAULT,
+                                   BERTH_TAG_ENV_COPY};
   struct field field;
 
   for (size_t i = 0; i < ARRAY_SIZE(order); i++)

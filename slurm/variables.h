@@ -22,8 +22,10 @@ bool variables_copy(struct variables *variables, char *const *environment);
 void variables_unset(struct variables *variables, const char *name);
 /** Takes ownership of "K=V" and replaces K. False without memory or without "=". */
 bool variables_set(struct variables *variables, char *pair);
-/** All edits of a JOIN frame: first every ENV_UNSET, then ENV_SET, then ENV_DEFAULT where K is still missing.
- */
+/** Adds "K=V" as it is, also when there is a K already. False without memory. */
+bool variables_add(struct variables *variables, char *pair);
+/** All edits of a JOIN frame: first every ENV_UNSET, then ENV_SET, then ENV_DEFAULT where K is still missing,
+ * then ENV_COPY where its source is there. */
 bool variables_edit(struct variables *variables, const struct frame_in *frame);
 
 #endif

@@ -75,12 +75,27 @@ export type MountStep =
       optional: boolean
       /** true: if the target is a symlink in the image, replace it by a file instead of following it. */
       replaceLink: boolean
+      /** A copy of the (small, trusted) file instead of a mount, which the user may change. */
+      plain?: boolean
     }
   | { kind: 'tmpfs'; target: string; options: string; flags: string[]; mode: number }
   /** The POSIX message queues of the container's ipc namespace (its own with unshare 'ipc', else the job's). */
   | { kind: 'mqueue'; target: string; flags: string[] }
-  /** A small file with this content appears at target (read-only). */
-  | { kind: 'file'; target: string; content: Uint8Array; mode: number; replaceLink: boolean }
+  /** Pseudo-terminals of the container's own. */
+  | { kind: 'devpts'; target: string; flags: string[] }
+  /**
+   * A small file with this content appears at target, read-only; `plain`: as a file of the root itself, which its user
+   * may change. `optional`: only where its directory is there.
+   */
+  | {
+      kind: 'file'
+      target: string
+      content: Uint8Array
+      mode: number
+      replaceLink: boolean
+      plain?: boolean
+      optional?: boolean
+    }
   | { kind: 'dir'; target: string; mode: number }
   | { kind: 'symlink'; target: string; to: string }
   | { kind: 'umount'; target: string }

@@ -10,11 +10,13 @@
  *
  * `srun`, `sbatch` and `berth run` differ in who sends the facts, not in what happens here.
  */
+import { join } from 'node:path'
 import type { Engine, LaunchFields } from './engine/engine.js'
 import { pickEngine } from './engine/select.js'
 import type { ImageReference, StoredImage } from './image/image.js'
 import { parseReference, pinReference } from './image/reference.js'
 import { launchAsIs, launchImageCommand } from './launch/bare.js'
+import { listDevices } from './launch/devices.js'
 import { explainBuildFailure } from './launch/failure.js'
 import { ensureImage, type HeldImage, holdImage, peekImage } from './launch/hold_image.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
@@ -37,6 +39,9 @@ import type { StepFacts } from './worker/facts.js'
 
 /** Variables that the options mention: what the worker must keep of a job's environment. */
 export { variablesNeeded } from './request/grammar.js'
+
+/** Beside this program in dist/. */
+const LAUNCHER = 'berth-exec'
 
 /** The rooms that the story walks through. */
 export interface Rooms {
@@ -235,6 +240,8 @@ function planWith(
     engine: engine.name,
     site: rooms.site,
     user,
+    launcher: join(import.meta.dirname, LAUNCHER),
+    ...(request.unshare.includes('ipc') ? { devices: listDevices() } : {}),
     step: {
       context: facts.context,
       job: facts.job,

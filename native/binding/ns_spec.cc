@@ -13,7 +13,7 @@ using Create = MountStep::Create;
 static std::optional<Kind> kindOf(const std::string &name) {
   constexpr std::pair<const char *, Kind> kRows[] = {
       {"bind", Kind::bind},       {"tmpfs", Kind::tmpfs}, {"mqueue", Kind::mqueue}, {"file", Kind::file},
-      {"symlink", Kind::symlink}, {"dir", Kind::dir},     {"umount", Kind::umount},
+      {"symlink", Kind::symlink}, {"dir", Kind::dir},     {"umount", Kind::umount}, {"devpts", Kind::devpts},
   };
   for (const auto &[word, kind] : kRows)
     if (name == word)
@@ -64,6 +64,7 @@ static std::optional<MountStep> stepOf(const Napi::Object &object) {
   step.trusted = flagOf(object, "trusted");
   step.optional = flagOf(object, "optional");
   step.replaceLink = flagOf(object, "replaceLink");
+  step.plain = flagOf(object, "plain");
   step.options = textOf(object, "options");
   step.mode = static_cast<mode_t>(numberOf(object, "mode", 0755));
   step.content = *kind == Kind::symlink ? textOf(object, "to") : bytesOf(object, "content");

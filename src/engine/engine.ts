@@ -95,11 +95,27 @@ export interface LaunchFields {
   /** "K=V" */
   defaults: string[]
   unset: string[]
+  /** "K=NAME": the task's own value of NAME. */
+  copies?: string[]
+  /** The image's entrypoint, run in each task before the command. */
+  entrypoint?: EntrypointLaunch
+  /** Changes of owner and identity seem to succeed. */
+  fakeRoot?: boolean
   /** Before the user's command line. */
   argv: string[]
   noNewPrivileges: boolean
   /** argv is run on the host, it enters the container by itself. */
   exec: boolean
+}
+
+export interface EntrypointLaunch {
+  argv: string[]
+  /** What it says is shown. */
+  log: boolean
+  /** Names, and prefixes with a star, of the task's variables that it sees beside the image's. */
+  sees: string[]
+  /** As sees, and what it makes of them is not for the command. */
+  keeps: string[]
 }
 
 export interface Translation {

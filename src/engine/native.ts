@@ -22,11 +22,11 @@ export const nativeEngine: Engine = {
     umount: true,
     named: false,
     save: false,
-    remapRoot: false,
-    entrypoint: false,
-    unshareNet: false,
-    unshareIpc: false,
-    unshareUts: false,
+    remapRoot: true,
+    entrypoint: true,
+    unshareNet: true,
+    unshareIpc: true,
+    unshareUts: true,
     unsharePid: false,
     shmSize: true,
     cdi: false,
@@ -74,8 +74,21 @@ function mountStep({ reason: _reason, origin: _origin, ...step }: PlannedMount):
   return step
 }
 
+/** Of the task's variables, beside those that the user names: who it is, and which part of the job. */
+const ENTRYPOINT_SEES = [
+  'HOME',
+  'USER',
+  'LOGNAME',
+  'TERM',
+  'TMPDIR',
+  'SLURM_*',
+  'SLURMD_*',
+  'PMI_*',
+  'PMIX_*',
+]
+
 function launchFields(plan: Plan): LaunchFields {
-  const { env, cwd, args, noNewPrivileges } = plan.process
+  const { env, cwd, args, entrypoint, noNewPrivileges } = plan.process
   const assigned = (action: PlannedVariable['action']): string[] =>
     env.filter((variable) => variable.action === action).map(({ name, value }) => `${name}=${value ?? ''}`)
   return {
@@ -83,7 +96,19 @@ function launchFields(plan: Plan): LaunchFields {
     set: assigned('set'),
     defaults: assigned('default'),
     unset: env.filter(({ action }) => action === 'unset').map(({ name }) => name),
-    argv: args,
+    copies: assigned('copy'),
+    argv: [],
+    ...(args.length === 0
+      ? {}
+      : {
+          entrypoint: {
+            argv: args,
+            log: entrypoint?.log === true,
+            sees: ENTRYPOINT_SEES,
+            keeps: entrypoint?.keeps ?? [],
+          },
+        }),
+    fakeRoot: true,
     noNewPrivileges,
     exec: false,
   }

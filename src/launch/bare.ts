@@ -22,6 +22,6 @@ const SHELL = '/bin/sh'
 
 /** `berth run IMAGE` without a command: entrypoint and command of the image, as docker does it. */
 export function launchImageCommand(launch: LaunchFields, config: ImageConfig): LaunchFields {
-  const own = [...config.entrypoint, ...config.cmd]
+  const own = [...(launch.entrypoint === undefined ? config.entrypoint : []), ...config.cmd]
   return { ...launch, argv: own.length === 0 ? [SHELL] : own }
 }

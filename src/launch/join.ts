@@ -2,11 +2,15 @@
 /** What an engine wants launched, and the namespaces, as the one frame that turns a launcher into the user's program. */
 import type { LaunchFields } from '../engine/engine.js'
 import { type Fields, type FieldValue, type FrameTag, Tag } from '../worker/frame.js'
+import { fakeRootFilter } from './fake_root.js'
 import { CLONE_FLAG, type Namespaces } from './namespaces.js'
 
 /** BERTH_FLAG_* of slurm/protocol.h. */
 const FLAG_NO_NEW_PRIVS = 1
 const FLAG_EXEC = 2
+const FLAG_ENTRYPOINT_LOG = 4
+
+const FAKE_ROOT = fakeRootFilter()
 
 export interface JoinFrame {
   fields: Fields
@@ -16,14 +20,23 @@ export interface JoinFrame {
 /** The descriptors stay the caller's; the kernel duplicates them into each task. */
 export function joinFrame(launch: LaunchFields, namespaces: Namespaces | undefined): JoinFrame {
   const open = namespaces?.fds ?? []
-  const flags = (launch.noNewPrivileges ? FLAG_NO_NEW_PRIVS : 0) | (launch.exec ? FLAG_EXEC : 0)
+  const { entrypoint } = launch
+  const flags =
+    (launch.noNewPrivileges ? FLAG_NO_NEW_PRIVS : 0) |
+    (launch.exec ? FLAG_EXEC : 0) |
+    (entrypoint?.log === true ? FLAG_ENTRYPOINT_LOG : 0)
   const fields: [FrameTag, FieldValue][] = [
     ...open.map(({ name }): [FrameTag, FieldValue] => [Tag.NS, CLONE_FLAG[name]]),
     ...(launch.cwd === '' ? [] : [[Tag.CWD, launch.cwd] as [FrameTag, FieldValue]]),
     ...tagged(Tag.ENV_SET, launch.set),
     ...tagged(Tag.ENV_DEFAULT, launch.defaults),
     ...tagged(Tag.ENV_UNSET, launch.unset),
+    ...tagged(Tag.ENV_COPY, launch.copies ?? []),
+    ...tagged(Tag.ENTRYPOINT, entrypoint?.argv ?? []),
+    ...tagged(Tag.ENV_ENTRY, entrypoint?.sees ?? []),
+    ...tagged(Tag.ENV_KEEP, entrypoint?.keeps ?? []),
     ...tagged(Tag.ARGV, launch.argv),
+    ...(launch.fakeRoot === true ? [[Tag.SECCOMP, FAKE_ROOT] as [FrameTag, FieldValue]] : []),
     [Tag.FLAGS, flags],
   ]
   return { fields, fds: open.map(({ fd }) => fd) }

@@ -6,6 +6,7 @@
  */
 import { BERTH_DEFAULT, IMAGE_CONFIG, originOf, type PlanInput } from './input.js'
 import { planPmiVariables } from './pmi.js'
+import { planPytorchVariables } from './pytorch.js'
 import type { PlannedVariable } from './spec.js'
 
 const LOCALE = ['LANG', 'LANGUAGE', 'LC_ALL']
@@ -46,6 +47,7 @@ export function planEnvironment(input: PlanInput): PlannedVariable[] {
     add({ name: 'HOME', action: 'set', value: '/root', reason: 'user appears as root', origin })
   }
   for (const variable of planPmiVariables(input.step.environment)) add(variable)
+  for (const variable of planPytorchVariables(input)) add(variable)
   for (const variable of fileVariables(input)) add(variable)
   keepHostValues(input, variables)
   for (const variable of siteVariables(input)) add(variable)
@@ -57,6 +59,7 @@ function keepHostValues({ request }: PlanInput, variables: Map<string, PlannedVa
   const origin = originOf(request, 'container-env', BERTH_DEFAULT)
   for (const name of request.env) {
     const variable = variables.get(name)
+    if (variable?.action === 'copy') variables.delete(name)
     if (variable?.action !== 'set') continue
     variables.set(name, { ...variable, action: 'default', reason: 'host over image', origin })
   }

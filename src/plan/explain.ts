@@ -82,6 +82,7 @@ function ociMount(mount: PlannedMount): object[] {
   const destination = mount.target
   switch (mount.kind) {
     case 'bind': {
+      if (mount.plain === true) return []
       const bind = mount.recursive ? 'rbind' : 'bind'
       return [{ destination, type: 'none', source: mount.source, options: [bind, ...mount.flags] }]
     }
@@ -90,7 +91,11 @@ function ociMount(mount: PlannedMount): object[] {
       const options = [...mount.flags, mode, ...mount.options.split(',').filter((option) => option !== '')]
       return [{ destination, type: 'tmpfs', source: 'tmpfs', options }]
     }
+    case 'mqueue':
+    case 'devpts':
+      return [{ destination, type: mount.kind, source: mount.kind, options: mount.flags }]
     case 'file':
+      if (mount.plain === true) return []
       return [{ destination, type: 'none', source: GENERATED, options: ['bind', 'ro'] }]
     default:
       return []

@@ -38,6 +38,17 @@ export interface PlanInput {
   site: Pick<Site, 'get' | 'origin'>
   user: PlanUser
   step: PlanStepFacts
+  /** Path of berth-exec on the host; absent where no entrypoint can be run. */
+  launcher?: string
+  /** What is in the host's /dev, for a container that gets one of its own. */
+  devices?: readonly HostDevice[]
+}
+
+export interface HostDevice {
+  name: string
+  kind: 'node' | 'directory' | 'link'
+  /** Of a link. */
+  to?: string
 }
 
 /** Origin of what berth does without being asked. */

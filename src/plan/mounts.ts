@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** All mounts in the order in which they are made: berth's own, Slurm's, the site's, the user's. */
+import { planEntrypointMounts } from './entrypoint.js'
 import type { PlanInput } from './input.js'
 import { planPmiMounts } from './pmi.js'
 import type { PlannedMount } from './spec.js'
@@ -11,6 +12,7 @@ export function planMounts(input: PlanInput): PlannedMount[] {
   const asked = [
     ...planSystemMounts(input),
     ...planPmiMounts(input),
+    ...planEntrypointMounts(input),
     ...(input.request.siteMounts === false ? [] : planSiteMounts(input)),
     ...planUserMounts(input),
   ]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One step's request and the facts about image, site, user and host, as one plan; pure, touches no disk. */
 import { planCwd } from './cwd.js'
+import { entrypointOf } from './entrypoint.js'
 import { planEnvironment } from './env.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
 import { planMounts } from './mounts.js'
@@ -23,7 +24,7 @@ export function planStep(input: PlanInput): Plan {
     process: {
       ...planCwd(input),
       env: planEnvironment(input),
-      args: planEntrypoint(input),
+      ...planEntrypoint(input),
       noNewPrivileges: true,
       user: {
         uid: user.uid,
@@ -51,9 +52,11 @@ function planRoot({ request, site }: PlanInput): Plan['root'] {
   }
 }
 
-function planEntrypoint({ request, site, image }: PlanInput): string[] {
-  const wanted = request.entrypoint ?? site.get('container_entrypoint')
-  return wanted ? [...(image.stored?.config.entrypoint ?? [])] : []
+function planEntrypoint(input: PlanInput): Pick<Plan['process'], 'args' | 'entrypoint'> {
+  const args = entrypointOf(input)
+  if (args.length === 0) return { args }
+  const { entrypointLog, env } = input.request
+  return { args, entrypoint: { log: entrypointLog === true, keeps: [...env] } }
 }
 
 function insideIds({ request, site, user }: PlanInput): { insideUid: number; insideGid: number } {

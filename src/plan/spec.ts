@@ -18,8 +18,8 @@ export type PlannedMount = MountStep & Reason
 /** One entry a name, so that the order in which a launcher applies them does not matter. */
 export interface PlannedVariable extends Reason {
   name: string
-  /** set: image over host. default: only where the task has none. unset: dropped. */
-  action: 'set' | 'default' | 'unset'
+  /** set: image over host. default: only where the task has none. copy: the task's variable `value`. unset: dropped. */
+  action: 'set' | 'default' | 'copy' | 'unset'
   value?: string
 }
 
@@ -45,6 +45,8 @@ export interface Plan {
     env: PlannedVariable[]
     /** Prefix of the command line (image entrypoint), usually empty. */
     args: string[]
+    /** How args are run where there are some: whether their words are shown, whose host values they must leave. */
+    entrypoint?: { log: boolean; keeps: string[] }
     noNewPrivileges: boolean
     user: { uid: number; gid: number; additionalGids: number[]; insideUid: number; insideGid: number }
   }

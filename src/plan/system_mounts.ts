@@ -3,6 +3,7 @@
 import { parseMounts } from '../request/mounts.js'
 import { insideRoot } from './cwd.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
+import { planOwnDevices, planOwnQueues } from './own_devices.js'
 import type { PlannedMount } from './spec.js'
 import { planGroup, planPasswd } from './user.js'
 import { planRequestedMount } from './user_mounts.js'
@@ -13,8 +14,8 @@ const HOST_FILES: readonly (readonly [string, string])[] = [
   ['/etc/hosts', "host's table of names"],
   ['/etc/hostname', "host's name"],
   ['/etc/machine-id', "host's identity, which D-Bus and MPI libraries read"],
-  ['/etc/localtime', "host's time zone"],
 ]
+const TIME_ZONE = '/etc/localtime'
 /** World-writable with the sticky bit, like the host's /tmp: the user's id owns it, but shared code checks the mode. */
 const TEMPORARY_MODE = 0o1777
 const FILE_MODE = 0o644
@@ -24,11 +25,17 @@ export function planSystemMounts(input: PlanInput): PlannedMount[] {
   return [
     hostTree('/proc', [], 'processes of the job, for scancel, debuggers and CMA between ranks'),
     hostTree('/sys', ['ro'], 'devices and topology'),
-    hostTree('/dev', ['nosuid', 'noexec'], 'devices, limited by the cgroup of the task'),
+    ...(planOwnDevices(input) ?? [
+      hostTree('/dev', ['nosuid', 'noexec'], 'devices, limited by the cgroup of the task'),
+    ]),
     sharedMemory(input),
+    ...planOwnQueues(input),
     ...temporaryDirectories(input),
     ...HOST_FILES.map(([path, reason]) => hostFile(path, reason)),
+    // tzdata renames a new file over it, which no mount point allows.
+    { ...hostFile(TIME_ZONE, "host's time zone"), ...plainIfWritable(input) },
     ...accounts(input),
+    ...aptSandbox(input),
     ...batchScript(input),
   ]
 }
@@ -74,6 +81,10 @@ function sharedMemory({ request, user }: PlanInput): PlannedMount {
       options: sized(user, request.shmSize),
     }
   }
+  if (request.unshare.includes('ipc')) {
+    const origin = originOf(request, 'container-unshare', BERTH_DEFAULT)
+    return freshTmpfs(target, user, 'part of the ipc namespace', origin)
+  }
   return hostTree(target, ['nosuid', 'nodev'], 'shared memory between ranks of a node')
 }
 
@@ -111,7 +122,7 @@ function sized(user: { uid: number; gid: number }, size: string): string {
   return `${owned(user)},size=${size}`
 }
 
-function hostFile(path: string, reason: string): PlannedMount {
+function hostFile(path: string, reason: string): PlannedMount & { kind: 'bind' } {
   return {
     kind: 'bind',
     source: path,
@@ -127,7 +138,13 @@ function hostFile(path: string, reason: string): PlannedMount {
   }
 }
 
-function accounts({ request, site, user, image }: PlanInput): PlannedMount[] {
+function plainIfWritable({ request, site }: PlanInput): { plain?: true } {
+  const writable = request.readonly === undefined ? site.get('container_writable') : !request.readonly
+  return writable ? { plain: true } : {}
+}
+
+function accounts(input: PlanInput): PlannedMount[] {
+  const { request, site, user, image } = input
   const remapRoot = request.remapRoot ?? site.get('container_remap_root')
   const file = (target: string, content: string): PlannedMount => ({
     kind: 'file',
@@ -135,12 +152,31 @@ function accounts({ request, site, user, image }: PlanInput): PlannedMount[] {
     content: text.encode(content),
     mode: FILE_MODE,
     replaceLink: true,
+    // useradd(8) renames a new file over the old one, which no mount point allows.
+    ...plainIfWritable(input),
     reason: "the user's entries before the image's",
     origin: BERTH_DEFAULT,
   })
   return [
     file('/etc/passwd', planPasswd(user, image.stored?.passwd ?? '', remapRoot)),
     file('/etc/group', planGroup(user, image.stored?.group ?? '', remapRoot)),
+  ]
+}
+
+/** Without an account to change to, apt stays who it is, and says nothing about it; it may not be apt's image at all. */
+function aptSandbox({ request, site }: PlanInput): PlannedMount[] {
+  if (!(request.remapRoot ?? site.get('container_remap_root'))) return []
+  return [
+    {
+      kind: 'file',
+      target: '/etc/apt/apt.conf.d/99berth',
+      content: text.encode('APT::Sandbox::User "root";\n'),
+      mode: FILE_MODE,
+      replaceLink: true,
+      optional: true,
+      reason: "apt's own account cannot be had with one mapped id",
+      origin: originOf(request, 'container-remap-root', site.origin('container_remap_root')),
+    },
   ]
 }
 

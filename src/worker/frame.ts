@@ -72,6 +72,10 @@ export const Tag = {
   DIGEST: 37,
   DONE: 38,
   TOTAL: 39,
+  ENV_COPY: 40,
+  ENTRYPOINT: 41,
+  ENV_ENTRY: 42,
+  ENV_KEEP: 43,
 } as const
 
 export type FrameType = (typeof Type)[keyof typeof Type]

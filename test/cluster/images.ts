@@ -50,6 +50,28 @@ export async function buildImages(): Promise<PublishedImages> {
   }
 }
 
+/** The same release with its package manager, for tests that install. */
+export async function publishApt(registry: Registry): Promise<string> {
+  const layout = await cached(`apt-${otherRelease()}`, async () => ({
+    layers: [await debootstrap(otherRelease(), 'apt')],
+    env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'MY_LIST=1;2;3;4'],
+  }))
+  return registry.push(layout, `apt:${otherRelease()}`)
+}
+
+/** An image of a test file's own: busybox and more. Its name is that of its content: another recipe, another name. */
+export async function publishLike(
+  registry: Registry,
+  name: string,
+  more: Partial<ImageRecipe>,
+): Promise<string> {
+  const layout = await cached(`own-${name}`, async () => {
+    const base = await busyboxRecipe()
+    return { ...base, ...more, layers: [...base.layers, ...(more.layers ?? [])] }
+  })
+  return registry.push(layout, `${name}:1`)
+}
+
 async function cached(name: string, recipe: () => Promise<ImageRecipe>): Promise<string> {
   const path = join(CACHE_DIR, `${name}-v${RECIPE_VERSION}`)
   if (existsSync(path)) return path
@@ -103,7 +125,7 @@ function editLayer(): TarEntry[] {
 }
 
 /** A minimal root file system as one tar, from the mirror that the machine's own apt uses. */
-async function debootstrap(release: string): Promise<Buffer> {
+async function debootstrap(release: string, variant: 'essential' | 'apt' = 'essential'): Promise<Buffer> {
   const file = join(CACHE_DIR, `${release}.${process.pid}.tar`)
   const excludes = ['/usr/share/doc/*', '/usr/share/man/*', '/usr/share/locale/*']
   const source = `deb ${await mirror()} ${release} main`
@@ -111,7 +133,7 @@ async function debootstrap(release: string): Promise<Buffer> {
     [
       'mmdebstrap',
       '--quiet',
-      '--variant=essential',
+      `--variant=${variant}`,
       '--format=tar',
       ...excludes.map((path) => `--dpkgopt=path-exclude=${path}`),
       release,
@@ -125,7 +147,8 @@ async function debootstrap(release: string): Promise<Buffer> {
   return tar
 }
 
-async function mirror(): Promise<string> {
+/** The Debian mirror that this machine uses. */
+export async function mirror(): Promise<string> {
   const format = '$(ORIGIN) $(LABEL) $(REPO_URI)'
   const seen = await run(['apt-get', 'indextargets', '--format', format, 'Created-By: Packages'])
   const uri = /^Debian Debian (\S+)$/m.exec(seen.stdout)?.[1]

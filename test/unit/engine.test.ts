@@ -18,6 +18,12 @@ const strong: Engine = {
   abilities: { ...nativeEngine.abilities, save: true, remapRoot: true, engineArgs: true },
 }
 
+/** Can do less. */
+const weak: Engine = {
+  ...nativeEngine,
+  abilities: { ...nativeEngine.abilities, remapRoot: false, entrypoint: false },
+}
+
 function pick(given: Given, engines: readonly Engine[] = ENGINES): string {
   const { request, site } = planInput(given)
   return pickEngine(request, site, engines).name
@@ -52,9 +58,6 @@ test('a flag that an engine cannot serve is refused, naming the flag and who can
 test('every flag that native does not serve yet is refused rather than dropped', () => {
   const refused = {
     'container-name=x': '--container-name',
-    'container-remap-root=1': '--container-remap-root',
-    'container-entrypoint=1': '--container-entrypoint',
-    'container-unshare=net': '--container-unshare=net',
     'container-unshare=pid': '--container-unshare=pid',
     'container-device=a/b=c': '--container-device',
     'container-profile=x': '--container-profile',
@@ -66,13 +69,14 @@ test('every flag that native does not serve yet is refused rather than dropped',
 })
 
 test('saying no to what an engine cannot do is fine', () => {
-  assert.equal(pick({ options: ['no-container-remap-root=1', 'no-container-entrypoint=1'] }), 'native')
+  const options = ['no-container-remap-root=1', 'no-container-entrypoint=1']
+  assert.equal(pick({ options }, [weak]), 'native')
 })
 
 test("a site's default that an engine cannot serve names the line", () => {
   const site = 'container_remap_root = yes'
-  refuses(() => pick({ site }), 'BERTH_EABILITY', 'container_remap_root (berth.conf:1)')
-  assert.equal(pick({ site, options: ['no-container-remap-root=1'] }), 'native')
+  refuses(() => pick({ site }, [weak]), 'BERTH_EABILITY', 'container_remap_root (berth.conf:1)')
+  assert.equal(pick({ site, options: ['no-container-remap-root=1'] }, [weak]), 'native')
 })
 
 test('auto takes the first that can', () => {
@@ -140,10 +144,27 @@ test('native: the launcher is told where to start and how to edit the environmen
     set: ['PATH=/bin', 'A=1'],
     defaults: ['B=2'],
     unset: ['LANG', 'LANGUAGE', 'LC_ALL'],
+    copies: [],
     argv: [],
+    fakeRoot: true,
     noNewPrivileges: true,
     exec: false,
   })
+})
+
+test("native: an entrypoint is told what it may see of the task's environment", () => {
+  const plan = planStep(
+    planInput({
+      options: ['container-env=B', 'container-entrypoint=1', 'container-entrypoint-log=1'],
+      config: { env: ['PATH=/bin', 'B=2'], entrypoint: ['/entry', '-x'] },
+    }),
+  )
+  const { launch } = nativeEngine.translate(plan, { image: { directory: '/d' }, staging: '/s', idmap: false })
+  assert.deepEqual(launch.argv, [])
+  assert.deepEqual(launch.entrypoint?.argv, ['/entry', '-x'])
+  assert.deepEqual(launch.entrypoint?.keeps, ['B'])
+  assert.equal(launch.entrypoint?.log, true)
+  assert.ok(launch.entrypoint?.sees.includes('SLURM_*'))
 })
 
 test.run()

@@ -13,6 +13,9 @@ namespace berth {
 using Kind = MountStep::Kind;
 using Create = MountStep::Create;
 
+/** Files of /etc are far smaller, time zones are a few KiB. */
+constexpr off_t kCopySizeMax = 1 << 20;
+
 static bool isDevice(const std::string &source, mode_t mode) {
   return S_ISCHR(mode) || S_ISBLK(mode) || source == "/dev" || source.starts_with("/dev/");
 }
@@ -44,6 +47,24 @@ std::optional<StepFailure> MountPlan::openSources(const Note &note) {
   return std::nullopt;
 }
 
+/** A small file, opened anew for reading: by now the step may live without /proc. */
+Result<MountPlan::Source> MountPlan::readSource(const MountStep &step, int found) const {
+  struct stat before, now;
+  const Fd fd = kernel::openAt(AT_FDCWD, step.source.c_str(),
+                               {O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0, kernel::kResolveNoMagicLinks});
+  if (!fd || fstat(fd.get(), &now) < 0 || fstat(found, &before) < 0)
+    return fail("openat2", step.source);
+  if (!S_ISREG(now.st_mode) || now.st_ino != before.st_ino || now.st_size > kCopySizeMax)
+    return fail(EINVAL, "openat2", step.source, "only a small file can be copied");
+  Source source;
+  source.content.resize(static_cast<size_t>(now.st_size));
+  const ssize_t got = TEMP_FAILURE_RETRY(read(fd.get(), source.content.data(), source.content.size()));
+  if (got < 0)
+    return fail("read", step.source);
+  source.content.resize(static_cast<size_t>(got));
+  return source;
+}
+
 /** Magic links are refused: through /proc/self/fd a user could name the descriptors of the worker itself. */
 Result<MountPlan::Source> MountPlan::openSource(const MountStep &step, const Note &note) const {
   Fd fd;
@@ -55,7 +76,7 @@ Result<MountPlan::Source> MountPlan::openSource(const MountStep &step, const Not
   }
   if (!fd && errno == ENOENT && step.optional) {
     note("mount skipped: " + step.source + " does not exist");
-    return Source{Fd(), false, true};
+    return Source{Fd(), {}, false, true};
   }
   if (!fd)
     return fail("openat2", step.source);
@@ -65,6 +86,8 @@ Result<MountPlan::Source> MountPlan::openSource(const MountStep &step, const Not
   const auto flags = parseFlags(step.flags, isDevice(step.source, status.st_mode));
   if (!flags)
     return flags.error();
+  if (step.plain)
+    return readSource(step, fd.get());
   Source source;
   source.directory = S_ISDIR(status.st_mode);
   source.mount = kernel::cloneTree(fd.get(), step.recursive);
@@ -101,13 +124,15 @@ Result<> MountPlan::applyStep(size_t index, const Root &root) {
   case Kind::tmpfs:
     return mountTmpfs(step, root);
   case Kind::file:
-    return attach(sources_[index].mount, step, S_IFREG, root);
+    return placeFile(index, root);
   case Kind::symlink:
     return root.makeLink(step.target, step.content);
   case Kind::mqueue:
     // The queue file system belongs to the ipc namespace that its maker is in: a new one exists only at the
     // end.
     return newIpc_ ? makeDirectory(step, root) : mountQueue(step, &root);
+  case Kind::devpts:
+    return mountTerminals(step, root);
   case Kind::dir:
     return makeDirectory(step, root);
   case Kind::umount:
@@ -130,6 +155,8 @@ Result<> MountPlan::attach(const Fd &mount, const MountStep &step, mode_t type, 
 }
 
 Result<> MountPlan::bind(const MountStep &step, Source &source, const Root &root) const {
+  if (step.plain)
+    return writePlain(step, source.content, root);
   const bool directory =
       step.create == Create::any || step.create == Create::no ? source.directory : step.create == Create::dir;
   return attach(source.mount, step, directory ? S_IFDIR : S_IFREG, root);
@@ -187,9 +214,38 @@ Result<Fd> MountPlan::writeFile(const MountStep &step, size_t index, int stage) 
   return mount;
 }
 
+/** A file that packages replace by rename(2) cannot be a mount point: that one is of the root itself. */
+Result<> MountPlan::placeFile(size_t index, const Root &root) const {
+  const MountStep &step = steps_[index];
+  const std::string directory = step.target.substr(0, step.target.rfind('/'));
+  if (step.optional && !root.find(directory))
+    return Nothing{};
+  if (!step.plain)
+    return attach(sources_[index].mount, step, S_IFREG, root);
+  return writePlain(step, step.content, root);
+}
+
+Result<> MountPlan::writePlain(const MountStep &step, const std::string &content, const Root &root) const {
+  auto file = root.replaceFile(step.target, step.kind == Kind::file ? step.mode : 0644);
+  if (!file)
+    return file.error();
+  return writeAll(file->get(), content, step.target);
+}
+
+/** Terminals of its own: the host's instance would be found by way of its ptmx. */
+Result<> MountPlan::mountTerminals(const MountStep &step, const Root &root) const {
+  const auto flags = parseFlags(step.flags, false);
+  if (!flags)
+    return flags.error();
+  auto mount = makeFilesystem("devpts", {{"ptmxmode", "0666"}, {"mode", "0620"}}, flags.value().attributes);
+  if (!mount)
+    return mount.error();
+  return attach(*mount, step, S_IFDIR, root);
+}
+
 std::optional<StepFailure> MountPlan::writeFiles(int stage) {
   for (size_t i = 0; i < steps_.size(); i++) {
-    if (steps_[i].kind != Kind::file)
+    if (steps_[i].kind != Kind::file || steps_[i].plain)
       continue;
     auto mount = writeFile(steps_[i], i, stage);
     if (!mount)

@@ -41,14 +41,20 @@ public:
 private:
   struct Source {
     Fd mount;
+    /** Of a source that is copied. */
+    std::string content;
     bool directory = false;
     bool skipped = false;
   };
   Result<Source> openSource(const MountStep &step, const Note &note) const;
+  Result<Source> readSource(const MountStep &step, int found) const;
   Result<> applyStep(size_t index, const Root &root);
   Result<> bind(const MountStep &step, Source &source, const Root &root) const;
   Result<> attach(const Fd &mount, const MountStep &step, mode_t type, const Root &root) const;
   Result<> mountTmpfs(const MountStep &step, const Root &root) const;
+  Result<> mountTerminals(const MountStep &step, const Root &root) const;
+  Result<> placeFile(size_t index, const Root &root) const;
+  Result<> writePlain(const MountStep &step, const std::string &content, const Root &root) const;
   Result<Fd> writeFile(const MountStep &step, size_t index, int stage) const;
   Result<> mountQueue(const MountStep &step, const Root *root) const;
   Result<> propagate(const MountStep &step) const;

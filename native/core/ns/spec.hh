@@ -12,7 +12,7 @@
 namespace berth {
 
 struct MountStep {
-  enum class Kind { bind, tmpfs, mqueue, file, dir, symlink, umount };
+  enum class Kind { bind, tmpfs, mqueue, devpts, file, dir, symlink, umount };
   enum class Create { any, file, dir, no };
   Kind kind = Kind::bind;
   std::string source;
@@ -23,6 +23,8 @@ struct MountStep {
   bool trusted = false;
   bool optional = false;
   bool replaceLink = false;
+  /** file: one of the root itself that its user may change and replace, no mount; bind: a copy like that. */
+  bool plain = false;
   /** tmpfs: mount options. */
   std::string options;
   mode_t mode = 0755;

@@ -163,6 +163,26 @@ Result<> Root::removeLink(const std::string &target) const {
   return Nothing{};
 }
 
+Result<Fd> Root::replaceFile(const std::string &target, mode_t mode) const {
+  auto place = placeOf(target);
+  if (!place)
+    return place.error();
+  const int parent = place->parent.get();
+  const char *name = place->name.c_str();
+  const bool own = ownFilesystem(parent);
+  const auto asUser = own ? nullptr : std::make_unique<FileIdentity>(*user_);
+  if (asUser && asUser->error() != 0)
+    return fail(asUser->error(), "setfsuid", target);
+  if (unlinkat(parent, name, 0) < 0 && errno != ENOENT)
+    return fail("unlinkat", target);
+  Fd file(openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+  if (!file)
+    return fail("openat", target);
+  if (own && fchown(file.get(), user_->uid, user_->gid) < 0)
+    return fail("fchown", target);
+  return file;
+}
+
 Result<> Root::uncover(const std::string &target) const {
   auto place = placeOf(target);
   if (!place)

@@ -30,6 +30,8 @@ public:
   Result<Fd> ensure(const std::string &target, mode_t type, mode_t mode) const;
   /** Removes a symbolic link at `target` itself, if there is one on the root's own file system. */
   Result<> removeLink(const std::string &target) const;
+  /** A new empty file of the user's at `target`, in place of a file or link; opened for writing. */
+  Result<Fd> replaceFile(const std::string &target, mode_t mode) const;
   /** symlink(to, target): replaces a link or a file of the image, not a directory. */
   Result<> makeLink(const std::string &target, const std::string &to) const;
 

@@ -33,18 +33,23 @@ static std::string line(uint64_t inside, uint64_t outside, uint64_t count) {
 IdMaps containerMaps(const NamespaceSpec &spec) {
   IdMaps maps;
   maps.uids = line(spec.insideUid, spec.user.uid, 1);
-  if (spec.insideUid != spec.user.uid || spec.insideGid != spec.user.gid) {
-    maps.gids = line(spec.insideGid, spec.user.gid, 1);
-    return maps;
-  }
   std::vector<gid_t> groups = spec.user.groups;
-  groups.push_back(spec.user.gid);
+  size_t lines = 0;
+  if (spec.insideGid == spec.user.gid) {
+    groups.push_back(spec.user.gid);
+  } else {
+    maps.gids = line(spec.insideGid, spec.user.gid, 1);
+    lines++;
+    std::erase(groups, spec.user.gid);
+    // Inside, that number is the user's own group now.
+    std::erase(groups, spec.insideGid);
+  }
   std::sort(groups.begin(), groups.end());
   groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
   // The user's own group must be among those that fit.
   const auto own = std::find(groups.begin(), groups.end(), spec.user.gid);
-  std::rotate(groups.begin(), own, own + 1);
-  size_t lines = 0;
+  if (own != groups.end())
+    std::rotate(groups.begin(), own, own + 1);
   for (size_t start = 0, end; start < groups.size(); start = end) {
     for (end = start + 1; end < groups.size() && groups[end] == groups[end - 1] + 1; end++)
       ;

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "entrypoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "clean.h"
+#include "command.h"
+#include "resume.h"
+#include "text.h"
+
+/* Above what shells use for their own files and what scripts write as `exec 9>`. */
+#define SAVED_FD_MIN 64
+
+/* What the saved environment is ended and the names to keep begun by: no variable is empty. */
+#define SEPARATOR ""
+
+bool entrypoint_is_asked(const struct frame_in *frame) {
+  struct field field;
+  return frame_find(frame, BERTH_TAG_ENTRYPOINT, &field);
+}
+
+static size_t name_length(const char *pair) { return strcspn(pair, "="); }
+
+/* The image's own, what the user named, and what the worker lets through; "NAME*" is a prefix. */
+static bool is_seen(const struct frame_in *frame, const char *pair) {
+  const size_t length = name_length(pair);
+  struct field field;
+
+  for (size_t at = 0; frame_next(frame, &at, &field);) {
+    const char *text = (const char *)field.bytes;
+    size_t size = field.length;
+    if (field.tag == BERTH_TAG_ENV_SET || field.tag == BERTH_TAG_ENV_DEFAULT) {
+      const char *equals = memchr(text, '=', size);
+      size = equals ? (size_t)(equals - text) : 0;
+    } else if (field.tag != BERTH_TAG_ENV_KEEP && field.tag != BERTH_TAG_ENV_ENTRY) {
+      continue;
+    }
+    const bool prefix = size > 0 && text[size - 1] == '*';
+    size -= prefix;
+    if ((prefix ? length >= size : length == size) && memcmp(pair, text, size) == 0)
+      return true;
+  }
+  return false;
+}
+
+static void write_string(int fd, const char *text, size_t length) {
+  text_write(fd, text, length);
+  text_write(fd, "", 1);
+}
+
+/* K=V\0…\0\0NAME\0…: the command's environment, then the names that the entrypoint must not change. */
+static int save_state(const struct frame_in *frame, const struct variables *variables) {
+  cleanup_close int fd = memfd_create("berth-environment", MFD_CLOEXEC);
+  struct field field;
+
+  if (fd < 0)
+    return -1;
+  for (size_t i = 0; i < variables->count; i++)
+    write_string(fd, variables->list[i], strlen(variables->list[i]));
+  write_string(fd, SEPARATOR, 0);
+  for (size_t at = 0; frame_next(frame, &at, &field);)
+    if (field.tag == BERTH_TAG_ENV_KEEP)
+      write_string(fd, (const char *)field.bytes, field.length);
+  return fcntl(fd, F_DUPFD, SAVED_FD_MIN);
+}
+
+/* A task may have been started with a closed stdout: -1 then, and it is closed again afterwards. */
+static int save_output(int fd) { return fcntl(fd, F_DUPFD, SAVED_FD_MIN); }
+
+static int hide_outputs(void) {
+  cleanup_close int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+  if (null < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0)
+    return -1;
+  return 0;
+}
+
+/* {ENTRYPOINT words, RESUME_PROGRAM, option, command…, NULL} */
+static char **entry_line(const struct frame_in *frame, char **command, char *option) {
+  struct field field;
+  size_t words = 0, count = 0, filled = 0;
+
+  for (size_t at = 0; frame_next(frame, &at, &field);)
+    words += field.tag == BERTH_TAG_ENTRYPOINT;
+  while (command[count])
+    count++;
+  char **line = calloc(words + count + 3, sizeof(*line));
+  if (!line)
+    return NULL;
+  for (size_t at = 0; frame_next(frame, &at, &field);)
+    if (field.tag == BERTH_TAG_ENTRYPOINT && !(line[filled++] = field_text(&field))) {
+      free(line);
+      return NULL;
+    }
+  line[filled++] = (char *)RESUME_PROGRAM;
+  line[filled++] = option;
+  memcpy(line + filled, command, count * sizeof(*line));
+  return line;
+}
+
+static char **entry_environment(const struct frame_in *frame, const struct variables *variables) {
+  char **list = calloc(variables->count + 1, sizeof(*list));
+  size_t filled = 0;
+
+  for (size_t i = 0; list && i < variables->count; i++)
+    if (is_seen(frame, variables->list[i]))
+      list[filled++] = variables->list[i];
+  return list;
+}
+
+void entrypoint_run(const struct frame_in *frame, char **command, const struct variables *variables,
+                    struct error *error) {
+  const struct saved saved = {save_output(STDOUT_FILENO), save_output(STDERR_FILENO),
+                              save_state(frame, variables)};
+  char numbers[3][NUMBER_TEXT_MAX], option[sizeof(RESUME_OPTION) + sizeof(numbers)];
+  uint32_t answer_flags = 0;
+
+  (void)frame_word(frame, BERTH_TAG_FLAGS, &answer_flags);
+  (void)text_join(option, sizeof(option), RESUME_OPTION, text_number(numbers[0], saved.stdout_fd), ",",
+                  text_number(numbers[1], saved.stderr_fd), ",", text_number(numbers[2], saved.state_fd),
+                  NULL);
+  cleanup_free char **line = entry_line(frame, command, option);
+  cleanup_free char **environment = entry_environment(frame, variables);
+  if (saved.state_fd < 0 || !line || !environment) {
+    error_set(error, "BERTH_EINTERNAL", "", "cannot prepare the entrypoint: ", text_errno(errno), NULL);
+    return;
+  }
+  if ((answer_flags & BERTH_FLAG_ENTRYPOINT_LOG) == 0 && hide_outputs() < 0)
+    error_set(error, "BERTH_EINTERNAL", "", "cannot hide the entrypoint's output: ", text_errno(errno), NULL);
+  else
+    command_run(line, environment, error);
+  resume_outputs(&saved);
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Who the user is inside, what may be written, and the home directory: row by row as users of pyxis know it. */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { suite } from '../suite.js'
+import type { Outcome, RunOptions } from './command.js'
+import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
+import { useCluster } from './fixture.js'
+import { mirror, otherRelease, publishApt } from './images.js'
+import { USER_A } from './users.js'
+
+const test = suite('pyxis: root, writing, home')
+const at = useCluster(test, { nodes: [{}] })
+/** An installation of a package with its dependencies, on two busy cores. */
+const INSTALL_TIME_MAX_MS = 300_000
+
+function srun(options: readonly string[], command: string, run: RunOptions = {}): Promise<Outcome> {
+  return at.cluster.srun(
+    ['-n1', `--container-image=${at.images.debian}`, ...options, 'sh', '-c', command],
+    run,
+  )
+}
+
+const remapped = ['--container-remap-root']
+const map = "tail -n1 /proc/self/uid_map | tr -s ' ' | sed 's/^ //'"
+
+test('remapped: uid 0 inside is the user outside, and nobody else is', async () => {
+  prints(await srun(remapped, `id -u; ${map}; id -un; echo $HOME`), [
+    '0',
+    `0 ${USER_A.uid} 1`,
+    'root',
+    '/root',
+  ])
+})
+
+test('not remapped: the user is who he is outside', async () => {
+  prints(await srun(['--no-container-remap-root'], `id -u; ${map}; id -un`), [
+    String(USER_A.uid),
+    `${USER_A.uid} ${USER_A.uid} 1`,
+    USER_A.name,
+  ])
+  prints(await srun([], 'id -u'), [String(USER_A.uid)])
+})
+
+test('supplementary groups stay, remapped or not', async () => {
+  for (const option of ['--container-remap-root', '--no-container-remap-root']) {
+    const groups = lines(await srun([option], 'id -G'))[0]?.split(' ') ?? []
+    for (const [, gid] of USER_A.groups)
+      assert.ok(groups.includes(String(gid)), `${option}: ${groups.join(' ')}`)
+  }
+})
+
+test('a filter is active either way', async () => {
+  for (const option of ['--container-remap-root', '--no-container-remap-root'])
+    prints(await srun([option], 'grep ^Seccomp: /proc/self/status'), ['Seccomp:\t2'])
+})
+
+test('by variable, and the flag wins', async () => {
+  prints(await srun([], 'id -u', { env: { PYXIS_CONTAINER_REMAP_ROOT: '1' } }), ['0'])
+  const variable = { env: { PYXIS_CONTAINER_REMAP_ROOT: '1' } }
+  prints(await srun(['--no-container-remap-root'], 'id -u', variable), [String(USER_A.uid)])
+  prints(await srun(remapped, 'id -u', { env: { PYXIS_CONTAINER_REMAP_ROOT: '0' } }), ['0'])
+})
+
+test('files of every owner in the image are the user’s', async () => {
+  const owners = 'stat -c %u / /etc/shadow /var/mail /var/cache/apt/archives/partial | sort -u'
+  prints(await srun(remapped, owners), ['0'])
+  prints(await srun([], owners), [String(USER_A.uid)])
+})
+
+test('changes of owner and identity seem to succeed', async () => {
+  const options = [...remapped, '--container-writable']
+  exits(await srun(options, 'touch /x && chown 5:7 /x && chgrp mail /x && install -o man /dev/null /y'), 0)
+})
+
+test('remapped: packages install', async () => {
+  const list = `deb ${await mirror()} ${otherRelease()} main`
+  const install = [
+    'export DEBIAN_FRONTEND=noninteractive',
+    `rm -f /etc/apt/sources.list.d/*; echo "${list}" > /etc/apt/sources.list`,
+    'apt-get update -q',
+    'apt-get install -q -y --no-install-recommends file make tzdata openssh-server install-info',
+    'file -b /usr/bin/make; getent passwd sshd; ls -la /etc/localtime',
+  ].join(' && ')
+  const run = { timeoutMs: INSTALL_TIME_MAX_MS }
+  const options = [`--container-image=${await publishApt(at.registry)}`, ...remapped, '--container-writable']
+  const seen = exits(await at.cluster.srun(['-n1', ...options, 'sh', '-c', install], run), 0)
+  says(says(seen, /^ELF 64-bit/m), /^sshd:x:/m)
+  saysNot(seen, /drop privileges|unsandboxed|dpkg: error/)
+})
+
+const touch = 'touch /newfile && echo done'
+const readOnly = (outcome: Outcome): Outcome => says(fails(outcome), /Read-only file system/)
+
+test('read-only: by flag, by either variable, by default', async () => {
+  readOnly(await srun(['--container-readonly'], touch))
+  readOnly(await srun([], touch, { env: { PYXIS_CONTAINER_WRITABLE: '0' } }))
+  readOnly(await srun([], touch, { env: { PYXIS_CONTAINER_READONLY: '1' } }))
+  readOnly(await srun([], touch, { env: { BERTH_CONTAINER_READONLY: '1' } }))
+  readOnly(await srun([], touch))
+})
+
+test('writable: by flag and by either variable; what is written is nobody else’s', async () => {
+  prints(await srun(['--container-writable'], touch), ['done'])
+  prints(await srun([], touch, { env: { PYXIS_CONTAINER_WRITABLE: '1' } }), ['done'])
+  prints(await srun([], touch, { env: { PYXIS_CONTAINER_READONLY: '0' } }), ['done'])
+  prints(await srun([], touch, { env: { BERTH_CONTAINER_WRITABLE: '1' } }), ['done'])
+  prints(await srun(['--container-writable'], 'test -e /newfile || echo fresh'), ['fresh'])
+})
+
+test('the flag beats the variables, both flags are refused', async () => {
+  readOnly(await srun(['--container-readonly'], touch, { env: { PYXIS_CONTAINER_WRITABLE: '1' } }))
+  readOnly(await srun(['--container-readonly'], touch, { env: { PYXIS_CONTAINER_READONLY: '0' } }))
+  refuses(
+    await srun(['--container-readonly', '--container-writable'], touch),
+    /container-(readonly|writable)/,
+  )
+})
+
+test('a size limit is the program’s to meet', async () => {
+  const fill = 'head -c 3M /dev/zero > /big'
+  exits(await srun(['--container-writable=8M'], fill), 0)
+  says(
+    fails(await srun(['--container-writable=1M'], `${fill}; r=$?; echo still here; exit $r`)),
+    /No space left[\s\S]*still here/,
+  )
+})
+
+const target = (path: string): string => `findmnt -n -o TARGET ${path} || echo none`
+
+test('home: at /root when remapped, from the step’s HOME', async () => {
+  const home = join(at.cluster.shared, 'home')
+  mkdirSync(home, { recursive: true })
+  const options = ['--container-mount-home', ...remapped]
+  prints(await srun(options, `${target('/root')}; touch /root/mine`), ['/root'])
+  says(await srun(options, 'findmnt -n -o SOURCE,FSROOT /root', { env: { HOME: home } }), /\/home/)
+})
+
+test('home: at its own place when not remapped', async () => {
+  const home = `/home/${USER_A.name}`
+  prints(await srun(['--container-mount-home', '--no-container-remap-root'], target(home)), [home])
+})
+
+test('home: absent unless asked for, variable and flag', async () => {
+  for (const options of [[], ['--no-container-mount-home']]) {
+    prints(await srun([...remapped, ...options], target('/root')), ['none'])
+    prints(await srun(options, target(`/home/${USER_A.name}`)), ['none'])
+  }
+  const run = { env: { PYXIS_CONTAINER_MOUNT_HOME: '1' } }
+  prints(await srun(remapped, target('/root'), run), ['/root'])
+  prints(await srun([...remapped, '--no-container-mount-home'], target('/root'), run), ['none'])
+})
+
+test('umount: takes the home away again', async () => {
+  const options = ['--container-mount-home', ...remapped, '--container-mounts=umount:/root']
+  prints(await srun(options, target('/root')), ['none'])
+})
+
+test('the step’s directory: mounted, and where the program starts', async () => {
+  const seen = await srun(['--container-mount-cwd'], 'pwd; findmnt -n -o TARGET .')
+  prints(seen, [at.cluster.shared, at.cluster.shared])
+})
+
+test.run()
