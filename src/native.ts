@@ -111,6 +111,10 @@ export interface NamespaceSpec {
   /** Size option of the tmpfs that holds upper and work directories, e.g. "50%"; ignored with upperDir. */
   upperSize: string
   upperDir?: string
+  /** Asks for BuiltNamespace.rootNs, so that others can use the same writable root. */
+  keepRoot?: boolean
+  /** A borrowed rootNs: its root is used; image and upperDir are not. */
+  rootNs?: number
   uid: number
   gid: number
   /** Supplementary groups, mapped identically. */
@@ -137,6 +141,8 @@ export interface BuiltNamespace {
   netNs?: number
   ipcNs?: number
   utsNs?: number
+  /** With keepRoot: holds the root while open. Closing the last use may sync the file system below: never on the loop. */
+  rootNs?: number
   /** Things the user should know: a skipped optional mount, a kernel fallback. */
   notes: string[]
 }

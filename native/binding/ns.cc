@@ -57,6 +57,8 @@ static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
     object.Set("ipcNs", built.ipcNs.release());
   if (built.utsNs)
     object.Set("utsNs", built.utsNs.release());
+  if (built.rootNs)
+    object.Set("rootNs", built.rootNs.release());
   auto notes = Napi::Array::New(env, built.notes.size());
   for (uint32_t i = 0; i < built.notes.size(); i++)
     notes.Set(i, built.notes[i]);

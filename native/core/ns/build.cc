@@ -83,6 +83,9 @@ bool Build::advance(int waitMsMax) {
     return false;
   case Report::kFailed:
     return finish(report->error, report->step);
+  case Report::kRoot:
+    built_.rootNs = std::move(report->fd);
+    return false;
   case Report::kReady:
     if (auto written = writeMaps(proc_.get(), maps_); !written)
       return finish(written.error());

@@ -27,12 +27,13 @@ bool Builder::tell(const std::optional<StepFailure> &failure) {
 
 void Builder::run() {
   umask(0);
-  auto layers = openLayers(spec_, idmap_);
+  const bool shared = spec_.rootNs >= 0;
+  auto layers = shared ? Result<Layers>(Layers{}) : openLayers(spec_, idmap_);
   if (!layers)
     return parent_.failed(layers.error(), -1);
   if (!tell(enterJob()))
     return;
-  if (!tell(openUserDirectory(spec_, idmap_, *layers)) ||
+  if (!tell(shared ? Nothing{} : openUserDirectory(spec_, idmap_, *layers)) ||
       !tell(plan_.openSources([this](const std::string &text) { parent_.note(text); })))
     return;
   // Leaving a mount namespace for the last time waits for RCU: its descriptor puts that off until after the
@@ -40,9 +41,11 @@ void Builder::run() {
   if (!tell(enterVoid(voidNs_)))
     return;
   const Fd assembly = ownMounts();
-  auto rootfs = assembleRoot(spec_, *layers);
+  auto rootfs = shared ? shareRoot(spec_, voidNs_) : assembleRoot(spec_, *layers);
   if (!rootfs)
     return parent_.failed(rootfs.error(), -1);
+  if (spec_.keepRoot)
+    parent_.send(Report::kRoot, assembly.get());
   if (!tell(plan_.writeFiles(rootfs->stage.get())) || !tell(enterVoid(voidNs_)) ||
       !tell(attachRoot(rootfs->root)))
     return;

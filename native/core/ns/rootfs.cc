@@ -4,7 +4,9 @@
 #include "filesystem.hh"
 #include "image_mount.hh"
 #include "kernel.hh"
+#include "void.hh"
 
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -86,32 +88,39 @@ static Result<> makeUpper(const NamespaceSpec &spec, int lower, const std::strin
     return fail("fstatat", "image");
   if (mkdir(work.c_str(), 0700) < 0 && errno != EEXIST)
     return fail("mkdir", work);
-  if (mkdir(upper.c_str(), 0755) < 0) {
-    if (errno == EEXIST)
-      return Nothing{};
-    return fail("mkdir", upper);
-  }
-  if (chown(upper.c_str(), spec.user.uid, spec.user.gid) < 0)
-    return fail("chown", upper);
-  if (chmod(upper.c_str(), status.st_mode & 07777) < 0)
-    return fail("chmod", upper);
+  if (access(upper.c_str(), F_OK) == 0)
+    return Nothing{};
+  // It gets its name when it is complete: one on disk may outlive this process.
+  const std::string made = upper + ".new";
+  if (mkdir(made.c_str(), 0755) < 0 && errno != EEXIST)
+    return fail("mkdir", made);
+  if (chown(made.c_str(), spec.user.uid, spec.user.gid) < 0)
+    return fail("chown", made);
+  if (chmod(made.c_str(), status.st_mode & 07777) < 0)
+    return fail("chmod", made);
+  if (rename(made.c_str(), upper.c_str()) < 0)
+    return fail("rename", upper);
   return Nothing{};
 }
 
-static Result<Fd> mountOverlay(const std::string &upper, const std::string &work) {
+/**
+ * With an index the kernel refuses (EBUSY) an upper directory that another overlay still uses, and without
+ * only warns (overlayfs.rst, "Sharing and copying layers"): for one on disk that somebody may name twice.
+ */
+static Result<Fd> mountOverlay(const std::string &upper, const std::string &work, bool exclusive) {
   // Relative names: the legacy option parser of kernels before 6.5 splits at commas and colons, so none may
   // be in them.
   const std::vector<FsOption> options = {{"lowerdir", "lower"},
                                          {"upperdir", upper},
                                          {"workdir", work},
+                                         {"index", exclusive ? "on" : "off", true},
                                          // Nothing of these is needed, and a kernel's default may be on.
-                                         {"index", "off", true},
                                          {"metacopy", "off", true},
                                          {"xino", "off", true}};
   return makeFilesystem("overlay", options, kernel::kAttrNoSuid | kernel::kAttrNoDev);
 }
 
-Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
+static Result<Fd> makeStage(const NamespaceSpec &spec) {
   std::vector<FsOption> options = {{"mode", "0755"}};
   if (!spec.upperSize.empty() && spec.upperDir.empty())
     options.push_back({"size", spec.upperSize});
@@ -123,6 +132,24 @@ Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
     return fail("move_mount", "stage");
   if (fchdir(stage->get()) < 0)
     return fail("fchdir", "stage");
+  return stage;
+}
+
+/** Leaves the overlay on top of this namespace, for whoever is given that, and goes on with a copy. */
+static Result<> leaveCopy(Fd &overlay) {
+  if (kernel::moveMount(overlay.get(), AT_FDCWD, "/") < 0)
+    return fail("move_mount", "/");
+  Fd copy = kernel::cloneTree(overlay.get(), false);
+  if (!copy)
+    return fail("open_tree", "/");
+  overlay = std::move(copy);
+  return Nothing{};
+}
+
+Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
+  auto stage = makeStage(spec);
+  if (!stage)
+    return stage.error();
   if (auto placed = place("lower", layers.lower); !placed)
     return placed.error();
   const bool onDisk = layers.disk.valid();
@@ -132,10 +159,26 @@ Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
   const std::string work = onDisk ? "disk/work" : "work";
   if (auto made = makeUpper(spec, layers.lower.get(), upper, work); !made)
     return made.error();
-  auto overlay = mountOverlay(upper, work);
+  auto overlay = mountOverlay(upper, work, onDisk);
   if (!overlay)
     return overlay.error();
+  if (auto left = spec.keepRoot ? leaveCopy(*overlay) : Nothing{}; !left)
+    return left.error();
   return Rootfs{std::move(*stage), std::move(*overlay)};
+}
+
+Result<Rootfs> shareRoot(const NamespaceSpec &spec, int voidNs) {
+  if (setns(spec.rootNs, CLONE_NEWNS) < 0)
+    return fail("setns", "mount namespace of the root");
+  Fd overlay = kernel::openTree(AT_FDCWD, "/", kernel::kOpenTreeClone);
+  if (!overlay)
+    return fail("open_tree", "/");
+  if (auto entered = enterVoid(voidNs); !entered)
+    return entered.error();
+  auto stage = makeStage(spec);
+  if (!stage)
+    return stage.error();
+  return Rootfs{std::move(*stage), std::move(overlay)};
 }
 
 Result<> attachRoot(const Fd &root) {

@@ -36,6 +36,9 @@ struct Rootfs {
  */
 Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers);
 
+/** The same around the overlay of a namespace that an earlier build kept (NamespaceSpec::rootNs). */
+Result<Rootfs> shareRoot(const NamespaceSpec &spec, int voidNs);
+
 /** Covers "/" of the current mount namespace (another copy of the void) with the container's root. */
 Result<> attachRoot(const Fd &root);
 

@@ -41,6 +41,10 @@ struct NamespaceSpec {
   bool readonly = false;
   std::string upperSize;
   std::string upperDir;
+  /** The overlay is wanted again by others: BuiltNamespace::rootNs. */
+  bool keepRoot = false;
+  /** Borrowed rootNs of an earlier build, whose overlay is used in place of image and upper; -1: none. */
+  int rootNs = -1;
   Identity user;
   uid_t insideUid = 0;
   gid_t insideGid = 0;
@@ -56,6 +60,9 @@ struct NamespaceSpec {
 
 struct BuiltNamespace {
   Fd userNs, mountNs, netNs, ipcNs, utsNs;
+  /** Root's own mount namespace with nothing but the overlay on top: its "/" can be copied, and it is kept.
+   */
+  Fd rootNs;
   std::vector<std::string> notes;
 };
 
