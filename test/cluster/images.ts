@@ -59,17 +59,20 @@ export async function publishApt(registry: Registry): Promise<string> {
   return registry.push(layout, `apt:${otherRelease()}`)
 }
 
-/** An image of a test file's own: busybox and more. Its name is that of its content: another recipe, another name. */
+/** An image of a test file's own: busybox and more; made anew each time, since its recipe is in that file. */
 export async function publishLike(
   registry: Registry,
   name: string,
   more: Partial<ImageRecipe>,
 ): Promise<string> {
-  const layout = await cached(`own-${name}`, async () => {
-    const base = await busyboxRecipe()
-    return { ...base, ...more, layers: [...base.layers, ...(more.layers ?? [])] }
-  })
-  return registry.push(layout, `${name}:1`)
+  const base = await busyboxRecipe()
+  const layout = join(CACHE_DIR, `own-${name}.${process.pid}`)
+  try {
+    writeLayout(layout, { ...base, ...more, layers: [...base.layers, ...(more.layers ?? [])] })
+    return await registry.push(layout, `${name}:1`)
+  } finally {
+    rmSync(layout, { recursive: true, force: true })
+  }
 }
 
 async function cached(name: string, recipe: () => Promise<ImageRecipe>): Promise<string> {

@@ -234,7 +234,7 @@ Result<> MountPlan::writePlain(const MountStep &step, const std::string &content
 
 /** Terminals of its own: the host's instance would be found by way of its ptmx. */
 Result<> MountPlan::mountTerminals(const MountStep &step, const Root &root) const {
-  const auto flags = parseFlags(step.flags, false);
+  const auto flags = parseFlags(step.flags, true);
   if (!flags)
     return flags.error();
   auto mount = makeFilesystem("devpts", {{"ptmxmode", "0666"}, {"mode", "0620"}}, flags.value().attributes);

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The image's entrypoint and what images of PyTorch get, row by row as users of pyxis know them. */
+import * as assert from 'uvu/assert'
+import { suite } from '../suite.js'
+import type { Outcome, RunOptions } from './command.js'
+import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
+import { useCluster } from './fixture.js'
+import { publishLike } from './images.js'
+import { makeTar } from './tar.js'
+
+const test = suite('pyxis: entrypoint')
+const at = useCluster(test, { nodes: [{}] })
+let image = ''
+let broken = ''
+let torch = ''
+
+/** As docker's own: what it exports depends on a variable; it talks a lot, on both outputs. */
+const ENTRYPOINT = `#!/bin/sh
+echo "entrypoint: $# words"
+echo "entrypoint: warning" >&2
+if [ -n "$TLS_VERIFY" ]; then DAEMON_HOST=tcp://docker:2376; else DAEMON_HOST=tcp://docker:2375; fi
+export DAEMON_HOST SEEN_RANK=$SLURM_PROCID NAMED=changed
+exec "$@"
+`
+
+test.before(async () => {
+  const layer = makeTar([{ name: 'entry.sh', mode: 0o755, content: ENTRYPOINT }])
+  const env = ['PATH=/bin', 'FROM_IMAGE=image', 'NAMED=image']
+  image = await publishLike(at.registry, 'entrypoint', {
+    ...{ layers: [layer], env, entrypoint: ['/entry.sh'], user: 'daemon' },
+  })
+  broken = await publishLike(at.registry, 'entrypoint-broken', { env, entrypoint: ['/no/such/entry'] })
+  torch = await publishLike(at.registry, 'torch', { env: ['PATH=/bin', 'PYTORCH_VERSION=2.9.0'] })
+})
+
+function srun(options: readonly string[], command: string, run: RunOptions = {}): Promise<Outcome> {
+  return at.cluster.srun(['-n1', `--container-image=${image}`, ...options, 'sh', '-c', command], run)
+}
+
+const ask = 'echo "[$DAEMON_HOST]"'
+const silent = (outcome: Outcome): Outcome => saysNot(outcome, /entrypoint:/)
+
+test('not run unless asked for', async () => {
+  prints(await srun([], ask), ['[]'])
+  prints(await srun(['--no-container-entrypoint'], ask), ['[]'])
+  prints(await srun([], ask, { env: { PYXIS_CONTAINER_ENTRYPOINT: '0' } }), ['[]'])
+})
+
+test('runs first, is not heard, and hands its variables to the program', async () => {
+  prints(silent(await srun(['--container-entrypoint'], ask)), ['[tcp://docker:2375]'])
+  prints(silent(await srun([], ask, { env: { PYXIS_CONTAINER_ENTRYPOINT: '1' } })), ['[tcp://docker:2375]'])
+  const run = { env: { PYXIS_CONTAINER_ENTRYPOINT: '1' } }
+  prints(await srun(['--no-container-entrypoint'], ask, run), ['[]'])
+})
+
+test('is heard when asked for', async () => {
+  const options = ['--container-entrypoint', '--container-entrypoint-log']
+  says(says(exits(await srun(options, ask), 0), /^entrypoint: \d+ words$/m), /^entrypoint: warning$/m)
+  const run = { env: { PYXIS_CONTAINER_ENTRYPOINT: '1', PYXIS_CONTAINER_ENTRYPOINT_LOG: '1' } }
+  says(exits(await srun([], ask, run), 0), /entrypoint: warning/)
+})
+
+test('does not see a variable of the step unless it is named', async () => {
+  const run = { env: { TLS_VERIFY: '1' } }
+  prints(await srun(['--container-entrypoint'], `${ask}; echo $TLS_VERIFY`, run), [
+    '[tcp://docker:2375]',
+    '1',
+  ])
+  prints(await srun(['--container-entrypoint', '--container-env=TLS_VERIFY'], ask, run), [
+    '[tcp://docker:2376]',
+  ])
+})
+
+test('the program gets its own environment back', async () => {
+  const run = { env: { HOST_ONLY: 'host', NAMED: 'host', FROM_IMAGE: 'host' } }
+  const show = 'echo $HOST_ONLY $NAMED $FROM_IMAGE'
+  prints(await srun(['--container-entrypoint'], show, run), ['host changed image'])
+  prints(await srun(['--container-entrypoint', '--container-env=NAMED'], show, run), ['host host image'])
+})
+
+test('runs in each task, which keeps its own rank', async () => {
+  const args = ['-n3', `--container-image=${image}`, '--container-entrypoint']
+  const seen = await at.cluster.srun([...args, 'sh', '-c', 'echo $SLURM_PROCID $SEEN_RANK'])
+  prints(seen, ['0 0', '1 1', '2 2'])
+})
+
+test('exit code, arguments and both outputs are the program’s', async () => {
+  const seen = await srun(['--container-entrypoint'], 'echo out; echo err >&2; exit 7')
+  assert.is(exits(seen, 7).stdout, 'out\n')
+  says(seen, /^err$/m)
+  const args = ['-n1', `--container-image=${image}`, '--container-entrypoint', 'echo', 'a  b', '', '$HOME']
+  assert.equal(lines(await at.cluster.srun(args)), ['a  b  $HOME'])
+})
+
+test('a program that is not there is told of, and an entrypoint that is not', async () => {
+  const args = ['-n1', '--container-entrypoint']
+  const missing = await at.cluster.srun([...args, `--container-image=${image}`, 'no-such-program'])
+  says(exits(missing, 127), /no-such-program/)
+  refuses(await at.cluster.srun([...args, `--container-image=${broken}`, 'true']), /\/no\/such\/entry/)
+})
+
+test('nothing of it stays open in the program', async () => {
+  const list = 'ls /proc/self/fd | wc -l'
+  const bare = lines(await srun([], list))
+  assert.equal(lines(await srun(['--container-entrypoint'], list)), bare)
+})
+
+test('PyTorch: address and port for all, ranks of each task', async () => {
+  const show = 'echo $MASTER_PORT $RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR'
+  const seen = lines(
+    await at.cluster.srun([
+      '-n2',
+      `--container-image=${torch}`,
+      'sh',
+      '-c',
+      `echo $SLURM_JOB_ID $SLURMD_NODENAME; ${show}`,
+    ]),
+  )
+  const [job, node] = seen.find((line) => line.split(' ').length === 2)?.split(' ') ?? []
+  const port = 61_000 + (Number(job) % 4536)
+  for (const rank of [0, 1]) assert.ok(seen.includes(`${port} ${rank} ${rank} 2 ${node}`), seen.join('\n'))
+})
+
+test('PyTorch: an address that the user chose stays', async () => {
+  const show = 'echo $MASTER_ADDR $MASTER_PORT'
+  const run = { env: { MASTER_ADDR: 'elsewhere', MASTER_PORT: '1234' } }
+  prints(await at.cluster.srun(['-n1', `--container-image=${torch}`, 'sh', '-c', show], run), [
+    'elsewhere 1234',
+  ])
+})
+
+test('without PyTorch in the image there are none', async () => {
+  prints(await srun([], 'echo "[$MASTER_ADDR$RANK]"'), ['[]'])
+})
+
+test.run()
