@@ -17,6 +17,8 @@ public:
 
   /** One layer to its end. */
   Result<> run(unsigned layer);
+  /** Raises the limit by bytes that come a second time. Not while run() is at work. */
+  void allow(uint64_t bytes) { bytesMax_ = bytes > UINT64_MAX - bytesMax_ ? UINT64_MAX : bytesMax_ + bytes; }
   uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
 
 private:

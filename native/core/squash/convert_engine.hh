@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a conversion consists of: the parts in the order of the data's way, and the threads that run them. */
+#pragma once
+
+#include <optional>
+
+#include "convert.hh"
+#include "decoder.hh"
+#include "layer_source.hh"
+#include "merger.hh"
+
+namespace berth::squash {
+
+struct Converter::Engine {
+  explicit Engine(ConvertOptions given, std::unique_ptr<Codec> tableCodec)
+      : options(std::move(given)), codec(std::move(tableCodec)), feed(gate, options.layers), pieces(gate),
+        decoder(gate, feed, pieces, options.bytesMax),
+        optionsBlock(compressorOptions(options.compressor, options.level)), output(options.fd, SUPER_SIZE),
+        line(gate, output, {options.compressor, options.level, options.blockSize, options.threads}),
+        tree(key), xattrs(options.keepCapabilities), store(line, key, gate, options.blockSize),
+        merger({tree, store, owners, xattrs, key}, options.entriesMax), digests(options.layers) {
+    gate.watch(changed);
+    gate.whenStopped([this](const Error &error) { rejectAll(error); });
+  }
+
+  Result<> start();
+  void inflateLoop();
+  void hashLoop();
+  void mergeLoop();
+  Result<> mergeAll();
+  Result<> mergeAgain(LayerSource &source);
+  Result<> writeImage();
+  void rejectAll(const Error &error);
+  void deliver();
+  bool unsentLocked() const;
+  Error unsent() const {
+    return fail(ENODATA, "squash", {}, "needs a layer a second time: " + merger.wantedExample());
+  }
+
+  ConvertOptions options;
+  Gate gate;
+  HashKey key;
+  std::unique_ptr<Codec> codec;
+  Feed feed;
+  Pieces pieces;
+  Decoder decoder;
+  Bytes optionsBlock;
+  Output output;
+  BlockLine line;
+  Tree tree;
+  Owners owners;
+  Xattrs xattrs;
+  FileStore store;
+  Merger merger;
+
+  /** Below: shared, under the gate's lock. */
+  std::condition_variable changed;
+  std::vector<std::optional<Digest>> digests;
+  bool merged = false, hashed = false, finished = false;
+  std::vector<unsigned> again;
+  ConvertResult result;
+  std::function<void(Result<std::vector<unsigned>>)> missingDone;
+  std::function<void(Result<ConvertResult>)> finishDone;
+
+  Thread inflateThread, hashThread, mergeThread;
+};
+
+} // namespace berth::squash
