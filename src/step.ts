@@ -26,6 +26,7 @@ import { importBySite } from './launch/site_importer.js'
 import { Undo } from './launch/undo.js'
 import { findUser } from './launch/user.js'
 import { type NamespaceSpec, native } from './native.js'
+import { explainPlan } from './plan/explain.js'
 import type { PlanUser } from './plan/input.js'
 import { planStep } from './plan/plan.js'
 import type { Plan } from './plan/spec.js'
@@ -105,6 +106,7 @@ export function parseStep({ site }: Rooms, facts: StepFacts): Request | undefine
     options: facts.options,
     environment: new Map(Object.entries(facts.env)),
     context: facts.context,
+    defaultScope: site.get('batch_scope'),
   })
   if (request === undefined) return undefined
   pickEngine(request, site)
@@ -170,9 +172,8 @@ export async function explainStep(rooms: Rooms, prepared: PreparedStep, place: S
   if (container === undefined) return '{}\n'
   const image = await peekImage(rooms.store, accessOf(facts, place), container.reference)
   const plan = planWith(rooms, prepared, place, image)
-  const notes =
-    image === undefined ? ['the image is not imported here: its own settings are not known yet'] : []
-  return `${JSON.stringify({ ...plan, mounts: plan.mounts.map(readable), notes }, null, 2)}\n`
+  const unknown = 'the image is not imported here: its own settings are not known yet'
+  return explainPlan(image === undefined ? { ...plan, warnings: [...plan.warnings, unknown] } : plan)
 }
 
 /** Imports without a step: prefetch, `berth pull`. */
@@ -259,9 +260,4 @@ function accessOf(facts: StepFacts, place?: StepPlace): Access {
     ...{ uid, gid, gids, env, cwd: place?.cwd ?? facts.cwd },
     ...(place?.mountNs === undefined ? {} : { mountNs: place.mountNs }),
   }
-}
-
-/** Contents of small files as text, not as a list of numbers. */
-function readable(mount: Plan['mounts'][number]): unknown {
-  return mount.kind === 'file' ? { ...mount, content: Buffer.from(mount.content).toString('utf8') } : mount
 }

@@ -143,11 +143,17 @@ test('--container-explain prints the plan as JSON and runs nothing', async () =>
   const seen = exits(await at.cluster.srun([...args, 'touch', 'must-not-run']), 0)
   const plan = JSON.parse(seen.stdout) as {
     ociVersion: string
-    mounts: { target: string; origin: string; reason: string }[]
+    mounts: { destination: string; source: string }[]
+    berth: { mounts: { destination: string; origin: string; reason: string }[] }
   }
   assert.ok(plan.ociVersion)
-  assert.match(plan.mounts.find(({ target }) => target === '/host-usr')?.origin ?? '', /container-mounts/)
-  assert.ok(plan.mounts.every(({ origin, reason }) => origin !== '' && reason !== ''))
+  const { mounts } = plan.berth
+  assert.is(plan.mounts.find(({ destination }) => destination === '/host-usr')?.source, '/usr')
+  assert.match(
+    mounts.find(({ destination }) => destination === '/host-usr')?.origin ?? '',
+    /container-mounts/,
+  )
+  assert.ok(mounts.every(({ origin, reason }) => origin !== '' && reason !== ''))
   assert.not.ok(existsSync(join(at.cluster.shared, 'must-not-run')))
 })
 

@@ -95,7 +95,7 @@ test.needs(missing, 'explain prints a plan with origins and runs nothing', () =>
   const { stdout, status } = node.cliAs(UID, 'explain', node.image, '--mounts=/etc/hostname:/name')
   equal(status, 0)
   const plan = JSON.parse(stdout)
-  const mount = plan.mounts.find(({ target }: { target: string }) => target === '/name')
+  const mount = plan.berth.mounts.find(({ destination }: { destination: string }) => destination === '/name')
   match(mount.origin, /container-mounts/)
 })
 
