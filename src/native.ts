@@ -272,7 +272,11 @@ export interface Native {
    * Copies a squashfs (`offset`: of a SIF partition) to the start of the empty file `to`: only what its superblock
    * claims, padded for a loop device. Resolves with the size. EUCLEAN: no squashfs; EFBIG: over sizeMax.
    */
-  copySquashfs(from: number, to: number, options: { sizeMax: number; offset?: number }): Promise<number>
+  copySquashfs(
+    from: number,
+    to: number,
+    options: { sizeMax: number; offset?: number; owners?: 'keep' | 'root' },
+  ): Promise<number>
   /**
    * Reads every table and block. The file must be one that nobody else can write (a copy): see
    * docs/decisions/0003-verify-before-mount.md. EUCLEAN: damaged, the message says where; EOPNOTSUPP: a compressor

@@ -4,6 +4,7 @@
 #include "init.hh"
 
 #include "core/squash/reader.hh"
+#include "core/squash/rewrite_owners.hh"
 #include "core/squash/verify.hh"
 #include "core/squash/verify_copy.hh"
 
@@ -56,7 +57,7 @@ Napi::Value Verify(const Napi::CallbackInfo &info) {
       });
 }
 
-/** copySquashfs(from, to, {sizeMax, offset}) */
+/** copySquashfs(from, to, {sizeMax, offset, owners}) */
 Napi::Value Copy(const Napi::CallbackInfo &info) {
   const auto from = own(info[0]);
   if (!from)
@@ -67,10 +68,12 @@ Napi::Value Copy(const Napi::CallbackInfo &info) {
   const Napi::Object options = optionsOf(info, 2);
   const auto sizeMax = static_cast<uint64_t>(numberOf(options, "sizeMax", INT64_MAX));
   const auto offset = static_cast<uint64_t>(numberOf(options, "offset"));
+  const bool toRoot = textOf(options, "owners", "keep") == "root";
   return promise(
       info.Env(),
-      [from = from.value(), to = to.value(), sizeMax, offset] {
-        return unsquash::copySquashfs(from->get(), to->get(), sizeMax, offset);
+      [from = from.value(), to = to.value(), sizeMax, offset, toRoot]() -> Result<uint64_t> {
+        auto copied = unsquash::copySquashfs(from->get(), to->get(), sizeMax, offset);
+        return copied && toRoot ? unsquash::giveToRoot(to->get()) : copied;
       },
       [](Napi::Env env, uint64_t size) { return Napi::Number::New(env, static_cast<double>(size)); });
 }

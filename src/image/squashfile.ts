@@ -40,7 +40,7 @@ export async function takeSquashfs(
 
 async function copyVerified(native: Native, source: number, output: number, order: ImportOrder) {
   const before = fstatSync(source, { bigint: true })
-  const size = await native.copySquashfs(source, output, { sizeMax: order.bytesMax })
+  const size = await native.copySquashfs(source, output, { sizeMax: order.bytesMax, owners: order.owners })
   const after = fstatSync(source, { bigint: true })
   if (before.mtimeNs !== after.mtimeNs || before.size !== after.size) {
     throw Object.assign(new Error('it was written while it was copied'), { code: 'EUCLEAN' })

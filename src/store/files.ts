@@ -68,10 +68,11 @@ export class FileImages {
 
   private async takeCopy(
     reference: ImageReference,
-    { fd, key }: OpenedFile,
+    { fd, key: content }: OpenedFile,
     { access, progress, signal }: EnsureOptions,
   ): Promise<StoredImage> {
-    const { native, shelf } = this.intake
+    const { native, shelf, settings } = this.intake
+    const key = settings.owners === 'root' ? `${content}-root` : content
     let taken = false
     try {
       const known = shelf.byKey(key)

@@ -179,7 +179,9 @@ test('failed imports leave no file, and no node is drained', async () => {
   for (const node of at.cluster.nodes) assert.is(await at.cluster.nodeState(node.name), 'idle')
   const store = at.cluster.nodes[0]?.storeDir ?? ''
   const images = readdirSync(join(store, 'images'))
-  const good = images.filter((name) => /^(sha256-[0-9a-f]{64}-f\d+|copy-[\d-]+)\.(sqsh|json)$/.test(name))
+  const good = images.filter((name) =>
+    /^(sha256-[0-9a-f]{64}-f\d+(-root)?|copy-[\d-]+(-root)?)\.(sqsh|json)$/.test(name),
+  )
   assert.equal(
     images.filter((name) => !good.includes(name)),
     [],
