@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -89,6 +90,16 @@ static int give_up_privileges(const struct frame_in *frame, uint32_t answer_flag
   return 0;
 }
 
+/*
+ * A container of `berth run` ends with that process, also when it is killed; Slurm ends its tasks itself.
+ * After setns, which resets the wish (prctl(2)), and with a look back at a parent that was faster.
+ */
+static int end_with(pid_t parent, struct error *error) {
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == parent)
+    return 0;
+  return error_set(error, "BERTH_EJOIN", "", "`berth run` has ended", NULL);
+}
+
 /* The frame's ARGV words, then the user's. NULL with error filled. */
 static char **build_argv(const struct frame_in *frame, char **argv, struct error *error) {
   struct field field;
@@ -121,6 +132,7 @@ static char **build_argv(const struct frame_in *frame, char **argv, struct error
 void join_run(struct frame_in *frame, char **argv, char *const *environment, struct error *error) {
   struct variables variables = {0};
   uint32_t answer_flags = 0;
+  const pid_t runner = getenv("BERTH_TICKET") ? getppid() : 0;
 
   (void)frame_word(frame, BERTH_TAG_FLAGS, &answer_flags);
   cleanup_free char **all = build_argv(frame, argv, error);
@@ -133,7 +145,7 @@ void join_run(struct frame_in *frame, char **argv, char *const *environment, str
   for (size_t i = 0; i < ARRAY_SIZE(own_variables); i++)
     variables_unset(&variables, own_variables[i]);
   if (enter_namespaces(frame, answer_flags, error) < 0 || change_directory(frame, error) < 0 ||
-      give_up_privileges(frame, answer_flags, error) < 0)
+      give_up_privileges(frame, answer_flags, error) < 0 || (runner != 0 && end_with(runner, error) < 0))
     return;
   if (entrypoint_is_asked(frame))
     entrypoint_run(frame, all, &variables, error);

@@ -55,7 +55,7 @@ test.needs(missing, 'a signal reaches the command, and its end shows as 128+n', 
   run.stdout?.on('data', (text: Buffer) => {
     seen += text
   })
-  const ended = new Promise<number | null>((resolve) => run.on('exit', resolve))
+  const ended = new Promise<number | null>((resolve) => run.on('close', resolve))
   await until('the command', () => seen.includes('up'))
   run.kill('SIGTERM')
   equal(await ended, 5)
@@ -85,10 +85,13 @@ test.needs(missing, "without a command the image's own runs, here a shell", () =
 })
 
 test.needs(missing, 'when berth run is killed its container goes with its lease', async () => {
-  const run = node.spawnCli(UID, 'run', node.image, '--', 'sleep', '1000')
-  await until('the step', () => node.leases().length === 1)
+  const seconds = String(100_000 + process.pid)
+  const run = node.spawnCli(UID, 'run', node.image, '--', 'sleep', seconds)
+  const sleepers = () => spawnSync('pgrep', ['-fx', `sleep ${seconds}`], { encoding: 'utf8' }).stdout
+  await until('the command', () => sleepers() !== '')
   run.kill('SIGKILL')
   await until('its release', () => node.leases().length === 0)
+  await until('its end', () => sleepers() === '')
 })
 
 test.needs(missing, 'explain prints a plan with origins and runs nothing', () => {
