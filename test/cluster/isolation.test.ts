@@ -54,16 +54,10 @@ test('the user stays who they are: uid 0 is not to be had', async () => {
     String(USER_A.uid),
     ` ${USER_A.uid} ${USER_A.uid} 1`,
   ])
-  for (const attempt of [
-    'setpriv --reuid=0 id -u',
-    'chroot / id -u',
-    'mount -t tmpfs x /mnt',
-    'mount -o remount,suid /',
-    'umount /proc',
-    'mknod /tmp/null c 1 3',
-  ]) {
-    fails(await srun(attempt))
-  }
+  // A filter may tell set*id that it worked, for package managers; it may not be true.
+  for (const attempt of ['setpriv --reuid=0 id -u', 'chroot / id -u']) saysNot(await srun(attempt), /^0$/m)
+  const barred = ['mount -t tmpfs x /mnt', 'mount -o remount,suid /', 'umount /proc']
+  for (const attempt of [...barred, 'mknod /tmp/null c 1 3; test -c /tmp/null']) fails(await srun(attempt))
 })
 
 test('a further user namespace gives no way to the host’s files or to what the mounts hide', async () => {

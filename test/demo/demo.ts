@@ -49,7 +49,7 @@ async function showSteps(terminal: Terminal, image: string): Promise<void> {
   const flags = `--container-image=${image}${engine}`
   await terminal.type(`srun -N2 -n4 -l ${flags} grep PRETTY_NAME /etc/os-release`)
   terminal.note('the same again: the image is on both nodes now')
-  await terminal.type(`srun -N2 -n4 -l ${flags} hello-tool from '$SLURM_PROCID'`)
+  await terminal.type(`srun -N2 -n4 -l ${flags} sh -c 'hello-tool this is task $SLURM_PROCID'`)
   terminal.note('a batch script that runs inside the image')
   await terminal.write(
     'job.sh',
