@@ -5,6 +5,7 @@ import { entrypointOf } from './entrypoint.js'
 import { planEnvironment } from './env.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
 import { planMounts } from './mounts.js'
+import { planPmiWarnings } from './pmi.js'
 import { NAMESPACE_TYPES, type Plan } from './spec.js'
 
 export type { PlanInput, PlanStepFacts, PlanUser } from './input.js'
@@ -36,7 +37,7 @@ export function planStep(input: PlanInput): Plan {
     mounts: planMounts(input),
     namespaces: planNamespaces(input),
     annotations: annotate(input),
-    warnings: [...request.warnings],
+    warnings: [...request.warnings, ...planPmiWarnings(input)],
   }
 }
 

@@ -36,6 +36,19 @@ export function planPmiVariables(environment: ReadonlyMap<string, string>): Plan
   return variables
 }
 
+/**
+ * PMIx' module "native" compares the number that the client says it has with the one that Slurm knows (psec/native of
+ * PMIx 3 to 5): PMIx_Init then fails with UNREACHABLE, and nothing tells why. Said to those who asked for root
+ * themselves: where it is the site's default, most steps use no PMIx.
+ */
+export function planPmiWarnings({ request, step }: PlanInput): string[] {
+  const mode = step.environment.get('PMIX_SECURITY_MODE') ?? ''
+  if (request.remapRoot !== true || !mode.split(',').includes('native')) return []
+  return [
+    "Slurm's PMIx wants the user's own number: as root inside, MPI programs cannot reach it; leave out --container-remap-root",
+  ]
+}
+
 /** Opened with the user's rights: the directories come from the user's environment. Each may be missing. */
 export function planPmiMounts({ step, user }: PlanInput): PlannedMount[] {
   const server = step.environment.get('PMIX_SERVER_TMPDIR')

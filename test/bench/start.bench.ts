@@ -54,6 +54,8 @@ const flags = [`--container-image=${images.debian}`]
 const contenders: Contender[] = [
   { name: 'bare srun', flags: [], prefix: [] },
   { name: 'berth', flags, prefix: [] },
+  { name: 'berth, writable', flags: [...flags, '--container-writable'], prefix: [] },
+  { name: 'berth, as root', flags: [...flags, '--container-remap-root'], prefix: [] },
   ...(await findContenders(cluster)),
 ]
 for (const tasks of TASKS) await timeAll(cluster, contenders, tasks)

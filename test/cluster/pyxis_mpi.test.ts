@@ -3,7 +3,7 @@
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import type { Outcome, RunOptions } from './command.js'
-import { exits, lines, prints, says } from './expect.js'
+import { countLines, exits, lines, prints, says } from './expect.js'
 import { useCluster } from './fixture.js'
 
 const test = suite('pyxis: MPI')
@@ -34,6 +34,12 @@ test('pmix: with its directory elsewhere', async () => {
     const run = { env: { SLURM_PMIX_TMPDIR: base } }
     exits(await srun(['-n2', '--mpi=pmix'], 'test -d "$PMIX_SERVER_TMPDIR"', run), 0)
   }
+})
+
+test('pmix: for root inside it cannot work, which is said', async () => {
+  const seen = await srun(['-n2', '--mpi=pmix', '--container-remap-root'], 'id -u')
+  assert.is(countLines(seen, /berth: warning: .*PMIx/), 1)
+  prints(seen, ['0', '0'])
 })
 
 test('pmi2: the descriptor is an open socket, ranks are each task’s own', async () => {
