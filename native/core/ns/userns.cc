@@ -72,7 +72,13 @@ static Result<> writeMap(int proc, const char *name, const std::string &text) {
   return Nothing{};
 }
 
+/**
+ * A task that is root inside has the capability to drop groups, and with a group the refusals that file modes
+ * base on it (CVE-2014-8989). Before gid_map: afterwards it cannot be changed (user_namespaces(7)).
+ */
 Result<> writeMaps(int proc, const IdMaps &maps) {
+  if (auto denied = writeMap(proc, "setgroups", "deny"); !denied)
+    return denied;
   if (auto written = writeMap(proc, "uid_map", maps.uids); !written)
     return written;
   return writeMap(proc, "gid_map", maps.gids);

@@ -16,11 +16,12 @@ struct IdMaps {
   size_t groupsLeftOut = 0;
 };
 
-/** The user's uid; with equal ids inside and outside all groups of the user, else the one group. */
+/** The user's uid and all of the user's groups; remapped, the own group becomes `insideGid` and the rest
+ * stay. */
 IdMaps containerMaps(const NamespaceSpec &spec);
 
-/** Writes both maps of the process whose /proc directory is `proc`. The writer needs CAP_SETUID in its
- * parent. */
+/** Forbids setgroups(2), then writes both maps of the process whose /proc directory is `proc`. The writer
+ * needs CAP_SETUID in its parent. */
 Result<> writeMaps(int proc, const IdMaps &maps);
 
 /**
