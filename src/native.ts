@@ -108,6 +108,8 @@ export interface NamespaceSpec {
     | { directory: string; trusted?: boolean }
   /** Remount the finished root read-only. */
   readonly: boolean
+  /** BuiltNamespace.upper and made are wanted; upper not with `upperDir`, which has a path. */
+  keepUpper?: boolean
   /** Size option of the tmpfs that holds upper and work directories, e.g. "50%"; ignored with upperDir. */
   upperSize: string
   upperDir?: string
@@ -143,8 +145,62 @@ export interface BuiltNamespace {
   utsNs?: number
   /** With keepRoot: holds the root while open. Closing the last use may sync the file system below: never on the loop. */
   rootNs?: number
+  /** The upper directory, with keepUpper. */
+  upper?: number
+  /** With keepUpper: what the build itself put into the root's file system. */
+  made: MadeEntry[]
   /** Things the user should know: a skipped optional mount, a kernel fallback. */
   notes: string[]
+}
+
+/** A mount point, or a plain file or link. */
+export interface MadeEntry {
+  /** Relative to the root, without links. */
+  path: string
+  /** SHA-256 in hex of a file's content or a link's target; '': a directory or an empty file. */
+  digest: string
+}
+
+export interface AssembleOptions {
+  /** A squashfs: regular file or block device. */
+  image: number
+  /** Upper directory of an overlay over it, opened for reading. */
+  upper: number
+  /** An empty regular file, opened read-write. */
+  out: number
+  /** For all blocks where the image's own compressor cannot be written. */
+  compressor: SquashOptions['compressor']
+  level: number
+  threads: number
+  bytesMax: number
+  entriesMax: number
+  /** Directories that hide the image's. */
+  opaque: string[]
+  /** Left out while they are as they were made. */
+  own: MadeEntry[]
+  /** Further files, unless there are some of that name. */
+  add: { path: string; content: string }[]
+}
+
+export interface Assembled {
+  size: number
+  /** Compressed bytes that were copied, bytes that were compressed. */
+  copied: number
+  fresh: number
+}
+
+export interface ChangeOptions {
+  /** rename replaces `other`; probe asks whether files can be made; create answers a descriptor. */
+  action: 'create' | 'rename' | 'remove' | 'probe'
+  /** An open directory; O_PATH is enough. */
+  directory: number
+  name: string
+  other?: string
+  uid: number
+  gid: number
+  gids: number[]
+  /** Permissions of a created file, whatever the umask. */
+  mode?: number
 }
 
 export interface User {
@@ -227,6 +283,8 @@ export interface SandboxOptions {
   fileSizeMax: number
   /** Whether connect() to the network stays allowed. */
   network: boolean
+  /** Keeps CAP_DAC_READ_SEARCH, for a process in a user namespace of one user's files. */
+  readAny?: boolean
 }
 
 export interface Native {
@@ -292,6 +350,21 @@ export interface Native {
    * missing, no regular file or over 256 KiB are left out. Safe on unverified images.
    */
   readSquashfs(fd: number, paths: readonly string[]): Promise<Record<string, Buffer>>
+  /** A new image from an image and what was changed above it: unchanged blocks are copied compressed. Ends with fsync. */
+  assembleSquash(options: AssembleOptions): Promise<Assembled>
+  /** One change in a user's directory with that user's rights; 'create' resolves with a descriptor, others with -1. */
+  changeAs(options: ChangeOptions): Promise<number>
+  /**
+   * Starts a program as the user in the user namespace of that user's images, with `fds` as 3, 4, … and behind them one
+   * more: a list of the opaque directories of fds[upper]. close() ends and reaps it.
+   */
+  startSaver(options: {
+    argv: string[]
+    uid: number
+    gid: number
+    fds: number[]
+    upper: number
+  }): Promise<{ close(): void }>
 }
 
 export const native: Native = createRequire(import.meta.url)('./berth.node') as Native

@@ -15,6 +15,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
 #endif
 #ifdef BERTH_HAVE_READER
   InitReader(env, exports);
+  InitSave(env, exports);
 #endif
   return exports;
 }

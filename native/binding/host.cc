@@ -154,6 +154,7 @@ static Napi::Value EnterSandbox(const Napi::CallbackInfo &info) {
     sandbox.read.push_back(paths.Get(i).ToString());
   sandbox.fileBytesMax = static_cast<uint64_t>(numberOf(options, "fileSizeMax"));
   sandbox.network = flagOf(options, "network");
+  sandbox.readAny = flagOf(options, "readAny");
   if (auto entered = enterSandbox(sandbox); !entered)
     return raise(info.Env(), entered.error());
   return info.Env().Undefined();

@@ -15,4 +15,7 @@ void InitSquash(Napi::Env env, Napi::Object exports);
 /** The squashfs validator and reader: reader.cc. */
 void InitReader(Napi::Env env, Napi::Object exports);
 
+/** Saving containers: save.cc. */
+void InitSave(Napi::Env env, Napi::Object exports);
+
 } // namespace berth::binding

@@ -59,6 +59,16 @@ static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
     object.Set("utsNs", built.utsNs.release());
   if (built.rootNs)
     object.Set("rootNs", built.rootNs.release());
+  if (built.upper)
+    object.Set("upper", built.upper.release());
+  auto made = Napi::Array::New(env, built.made.size());
+  for (uint32_t i = 0; i < built.made.size(); i++) {
+    auto one = Napi::Object::New(env);
+    one.Set("path", built.made[i].path);
+    one.Set("digest", built.made[i].digest);
+    made.Set(i, one);
+  }
+  object.Set("made", made);
   auto notes = Napi::Array::New(env, built.notes.size());
   for (uint32_t i = 0; i < built.notes.size(); i++)
     notes.Set(i, built.notes[i]);

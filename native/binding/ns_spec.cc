@@ -89,6 +89,7 @@ std::optional<NamespaceSpec> specOf(const Napi::Object &object) {
   spec.upperDir = textOf(object, "upperDir");
   spec.keepRoot = flagOf(object, "keepRoot");
   spec.rootNs = static_cast<int>(numberOf(object, "rootNs", -1));
+  spec.keepUpper = flagOf(object, "keepUpper");
   spec.user = identityOf(object);
   spec.insideUid = static_cast<uid_t>(numberOf(object, "insideUid", spec.user.uid));
   spec.insideGid = static_cast<gid_t>(numberOf(object, "insideGid", spec.user.gid));

@@ -83,6 +83,9 @@ bool Build::advance(int waitMsMax) {
     return false;
   case Report::kFailed:
     return finish(report->error, report->step);
+  case Report::kMade:
+    built_.made.push_back({report->error.path, report->error.message});
+    return false;
   case Report::kRoot:
     built_.rootNs = std::move(report->fd);
     return false;
@@ -93,6 +96,7 @@ bool Build::advance(int waitMsMax) {
       return finish(went.error());
     return false;
   case Report::kDone:
+    built_.upper = std::move(report->fd);
     break;
   }
   auto collected = collect(spec_, proc_.get(), built_);

@@ -46,13 +46,19 @@ void Builder::run() {
     return parent_.failed(rootfs.error(), -1);
   if (spec_.keepRoot)
     parent_.send(Report::kRoot, assembly.get());
+  const Fd upper(spec_.keepUpper && spec_.upperDir.empty()
+                     ? openat(rootfs->stage.get(), "upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                     : -1);
   if (!tell(plan_.writeFiles(rootfs->stage.get())) || !tell(enterVoid(voidNs_)) ||
       !tell(attachRoot(rootfs->root)))
     return;
   const Fd unlocked = ownMounts();
-  const auto root = Root::at(rootfs->root.get(), spec_.user);
+  auto root = Root::at(rootfs->root.get(), spec_.user);
   if (!root)
     return parent_.failed(root.error(), -1);
+  std::vector<Made> made;
+  if (spec_.keepUpper)
+    root->recordTo(made);
   if (!tell(plan_.apply(root.value())) || !tell(enterRoot(rootfs->root, spec_.readonly)) ||
       !tell(becomeOwner()))
     return;
@@ -60,7 +66,9 @@ void Builder::run() {
     return;
   if (plan_.hasLateSteps() && !tell(plan_.applyLate()))
     return;
-  parent_.send(Report::kDone);
+  for (const Made &one : made)
+    parent_.made(one.path, one.digest);
+  parent_.send(Report::kDone, upper.get());
   parent_.waitForEnd();
 }
 

@@ -56,6 +56,9 @@ void ParentLink::sendReport(Report::Kind kind, const Error &error, int step, int
 }
 
 void ParentLink::note(const std::string &text) { sendReport(Report::kNote, Error{0, "", "", text}, -1, -1); }
+void ParentLink::made(const std::string &path, const std::string &digest) {
+  sendReport(Report::kMade, Error{0, "", path, digest}, -1, -1);
+}
 void ParentLink::send(Report::Kind kind, int fd) { sendReport(kind, Error{0, "", "", ""}, -1, fd); }
 void ParentLink::failed(const Error &error, int step) { sendReport(Report::kFailed, error, step, -1); }
 

@@ -16,7 +16,7 @@
 namespace berth {
 
 struct Report {
-  enum Kind : uint32_t { kNote, kFailed, kRoot, kReady, kDone };
+  enum Kind : uint32_t { kNote, kFailed, kRoot, kReady, kMade, kDone };
   Kind kind = kDone;
   /** Failure: what and where; `step` is the index of the mount step, -1 outside of them. Note: error.message.
    */
@@ -31,6 +31,7 @@ class ParentLink {
 public:
   explicit ParentLink(Fd socket) : socket_(std::move(socket)) {}
   void note(const std::string &text);
+  void made(const std::string &path, const std::string &digest);
   void send(Report::Kind kind, int fd = -1);
   /** Tells the failure; the caller returns from the child's function after it. */
   void failed(const Error &error, int step);

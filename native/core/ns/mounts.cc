@@ -226,7 +226,7 @@ Result<> MountPlan::placeFile(size_t index, const Root &root) const {
 }
 
 Result<> MountPlan::writePlain(const MountStep &step, const std::string &content, const Root &root) const {
-  auto file = root.replaceFile(step.target, step.kind == Kind::file ? step.mode : 0644);
+  auto file = root.replaceFile(step.target, step.kind == Kind::file ? step.mode : 0644, content);
   if (!file)
     return file.error();
   return writeAll(file->get(), content, step.target);

@@ -116,7 +116,9 @@ static Result<Fd> mountOverlay(const std::string &upper, const std::string &work
                                          {"index", exclusive ? "on" : "off", true},
                                          // Nothing of these is needed, and a kernel's default may be on.
                                          {"metacopy", "off", true},
-                                         {"xino", "off", true}};
+                                         {"xino", "off", true},
+                                         // A saved image could not follow a renamed directory.
+                                         {"redirect_dir", "nofollow", true}};
   return makeFilesystem("overlay", options, kernel::kAttrNoSuid | kernel::kAttrNoDev);
 }
 

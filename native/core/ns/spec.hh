@@ -41,6 +41,8 @@ struct NamespaceSpec {
   bool readonly = false;
   std::string upperSize;
   std::string upperDir;
+  /** What was written above the image is wanted later: BuiltNamespace::upper and made. Not with upperDir. */
+  bool keepUpper = false;
   /** The overlay is wanted again by others: BuiltNamespace::rootNs. */
   bool keepRoot = false;
   /** Borrowed rootNs of an earlier build, whose overlay is used in place of image and upper; -1: none. */
@@ -58,11 +60,22 @@ struct NamespaceSpec {
   std::string staging;
 };
 
+/** A name that the build put into the root's own file system: mount points, plain files. */
+struct Made {
+  /** Relative to the root, without links. */
+  std::string path;
+  /** SHA-256 in hex of a file's content or of where a link points; empty: directories and empty files. */
+  std::string digest;
+};
+
 struct BuiltNamespace {
   Fd userNs, mountNs, netNs, ipcNs, utsNs;
   /** Root's own mount namespace with nothing but the overlay on top: its "/" can be copied, and it is kept.
    */
   Fd rootNs;
+  /** The upper directory, with keepUpper. */
+  Fd upper;
+  std::vector<Made> made;
   std::vector<std::string> notes;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "target.hh"
 
+#include "core/squash/sha256.hh"
 #include "kernel.hh"
 
 #include <climits>
@@ -70,7 +71,27 @@ Result<Fd> Root::ensure(const std::string &target, mode_t type, mode_t mode) con
   return walk(target, type, mode);
 }
 
-Result<> Root::make(int parent, const std::string &name, mode_t type, mode_t mode) const {
+/** ".." in it leads up from real directories: all links were followed before. */
+void Root::record(const std::string &path, std::string_view content) const {
+  if (made_ == nullptr)
+    return;
+  Parts real;
+  for (const std::string &part : split(path)) {
+    if (part != "..")
+      real.push_back(part);
+    else if (!real.empty())
+      real.pop_back();
+  }
+  std::string joined;
+  for (const std::string &part : real)
+    joined += (joined.empty() ? "" : "/") + part;
+  squash::Sha256 sum;
+  sum.update({reinterpret_cast<const uint8_t *>(content.data()), content.size()});
+  made_->push_back({joined, content.empty() ? "" : squash::toHex(sum.finish())});
+}
+
+Result<> Root::make(int parent, const std::string &name, mode_t type, mode_t mode,
+                    const std::string &path) const {
   const bool own = ownFilesystem(parent);
   const auto asUser = own ? nullptr : std::make_unique<FileIdentity>(*user_);
   if (asUser && asUser->error() != 0)
@@ -81,10 +102,12 @@ Result<> Root::make(int parent, const std::string &name, mode_t type, mode_t mod
     return fail(type == S_IFDIR ? "mkdirat" : "mknodat", name);
   if (made == 0 && own && fchownat(parent, name.c_str(), user_->uid, user_->gid, AT_SYMLINK_NOFOLLOW) < 0)
     return fail("fchownat", name);
+  if (made == 0 && own)
+    record(path, {});
   return Nothing{};
 }
 
-Result<Fd> Root::walk(const std::string &target, mode_t type, mode_t mode) const {
+Result<Fd> Root::walk(const std::string &target, mode_t type, mode_t mode, std::string *found) const {
   Parts todo = split(target);
   std::string done;
   Fd here = kernel::openAt(fd_, ".", {O_PATH | O_CLOEXEC | O_DIRECTORY, 0, kInside});
@@ -109,7 +132,7 @@ Result<Fd> Root::walk(const std::string &target, mode_t type, mode_t mode) const
       continue;
     }
     if (!there) {
-      if (auto made = make(here.get(), name, todo.empty() ? type : S_IFDIR, todo.empty() ? mode : 0755);
+      if (auto made = make(here.get(), name, todo.empty() ? type : S_IFDIR, todo.empty() ? mode : 0755, next);
           !made)
         return fail(made.error().code, made.error().syscall.c_str(), target);
       there = kernel::openAt(
@@ -123,6 +146,8 @@ Result<Fd> Root::walk(const std::string &target, mode_t type, mode_t mode) const
   }
   if (!here)
     return fail("openat2", target);
+  if (found != nullptr)
+    *found = done;
   return here;
 }
 
@@ -140,12 +165,15 @@ Result<Root::Place> Root::placeOf(const std::string &target) const {
     directory += "/" + part;
   if (parts.empty())
     place.parent = kernel::openAt(fd_, ".", {O_PATH | O_CLOEXEC | O_DIRECTORY, 0, kInside});
-  else if (auto parent = ensure(directory, S_IFDIR, 0755); parent)
+  else if (auto parent = made_ == nullptr ? ensure(directory, S_IFDIR, 0755)
+                                          : walk(directory, S_IFDIR, 0755, &place.path);
+           parent)
     place.parent = std::move(*parent);
   else
     return parent.error();
   if (!place.parent)
     return fail("openat2", target);
+  place.path += "/" + place.name;
   return place;
 }
 
@@ -163,7 +191,7 @@ Result<> Root::removeLink(const std::string &target) const {
   return Nothing{};
 }
 
-Result<Fd> Root::replaceFile(const std::string &target, mode_t mode) const {
+Result<Fd> Root::replaceFile(const std::string &target, mode_t mode, const std::string &content) const {
   auto place = placeOf(target);
   if (!place)
     return place.error();
@@ -180,6 +208,8 @@ Result<Fd> Root::replaceFile(const std::string &target, mode_t mode) const {
     return fail("openat", target);
   if (own && fchown(file.get(), user_->uid, user_->gid) < 0)
     return fail("fchown", target);
+  if (own)
+    record(place->path, content);
   return file;
 }
 
@@ -215,6 +245,7 @@ Result<> Root::makeLink(const std::string &target, const std::string &to) const 
     return fail("symlinkat", target);
   if (fchownat(parent, name, user_->uid, user_->gid, AT_SYMLINK_NOFOLLOW) < 0)
     return fail("fchownat", target);
+  record(place->path, to);
   return Nothing{};
 }
 

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "identity.hh"
+#include "spec.hh"
 
 #include <string>
 #include <sys/stat.h>
@@ -17,6 +17,8 @@ class Root {
 public:
   /** Borrows `fd` (the root directory) and `user`. */
   static Result<Root> at(int fd, const Identity &user);
+  /** From now on what is made on the root's own file system is remembered there. */
+  void recordTo(std::vector<Made> &made) { made_ = &made; }
 
   int fd() const { return fd_; }
   /** O_PATH of what is at `target` (the mount on top), links followed. EXDEV when ".." leads above the root.
@@ -30,8 +32,8 @@ public:
   Result<Fd> ensure(const std::string &target, mode_t type, mode_t mode) const;
   /** Removes a symbolic link at `target` itself, if there is one on the root's own file system. */
   Result<> removeLink(const std::string &target) const;
-  /** A new empty file of the user's at `target`, in place of a file or link; opened for writing. */
-  Result<Fd> replaceFile(const std::string &target, mode_t mode) const;
+  /** A new empty file of the user's at `target`, in place of a file or link; opened to write `content`. */
+  Result<Fd> replaceFile(const std::string &target, mode_t mode, const std::string &content) const;
   /** symlink(to, target): replaces a link or a file of the image, not a directory. */
   Result<> makeLink(const std::string &target, const std::string &to) const;
 
@@ -43,15 +45,20 @@ private:
   struct Place {
     Fd parent;
     std::string name;
+    /** Without links; only known while things are recorded. */
+    std::string path;
   };
   Result<Place> placeOf(const std::string &target) const;
-  Result<> make(int parent, const std::string &name, mode_t type, mode_t mode) const;
-  Result<Fd> walk(const std::string &target, mode_t type, mode_t mode) const;
+  Result<> make(int parent, const std::string &name, mode_t type, mode_t mode, const std::string &path) const;
+  /** `found`: the path without links. */
+  Result<Fd> walk(const std::string &target, mode_t type, mode_t mode, std::string *found = nullptr) const;
+  void record(const std::string &path, std::string_view content) const;
   bool ownFilesystem(int directory) const;
 
   int fd_;
   const Identity *user_;
   dev_t device_;
+  std::vector<Made> *made_ = nullptr;
 };
 
 } // namespace berth

@@ -17,6 +17,7 @@ namespace berth {
 constexpr rlim_t kFilesMax = 1024;
 
 static int rulesetFd = -1;
+static uint32_t keptCaps = 0;
 
 /** Per thread, as the kernel keeps all of it per thread; only system calls, since it runs in a signal
  * handler. */
@@ -26,8 +27,8 @@ static int confineThread() {
   if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
     return errno;
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  const __user_cap_data_struct none[2]{};
-  if (syscall(SYS_capset, &header, none) < 0)
+  const __user_cap_data_struct kept[2]{{keptCaps, keptCaps, 0}, {}};
+  if (syscall(SYS_capset, &header, kept) < 0)
     return errno;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     return errno;
@@ -64,6 +65,7 @@ Result<> enterSandbox(const Sandbox &sandbox) {
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
     return fail("prctl");
   rulesetFd = ruleset->get();
+  keptCaps = sandbox.readAny ? 1u << CAP_DAC_READ_SEARCH : 0;
   auto confined = onEveryThread(confineThread);
   rulesetFd = -1;
   if (!confined)

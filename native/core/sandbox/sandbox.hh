@@ -22,6 +22,8 @@ struct Sandbox {
   uint64_t fileBytesMax = 0;
   /** May connect out by IPv4 and IPv6; never listens. */
   bool network = false;
+  /** Keeps CAP_DAC_READ_SEARCH, for a process whose user namespace has nothing but one user's files. */
+  bool readAny = false;
 };
 
 /** Holds for all threads of the process and cannot be undone. A failure leaves it half done: the process must

@@ -21,6 +21,14 @@ void BlockLine::join() {
   threads_.clear();
 }
 
+void BlockLine::adopt(Adopted adopted) {
+  files_ = std::move(adopted.files);
+  fragments_ = std::move(adopted.fragments);
+  words_ = std::move(adopted.words);
+  fileCount_ = uint32_t(files_.size());
+  fragmentCount_ = uint32_t(fragments_.size());
+}
+
 Result<> BlockLine::start() {
   const unsigned blocks = options_.threads * BLOCKS_PER_THREAD + BLOCKS_HELD;
   for (unsigned i = 0; i < blocks; i++) {
@@ -145,7 +153,7 @@ Result<> BlockLine::execute(Command &command) {
   uint32_t sizeWord = 0;
   switch (command.what) {
   case What::begin:
-    files_.push_back({output_.position(), words_.size(), 0});
+    files_.push_back({.start = output_.position(), .firstWord = words_.size()});
     return Nothing{};
   case What::block: {
     auto done = writeBlock(*command.block, sizeWord);

@@ -32,6 +32,9 @@ struct StoredFile {
   uint64_t start = 0;
   size_t firstWord = 0;
   uint32_t words = 0;
+  /** Images of other writers have files whose end stands in a fragment; ours never. */
+  uint32_t fragment = NONE;
+  uint32_t fragmentOffset = 0;
 };
 
 struct StoredFragment {
@@ -48,8 +51,17 @@ public:
     unsigned threads;
   };
 
+  /** What stands in the file already, in front of where the output begins; numbers go on behind it. */
+  struct Adopted {
+    std::vector<StoredFile> files;
+    std::vector<StoredFragment> fragments;
+    std::vector<uint32_t> words;
+  };
+
   BlockLine(Gate &gate, Output &output, Options options);
   ~BlockLine();
+  /** Before start(). */
+  void adopt(Adopted adopted);
   Result<> start();
 
   /** An empty block, waits for one; nullptr when stopped. */
@@ -68,6 +80,12 @@ public:
   Result<> finish();
   void join();
 
+  uint32_t fragmentCount() const { return fragmentCount_; }
+  /** Gives an adopted file's end another place; after finish(). */
+  void moveEnd(uint32_t file, uint32_t fragment, uint32_t offset) {
+    files_[file].fragment = fragment;
+    files_[file].fragmentOffset = offset;
+  }
   const std::vector<StoredFile> &files() const { return files_; }
   const std::vector<StoredFragment> &fragments() const { return fragments_; }
   const std::vector<uint32_t> &words() const { return words_; }

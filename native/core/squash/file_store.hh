@@ -25,7 +25,7 @@ struct Placed {
 class FileStore final : public ContentSink {
 public:
   FileStore(BlockLine &line, const HashKey &key, Gate &gate, uint32_t blockSize)
-      : line_(line), key_(key), gate_(gate), blockSize_(blockSize) {}
+      : line_(line), key_(key), gate_(gate), blockSize_(blockSize), fragmentNumber_(line.fragmentCount()) {}
 
   /** One content: begin, any number of data and hole, end. */
   Result<> begin(uint64_t size);
@@ -77,7 +77,7 @@ private:
   /** The block being filled, and where in it this content begins (small files fill the shared one). */
   std::unique_ptr<Block> block_, fragment_;
   bool inFragment_ = false;
-  uint32_t fragmentNumber_ = 0;
+  uint32_t fragmentNumber_;
 
   std::vector<Token> tokens_;
   uint64_t holes_ = 0, holesSum_ = 0;

@@ -18,6 +18,8 @@ public:
   uint64_t position() const { return flushed_ + buffer_.size(); }
   Result<> append(std::span<const uint8_t> bytes);
   Result<> flush();
+  /** Goes on at `position`, after bytes that somebody else wrote; only when nothing is buffered. */
+  void skipTo(uint64_t position) { flushed_ = position; }
   /** Outside of the append order: the superblock. */
   Result<> writeAt(uint64_t offset, std::span<const uint8_t> bytes);
   /** Bytes appended before; flushes first. */

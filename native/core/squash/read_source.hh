@@ -9,6 +9,8 @@
 
 #include <cstring>
 #include <span>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,9 +23,12 @@ public:
     struct stat status;
     if (fstat(fd, &status) < 0)
       throw Fault{errno, "fstat"};
-    if (!S_ISREG(status.st_mode))
+    auto length = static_cast<uint64_t>(status.st_size);
+    // A loop device, where the file behind it has no name any more.
+    if (S_ISBLK(status.st_mode) && ioctl(fd, BLKGETSIZE64, &length) < 0)
+      throw Fault{errno, "BLKGETSIZE64"};
+    if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
       throw Fault{EINVAL, "the image is not a regular file"};
-    const auto length = static_cast<uint64_t>(status.st_size);
     size_ = length > base ? length - base : 0;
   }
   explicit Source(std::span<const uint8_t> memory) : memory_(memory), size_(memory.size()) {}

@@ -58,8 +58,8 @@ void Tables::writeFile(Inode &inode) {
     position += size;
     holes += word == 0 ? size : 0;
   });
-  const uint32_t fragmentNumber = fragment ? inode.data : NONE;
-  const uint32_t offset = fragment ? inode.offset : 0;
+  const uint32_t fragmentNumber = fragment ? inode.data : file.fragment;
+  const uint32_t offset = fragment ? inode.offset : file.fragmentOffset;
   const bool extended =
       inode.nlink > 1 || inode.xattrs != NONE || holes > 0 || std::max(inode.size, file.start) > UINT32_MAX;
   Bytes record;

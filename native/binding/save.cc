@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Saving a container: assembleSquash in the saver's process, startSaver and changeAs in the worker's. */
+#include "attend.hh"
+#include "convert.hh"
+#include "core/host/change_as.hh"
+#include "core/host/files.hh"
+#include "core/host/saver.hh"
+#include "core/squash/assemble.hh"
+#include "init.hh"
+
+#include <fcntl.h>
+
+namespace berth::binding {
+namespace {
+
+using Action = ChangeRequest::Action;
+
+std::shared_ptr<Fd> keep(int fd) { return std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+
+std::vector<std::string> textsOf(const Napi::Object &object, const char *name) {
+  std::vector<std::string> texts;
+  const Napi::Value value = object.Get(name);
+  if (!value.IsArray())
+    return texts;
+  const auto list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++)
+    texts.push_back(list.Get(i).ToString().Utf8Value());
+  return texts;
+}
+
+template <typename Row>
+std::vector<Row> rowsOf(const Napi::Object &object, const char *name, const char *second) {
+  std::vector<Row> rows;
+  const Napi::Value value = object.Get(name);
+  if (!value.IsArray())
+    return rows;
+  const auto list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    const auto row = list.Get(i).ToObject();
+    rows.push_back({textOf(row, "path"), textOf(row, second)});
+  }
+  return rows;
+}
+
+assemble::Options assembleOptions(const Napi::Object &object) {
+  assemble::Options options;
+  const std::string compressor = textOf(object, "compressor", "zstd");
+  options.compressor = compressor == "none"   ? squash::Compressor::none
+                       : compressor == "gzip" ? squash::Compressor::gzip
+                       : compressor == "lz4"  ? squash::Compressor::lz4
+                                              : squash::Compressor::zstd;
+  options.level = static_cast<int>(numberOf(object, "level", options.level));
+  options.threads = static_cast<unsigned>(numberOf(object, "threads", options.threads));
+  options.bytesMax =
+      static_cast<uint64_t>(numberOf(object, "bytesMax", static_cast<int64_t>(options.bytesMax)));
+  options.entriesMax =
+      static_cast<uint64_t>(numberOf(object, "entriesMax", static_cast<int64_t>(options.entriesMax)));
+  options.opaque = textsOf(object, "opaque");
+  options.own = rowsOf<assemble::Own>(object, "own", "digest");
+  options.add = rowsOf<assemble::Added>(object, "add", "content");
+  return options;
+}
+
+Napi::Value AssembleSquash(const Napi::CallbackInfo &info) {
+  const auto object = info[0].ToObject();
+  const auto image = keep(static_cast<int>(numberOf(object, "image", -1)));
+  const auto upper = keep(static_cast<int>(numberOf(object, "upper", -1)));
+  const auto out = keep(static_cast<int>(numberOf(object, "out", -1)));
+  if (!*image || !*upper || !*out)
+    return raise(info.Env(), fail(EBADF, "fcntl"));
+  auto options = assembleOptions(object);
+  options.image = image->get();
+  options.upper = upper->get();
+  options.out = out->get();
+  return promise(
+      info.Env(),
+      [options = std::move(options), image, upper, out] { return assemble::assembleImage(options); },
+      [](Napi::Env env, const assemble::Assembled &done) {
+        auto answer = Napi::Object::New(env);
+        answer.Set("size", static_cast<double>(done.size));
+        answer.Set("copied", static_cast<double>(done.copied));
+        answer.Set("fresh", static_cast<double>(done.fresh));
+        return answer;
+      });
+}
+
+void attendChange(Napi::Env env, Napi::Promise::Deferred deferred, std::shared_ptr<ChangeAs> change) {
+  attend(env, change->fd(), kOpenWaitMsMax, [env, deferred, change] {
+    auto fd = change->finish(0);
+    if (!fd)
+      deferred.Reject(toError(env, fd.error()).Value());
+    else
+      deferred.Resolve(Napi::Number::New(env, fd->release()));
+    endChild(env, change->takeChild());
+    return true;
+  });
+}
+
+Napi::Value Change(const Napi::CallbackInfo &info) {
+  const auto object = info[0].ToObject();
+  const std::string action = textOf(object, "action");
+  const auto directory = keep(static_cast<int>(numberOf(object, "directory", -1)));
+  if (!*directory)
+    return raise(info.Env(), fail("fcntl"));
+  ChangeRequest request;
+  request.action = action == "create"   ? Action::create
+                   : action == "rename" ? Action::rename
+                   : action == "remove" ? Action::remove
+                                        : Action::probe;
+  request.directory = directory->get();
+  request.name = textOf(object, "name");
+  request.other = textOf(object, "other");
+  request.user = identityOf(object);
+  request.mode = static_cast<mode_t>(numberOf(object, "mode", 0600));
+  auto change = std::make_shared<ChangeAs>();
+  auto work = [request, directory, change] { return change->start(request); };
+  auto settle = [change](Napi::Env env, Napi::Promise::Deferred &deferred, std::optional<Error> &error) {
+    if (error)
+      deferred.Reject(toError(env, *error).Value());
+    else
+      attendChange(env, deferred, change);
+  };
+  return Task<decltype(work), decltype(settle)>::start(info.Env(), std::move(work), std::move(settle));
+}
+
+/** { close() }: ends and reaps the process, whether it runs or not. */
+Napi::Value saverToObject(Napi::Env env, Child &started) {
+  auto child = std::make_shared<std::shared_ptr<Child>>(std::make_shared<Child>(std::move(started)));
+  auto object = Napi::Object::New(env);
+  object.Set("close", Napi::Function::New(env, [child](const Napi::CallbackInfo &info) {
+               if (*child)
+                 endChild(info.Env(), std::move(*child));
+             }));
+  return object;
+}
+
+Napi::Value StartSaver(const Napi::CallbackInfo &info) {
+  const auto object = info[0].ToObject();
+  SaverProgram program;
+  program.argv = textsOf(object, "argv");
+  program.uid = static_cast<uid_t>(numberOf(object, "uid"));
+  program.gid = static_cast<gid_t>(numberOf(object, "gid"));
+  program.upper = static_cast<size_t>(numberOf(object, "upper"));
+  std::vector<std::shared_ptr<Fd>> kept;
+  const auto fds = object.Get("fds").As<Napi::Array>();
+  for (uint32_t i = 0; i < fds.Length(); i++) {
+    kept.push_back(keep(fds.Get(i).ToNumber().Int32Value()));
+    if (!*kept.back())
+      return raise(info.Env(), fail("fcntl"));
+    program.fds.push_back(kept.back()->get());
+  }
+  return promise(
+      info.Env(), [program, kept] { return startSaver(program); }, saverToObject);
+}
+
+} // namespace
+
+void InitSave(Napi::Env env, Napi::Object exports) {
+  exports.Set("assembleSquash", Napi::Function::New<AssembleSquash>(env));
+  exports.Set("changeAs", Napi::Function::New<Change>(env));
+  exports.Set("startSaver", Napi::Function::New<StartSaver>(env));
+}
+
+} // namespace berth::binding

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "change_as.hh"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace berth {
+
+using Action = ChangeRequest::Action;
+
+static Result<Fd> create(const ChangeRequest &request) {
+  Fd fd(openat(request.directory, request.name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+               request.mode));
+  if (!fd)
+    return fail("openat", request.name);
+  if (fchmod(fd.get(), request.mode) < 0)
+    return fail("fchmod", request.name);
+  return fd;
+}
+
+static Result<Fd> rename(const ChangeRequest &request) {
+  if (renameat(request.directory, request.name.c_str(), request.directory, request.other.c_str()) < 0)
+    return fail("renameat", request.other);
+  // A directory that its user may write to and not read cannot be opened for this.
+  const Fd directory(openat(request.directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory)
+    (void)fsync(directory.get());
+  return Fd();
+}
+
+static Result<Fd> change(const ChangeRequest &request) {
+  const FileIdentity asUser(request.user);
+  if (asUser.error() != 0)
+    return fail(asUser.error(), "setfsuid", request.name);
+  // Only the effective ids' rights count: those of access(2) would be root's.
+  constexpr int kWrite = W_OK | X_OK;
+  switch (request.action) {
+  case Action::create:
+    return create(request);
+  case Action::rename:
+    return rename(request);
+  case Action::remove:
+    if (unlinkat(request.directory, request.name.c_str(), 0) < 0)
+      return fail("unlinkat", request.name);
+    return Fd();
+  case Action::probe:
+    if (faccessat(request.directory, ".", kWrite, AT_EACCESS) < 0)
+      return fail("faccessat", request.name);
+    return Fd();
+  }
+  return fail(EINVAL, "change");
+}
+
+std::optional<Error> ChangeAs::start(const ChangeRequest &request) {
+  name_ = request.name;
+  auto child = Child::start([&](ParentLink &parent) {
+    umask(0);
+    auto fd = change(request);
+    if (fd)
+      parent.send(Report::kDone, fd->get());
+    else
+      parent.failed(fd.error(), -1);
+  });
+  if (!child)
+    return child.error();
+  child_ = std::make_shared<Child>(std::move(*child));
+  return std::nullopt;
+}
+
+Result<Fd> ChangeAs::finish(int waitMsMax) {
+  auto report = child_->receive(waitMsMax);
+  if (!report) {
+    report.error().path = name_;
+    return report.error();
+  }
+  if (report->kind == Report::kFailed)
+    return report->error;
+  return std::move(report->fd);
+}
+
+} // namespace berth

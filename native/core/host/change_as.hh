@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Names in a directory that a user may write to, made and changed with that user's rights. */
+#pragma once
+
+#include "core/ns/child.hh"
+#include "core/ns/identity.hh"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace berth {
+
+struct ChangeRequest {
+  enum class Action {
+    /** Answers a new file `name`, opened read-write; EEXIST when there is one. */
+    create,
+    /** `name` becomes `other`, whatever was there; then the directory is fsynced where its user may read it.
+     */
+    rename,
+    remove,
+    /** Whether files can be made here: EACCES, EROFS. */
+    probe,
+  };
+  Action action = Action::probe;
+  /** Open directory, borrowed; O_PATH is enough. */
+  int directory = -1;
+  /** One component each. */
+  std::string name, other;
+  Identity user;
+  /** create: permissions, whatever the umask. */
+  mode_t mode = 0600;
+};
+
+/** Runs in a forked child that takes the user's file identity: a dead file server costs a process, no thread.
+ */
+class ChangeAs {
+public:
+  std::optional<Error> start(const ChangeRequest &request);
+  /** Readable when finish() will not wait. */
+  int fd() const { return child_->fd(); }
+  /** The new file of `create`, else an empty one. */
+  Result<Fd> finish(int waitMsMax);
+  std::shared_ptr<Child> takeChild() { return std::move(child_); }
+
+private:
+  std::string name_;
+  std::shared_ptr<Child> child_;
+};
+
+} // namespace berth
