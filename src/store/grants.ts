@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Who has shown lately that they may have an image: a registry answered their own credentials (DESIGN.md §2.4). */
+/**
+ * Who has shown lately that they may have an image: a registry answered their own credentials (DESIGN.md §2.4). A
+ * registry speaks of its own repositories only: a user's own one can name any digest.
+ */
 
 /** A right that was taken away at the registry ends here at the latest. */
 const GRANT_MS_MAX = 600_000
@@ -8,13 +11,14 @@ const GRANTS_MAX = 10_000
 export class Grants {
   private readonly until = new Map<string, number>()
 
-  give(uid: number, digest: string, now = Date.now()): void {
-    this.until.set(`${uid} ${digest}`, now + GRANT_MS_MAX)
+  give(uid: number, place: string, digest: string, now = Date.now()): void {
+    this.until.set(`${uid} ${place} ${digest}`, now + GRANT_MS_MAX)
     if (this.until.size > GRANTS_MAX) this.prune(now)
   }
 
-  has(uid: number, digests: readonly string[], now = Date.now()): boolean {
-    return digests.some((digest) => (this.until.get(`${uid} ${digest}`) ?? 0) > now)
+  has(uid: number, places: readonly string[], digests: readonly string[], now = Date.now()): boolean {
+    const lasts = (place: string, digest: string) => (this.until.get(`${uid} ${place} ${digest}`) ?? 0) > now
+    return places.some((place) => digests.some((digest) => lasts(place, digest)))
   }
 
   private prune(now: number): void {

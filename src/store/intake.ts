@@ -21,7 +21,7 @@ import { type Fields, type Frame, Tag, Type } from '../worker/frame.js'
 import { type Access, openUserFile, readCredentials } from './access.js'
 import type { Between, ImporterProcess } from './importer.js'
 import type { ImporterPool } from './pool.js'
-import type { StoreRecord } from './record.js'
+import { placeOf, type StoreRecord } from './record.js'
 import type { Shelf } from './shelf.js'
 
 /** Part of the key: another layout of the converted file is another file, and so is one with other owners. */
@@ -81,6 +81,7 @@ export function importImage(
   signal: AbortSignal,
 ): Promise<StoreRecord> {
   const { shelf } = intake
+  const place = placeOf(reference)
   return withRoom(shelf, (want) =>
     withImporter(intake, access.uid, signal, async (process) => {
       report({ phase: 'resolving', done: 0, total: 0, layer: 0, layers: 0 })
@@ -90,11 +91,8 @@ export function importImage(
       want(bytes)
       const learned = { digest, reference: reference.canonical, open }
       const known = shelf.byDigest(manifest)
-      // Whoever fetched the manifest from a registry may have the image; a file of one's own proves less.
-      if (
-        known !== undefined &&
-        (reference.source.kind === 'registry' || known.owners.includes(access.uid))
-      ) {
+      // A manifest alone proves nothing: anybody who has read one can serve it. Who gave the layers once may speak.
+      if (known !== undefined && (known.open || isOwn(known, place, access.uid))) {
         shelf.use(known, learned)
         return known
       }
@@ -106,11 +104,15 @@ export function importImage(
       const record = await land(intake, process, keyOf(manifest, intake.settings), manifest, (fd) =>
         askImport(intake, process, fields, [fd], report, opener),
       )
-      const own = reference.source.kind === 'registry' ? {} : { owner: access.uid }
+      const own = place === '' ? { owner: access.uid } : { place }
       shelf.use(record, { ...learned, ...own })
       return record
     }),
   )
+}
+
+function isOwn({ owners, places }: StoreRecord, place: string, uid: number): boolean {
+  return place === '' ? owners.includes(uid) : places.includes(place)
 }
 
 function keyOf(manifest: string, settings: ImportOrder): string {
@@ -238,8 +240,9 @@ async function land(
     const path = shelf.directory.imagePath(key)
     await native.publish(fd, path, name)
     const created = Math.floor(Date.now() / 1000)
-    const unknown = { aliases: [], references: [], open: false, owners: [], pinned: false }
-    const record = { ...facts, key, digest, path, created, ...unknown }
+    const unknown = { aliases: [], references: [], places: [], open: false, owners: [], pinned: false }
+    // The same image from another place: what is known of it stays.
+    const record = { ...facts, key, digest, path, created, ...unknown, ...known(shelf.byKey(key)) }
     shelf.add(record)
     return record
   } catch (error) {
@@ -249,6 +252,12 @@ async function land(
   } finally {
     native.closeFd(fd)
   }
+}
+
+function known(record: StoreRecord | undefined): Partial<StoreRecord> {
+  if (record === undefined) return {}
+  const { aliases, references, places, open, owners, pinned } = record
+  return { aliases, references, places, open, owners, pinned }
 }
 
 async function askImport(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The json beside a squashfs: the image as others see it, and what only the store needs to know. */
-import type { StoredImage } from '../image/image.js'
+import type { ImageReference, StoredImage } from '../image/image.js'
 import { parseData, takeConfig, takeCount, takeLayers, takeText, takeTexts } from '../image/wire.js'
 
 export interface StoreRecord extends StoredImage {
@@ -8,6 +8,8 @@ export interface StoreRecord extends StoredImage {
   aliases: string[]
   /** Names under which it was asked for. */
   references: string[]
+  /** HOST/REPOSITORY of each registry that gave all of it, layers too: only its word says who may have the image. */
+  places: string[]
   /** Everybody may use it: it was pulled without credentials. */
   open: boolean
   /** Users who had all of it in a file of their own. */
@@ -36,24 +38,39 @@ export function parseRecord(text: string, key: string, path: string): StoreRecor
     created: takeCount(json.created),
     aliases: takeTexts(json.aliases),
     references: takeTexts(json.references),
+    // Records of earlier versions have none: such a private image is fetched once more.
+    places: takeTexts(json.places ?? []),
     open: json.open === true,
     owners: Array.isArray(json.owners) ? json.owners.map(takeCount) : [],
     pinned: json.pinned === true,
   }
 }
 
+export interface Learned {
+  digest?: string
+  reference?: string
+  place?: string
+  open?: boolean
+  owner?: number
+}
+
+/** Where a reference is pulled from; '' for files. */
+export function placeOf({ source }: ImageReference): string {
+  return source.kind === 'registry' ? `${source.host}/${source.repository}` : ''
+}
+
 /** Adds what was learned; false: nothing new. */
-export function learn(
-  record: StoreRecord,
-  { digest, reference, open, owner }: { digest?: string; reference?: string; open?: boolean; owner?: number },
-): boolean {
-  const before = JSON.stringify([record.aliases, record.references, record.open, record.owners])
+export function learn(record: StoreRecord, { digest, reference, place, open, owner }: Learned): boolean {
+  const state = () =>
+    JSON.stringify([record.aliases, record.references, record.places, record.open, record.owners])
+  const before = state()
   if (digest !== undefined && digest !== record.digest && !record.aliases.includes(digest))
     record.aliases.push(digest)
   if (reference !== undefined && !record.references.includes(reference)) {
     record.references = [reference, ...record.references].slice(0, REFERENCES_MAX)
   }
+  if (place !== undefined && !record.places.includes(place)) record.places.push(place)
   if (open === true) record.open = true
   if (owner !== undefined && !record.owners.includes(owner)) record.owners.push(owner)
-  return before !== JSON.stringify([record.aliases, record.references, record.open, record.owners])
+  return before !== state()
 }

@@ -5,7 +5,7 @@ import type { Access } from './access.js'
 import { Flights } from './flight.js'
 import { Grants } from './grants.js'
 import { askDigest, type Intake } from './intake.js'
-import type { StoreRecord } from './record.js'
+import { placeOf, type StoreRecord } from './record.js'
 
 interface Answer {
   digest: string
@@ -40,23 +40,24 @@ export class Resolver {
     )
     if (this.recent.size >= RECENT_MAX) this.recent.clear()
     this.recent.set(key, { digest, until: Date.now() + this.ttl_ms })
-    this.grant(access.uid, digest)
+    const place = placeOf(reference)
+    this.grant(access.uid, place, digest)
     const record = shelf.byDigest(digest)
-    if (record !== undefined) shelf.use(record, { open, reference: reference.canonical })
+    if (record?.places.includes(place)) shelf.use(record, { open, reference: reference.canonical })
     return digest
   }
 
-  grant(uid: number, digest: string): void {
-    this.grants.give(uid, digest)
+  grant(uid: number, place: string, digest: string): void {
+    this.grants.give(uid, place, digest)
   }
 
   isGranted(record: StoreRecord, uid: number): boolean {
     if (record.open || record.owners.includes(uid)) return true
-    return this.grants.has(uid, [record.digest, ...record.aliases])
+    return this.grants.has(uid, record.places, [record.digest, ...record.aliases])
   }
 
-  /** Whether a registry has lately given this very digest to this user. */
-  isProved(digest: string, uid: number): boolean {
-    return this.grants.has(uid, [digest])
+  /** Whether that place has lately given this very digest to this user. */
+  isProved(place: string, digest: string, uid: number): boolean {
+    return this.grants.has(uid, [place], [digest])
   }
 }

@@ -2,7 +2,7 @@
 /** What is in the store: found by digest, aged by use, given up for space. */
 import { bytesOver, type Candidate, chooseVictims, type SpaceLimits } from './collect.js'
 import { Directory, type Entry } from './directory.js'
-import { learn, type StoreRecord } from './record.js'
+import { type Learned, learn, type StoreRecord } from './record.js'
 
 /** Between ensure() and hold() an image is nobody's yet; collecting it then would fail a step that is starting. */
 const GRACE_MS = 60_000
@@ -52,7 +52,7 @@ export class Shelf {
   }
 
   /** Notes a use and what came to light with it; a full disk only costs the note. */
-  use(record: StoreRecord, learned: Parameters<typeof learn>[1] = {}): void {
+  use(record: StoreRecord, learned: Learned = {}): void {
     const entry = this.entries.get(record.key)
     if (entry !== undefined) entry.used = Date.now()
     try {

@@ -14,7 +14,7 @@ import { Gate } from './gate.js'
 import { formatOf, type ImportProgress, type Intake, importImage, type Report, WAITING } from './intake.js'
 import type { EnsureOptions, ImageRow, StoreOptions } from './options.js'
 import { ImporterPool } from './pool.js'
-import type { StoreRecord } from './record.js'
+import { placeOf, type StoreRecord } from './record.js'
 import { Resolver } from './resolver.js'
 import { type Removed, Shelf } from './shelf.js'
 
@@ -80,7 +80,7 @@ export class Store {
   }
 
   /**
-   * The image, imported unless it is there. All who ask for one digest at a time share one import; each has its own
+   * The image, imported unless it is there. All who ask for one digest at a time from one repository share one import; each has its own
    * progress and may leave by its signal; when the last one leaves, the import ends and nothing of it stays.
    * @throws BerthError
    */
@@ -155,8 +155,10 @@ export class Store {
   ): Promise<StoredImage> {
     const fromRegistry = reference.source.kind === 'registry'
     const asked = digest === '' ? await this.resolver.resolve(reference, access) : digest
-    // A file of one's own proves nothing about others' images: its import is shared with nobody else.
-    const key = fromRegistry ? asked : `${access.uid} ${asked}`
+    const place = placeOf(reference)
+    // A file of one's own proves nothing about others' images: its import is shared with nobody else. Nor does what
+    // another registry calls by that digest.
+    const key = `${fromRegistry ? place : access.uid} ${asked}`
     for (;;) {
       const known = this.shelf.byDigest(asked)
       const granted = known !== undefined && this.resolver.isGranted(known, access.uid)
@@ -165,7 +167,7 @@ export class Store {
         return known
       }
       const shared = known !== undefined || this.flights.has(key)
-      if (!shared || !fromRegistry || this.resolver.isProved(asked, access.uid)) break
+      if (!shared || !fromRegistry || this.resolver.isProved(place, asked, access.uid)) break
       // Others' work or image: it is there after the proof, or must be looked for again.
       await this.resolver.resolve(pinReference(reference, asked), access)
     }
@@ -185,7 +187,8 @@ export class Store {
     const leave = await this.gate.enter(signal)
     try {
       const record = await importImage(this.intake, reference, digest, access, report, signal)
-      if (reference.source.kind === 'registry') this.resolver.grant(access.uid, digest)
+      const place = placeOf(reference)
+      if (place !== '') this.resolver.grant(access.uid, place, digest)
       return record
     } finally {
       leave()

@@ -54,6 +54,7 @@ function record(folder: string, hex: string, size = 4): StoreRecord {
     created: 5,
     aliases: [],
     references: [],
+    places: [],
     open: true,
     owners: [1000],
     pinned: false,

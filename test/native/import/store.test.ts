@@ -8,7 +8,14 @@ import * as assert from 'uvu/assert'
 import type { ImportProgress, Store } from '../../../src/store/store.js'
 import { writeLayout } from '../../cluster/layout.js'
 import { makeTar } from '../../cluster/tar.js'
-import { FakeRegistry, type RealRegistry, startRegistry } from '../../registry.js'
+import {
+  basic,
+  FakeRegistry,
+  type Handler,
+  type RealRegistry,
+  sha256,
+  startRegistry,
+} from '../../registry.js'
 import { suite } from '../../suite.js'
 import { ALICE, BOB, failure, importers, Lab, listImage, loopDevices, missing, pull } from './fixture.js'
 
@@ -217,6 +224,46 @@ test.needs(needed, 'a private image in the store is only for users whose credent
   const stolen = writeLayoutNaming(image.digest)
   await failure(pull(store, `oci:${stolen}`, BOB))
   await fake.stop()
+})
+
+test.needs(needed, "another registry's word opens nobody's private image, its layers do", async () => {
+  const [fake, other] = [await FakeRegistry.start(), await FakeRegistry.start()]
+  fake.before.push((request, response) => {
+    if (request.headers.authorization === basic('alice', 'secret')) return false
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+    return true
+  })
+  const layer = makeTar([{ name: 'private', content: 'y' }])
+  const { digest } = fake.putImage([layer])
+  const home = lab.publicFolder('secretive')
+  const file = join(home, 'auth.json')
+  writeFileSync(file, JSON.stringify({ auths: { [fake.host]: { username: 'alice', password: 'secret' } } }))
+  const alice = { ...ALICE, env: { REGISTRY_AUTH_FILE: file, HOME: home } }
+  const image = await pull(store, `${fake.host}/mine`, alice)
+  assert.is(image.digest, digest)
+  const isSeen = () => store.list(BOB.uid).some(({ key }) => key === image.key)
+  // A registry that claims to have it, without a byte of it.
+  const claim: Handler = ({ method }, response) => {
+    response.writeHead(method === 'HEAD' ? 200 : 404, { 'docker-content-digest': digest }).end()
+    return true
+  }
+  other.before.push(claim)
+  for (const name of ['theirs', `theirs@${digest}`]) {
+    await failure(pull(store, `${other.host}/${name}`, BOB))
+    assert.not(isSeen(), name)
+  }
+  // One that knows the manifest, which is no secret, and no layer.
+  other.before.pop()
+  const [manifest] = [...fake.manifests.values()]
+  if (manifest === undefined) throw new Error('no manifest')
+  other.manifests.set('latest', manifest).set(digest, manifest)
+  for (const [name, bytes] of fake.blobs) if (name !== sha256(layer)) other.blobs.set(name, bytes)
+  await failure(pull(store, `${other.host}/theirs`, BOB))
+  assert.not(isSeen())
+  other.putBlob(layer)
+  assert.is((await pull(store, `${other.host}/theirs`, BOB)).key, image.key)
+  assert.ok(isSeen())
+  await Promise.all([fake.stop(), other.stop()])
 })
 
 /** A layout that names a manifest which it does not have. */
