@@ -205,7 +205,7 @@ export class Importer {
   ): Promise<ImageReader> {
     const { source } = parseReference(text)
     if (source.kind === 'registry')
-      return new RegistryReader(source, this.fetcher, this.host, order.credentials)
+      return new RegistryReader(source, this.fetcher, this.host, order.credentials, order.insecure)
     if (source.kind === 'oci') return new LayoutReader((name) => this.openFile(name), source.tag, this.host)
     if (source.kind === 'squashfs')
       throw new BerthError('BERTH_EINTERNAL', { problem: 'a squashfs is not imported' })
