@@ -24,7 +24,7 @@ export async function measureMemory(cluster: Cluster, registry: Registry): Promi
   const step = cluster.start(['srun', ...args])
   await until('a held transfer', () => throttle.held() > 0)
   const launcher = find(/berth-exec/)
-  const stepd = find(/slurmstepd: /)
+  const stepd = parentOf(launcher)
   const lines = [
     `launcher, waiting: ${kib(resident(launcher))}`,
     `shim in slurmstepd: ${kib(residentOf(stepd, 'berth.so'))}`,
@@ -58,6 +58,13 @@ function kib(value: number): string {
 function find(pattern: RegExp): number | undefined {
   const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && pattern.test(commandLine(name)))
   return pid === undefined ? undefined : Number(pid)
+}
+
+function parentOf(pid: number | undefined): number | undefined {
+  const parent = /^PPid:\s+(\d+)/m.exec(
+    pid === undefined ? '' : readFileSync(`/proc/${pid}/status`, 'utf8'),
+  )?.[1]
+  return parent === undefined ? undefined : Number(parent)
 }
 
 function commandLine(pid: string): string {

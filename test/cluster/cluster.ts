@@ -9,10 +9,11 @@ import { join } from 'node:path'
 import { runBatch } from './batch.js'
 import { must, type Outcome, type Running, type RunOptions, run, start, until } from './command.js'
 import { type ClusterSetup, slurmConf } from './config.js'
-import { freePorts, startDaemon } from './daemon.js'
+import { freePorts, sendSignal, startDaemon } from './daemon.js'
+import { stepDaemons } from './leftovers.js'
 import { startMunge } from './munge.js'
 import { findPlugin, type Node, type NodeOptions, prepareNode, waitForNodes } from './node.js'
-import { makeUndo, type Undo } from './undo.js'
+import { makeUndo, stillHere, type Undo } from './undo.js'
 import { ensureUsers, USER_A } from './users.js'
 
 export type { Node, NodeOptions } from './node.js'
@@ -58,6 +59,9 @@ export interface Cluster {
   nodeState(name: string): Promise<string>
   stop(): Promise<void>
 }
+
+/** Steps end within KillWait (2 s) of their job. */
+const STEPS_END_MS_MAX = 10_000
 
 /** Starts it and waits until all nodes are idle. @throws Error with the daemons' logs when they do not come up. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
@@ -107,6 +111,7 @@ async function startAll(options: ClusterOptions, undo: Undo): Promise<Cluster> {
     node.start(outlive)
     undo.push(node.name, () => node.stop())
   }
+  undo.push('steps', () => endSteps(dir))
   undo.push('jobs', () => cancelJobs(conf))
   await waitForNodes(conf, nodes.length, dir)
   return makeCluster(dir, conf, nodes, undo)
@@ -132,6 +137,16 @@ async function cancelJobs(conf: string): Promise<void> {
   await until('end of all jobs', async () => (await jobs()).length === 0, 30_000)
 }
 
+/** A slurmstepd that cannot tell the controller of its end would try for many minutes, so it ends before that does. */
+async function endSteps(dir: string): Promise<void> {
+  const gone = (): boolean => stepDaemons(dir).length === 0
+  try {
+    await until('the end of all slurmstepd', gone, STEPS_END_MS_MAX)
+  } catch {
+    for (const pid of stepDaemons(dir)) sendSignal(pid, 'SIGKILL')
+  }
+}
+
 function makeCluster(dir: string, conf: string, nodes: readonly Node[], undo: Undo): Cluster {
   const shared = join(dir, 'shared')
   const complete = (options: RunOptions = {}): RunOptions => ({
@@ -140,7 +155,10 @@ function makeCluster(dir: string, conf: string, nodes: readonly Node[], undo: Un
     ...options,
     env: { SLURM_CONF: conf, ...options.env },
   })
-  const command: Cluster['command'] = (argv, options) => run(argv, complete(options))
+  const command: Cluster['command'] = async (argv, options) => {
+    await stillHere()
+    return run(argv, complete(options))
+  }
   return {
     dir,
     conf,

@@ -4,7 +4,12 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 /** One line each; empty when nothing is left. */
 export function leftovers(dir: string): string[] {
-  return [...loopDevices(dir), ...mountsOf('self', dir), ...processesOf(dir)]
+  return [
+    ...loopDevices(dir),
+    ...mountsOf('self', dir),
+    ...processesOf(dir),
+    ...stepDaemons(dir).map((pid) => `process ${pid} slurmstepd`),
+  ]
 }
 
 /** Loop devices whose backing file lies in `dir`. */
@@ -42,6 +47,14 @@ export function importersOf(worker: number | undefined): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && readOr(`/proc/${name}/cmdline`).includes('importer.js'))
     .filter((name) => Number(/^PPid:\s+(\d+)/m.exec(readOr(`/proc/${name}/status`))?.[1]) === worker)
+    .map(Number)
+}
+
+/** slurmstepd processes of the cluster below `dir`; each knows its slurm.conf from slurmd. */
+export function stepDaemons(dir: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && readOr(`/proc/${name}/comm`).trim() === 'slurmstepd')
+    .filter((name) => readOr(`/proc/${name}/environ`).includes(`SLURM_CONF=${dir}/`))
     .map(Number)
 }
 

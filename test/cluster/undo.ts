@@ -52,7 +52,15 @@ export function makeUndo(): Undo {
   return undo
 }
 
+let leaving = false
+
+/** Never resolves once this process is on its way out: nothing new may start while all is being ended. */
+export function stillHere(): Promise<void> {
+  return leaving ? new Promise(() => {}) : Promise.resolve()
+}
+
 async function leave(code: number): Promise<void> {
+  leaving = true
   for (const undo of [...live].reverse()) await undo.run()
   process.exit(code)
 }

@@ -89,4 +89,7 @@ async function keep(cluster: Cluster, image: string, knewUser: boolean): Promise
   ].join('\n')
 }
 
+// `npm run demo | head`: nobody reads on, so end and clean up as on any other interruption.
+process.stdout.once('error', () => process.kill(process.pid, 'SIGTERM'))
+process.stdout.on('error', () => {})
 process.exit((await demo()) > 0 ? 1 : 0)

@@ -15,6 +15,8 @@ export function writeStopScript(dir: string, nodes: readonly Node[], keepUsers: 
     '# Ends this cluster.',
     'end() { kill "$1" 2>/dev/null; for _ in $(seq 100); do kill -0 "$1" 2>/dev/null || return 0; sleep 0.1; done; kill -9 "$1"; }',
     `SLURM_CONF=${dir}/slurm.conf scancel --full --state=RUNNING,PENDING 2>/dev/null`,
+    'sleep 3',
+    `for p in $(pgrep slurmstepd); do grep -qz '^SLURM_CONF=${dir}/' /proc/$p/environ && kill -9 $p; done`,
     ...[...started].reverse().map(({ name, pid }) => `end ${pid} # ${name}`),
     ...nodes.map(
       (node) => `[ -e ${node.runtimeDir}/keeper.pid ] && end "$(cat ${node.runtimeDir}/keeper.pid)"`,

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { chownSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Cluster } from '../cluster/cluster.js'
+import { stillHere } from '../cluster/undo.js'
 import { USER_A } from '../cluster/users.js'
 
 export interface Terminal {
@@ -31,6 +32,7 @@ export function makeTerminal(cluster: Cluster): Terminal {
       show(`$ cat ${name}\n${content}`)
     },
     type: async (command, expectation = 'works') => {
+      await stillHere()
       show(`$ ${command}\n`)
       const code = await runAsUser(cluster, command)
       if ((code === 0) === (expectation === 'works')) {
