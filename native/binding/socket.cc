@@ -7,6 +7,7 @@
 #include <array>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 namespace berth::binding {
 
@@ -43,6 +44,7 @@ Napi::Object Socket::make(Napi::Env env, Fd fd) {
   Socket *socket = Unwrap(object);
   socket->fd_ = std::move(fd);
   socket->peer_ = *credentials;
+  socket->takesFds_ = credentials->uid == 0 || credentials->uid == geteuid();
   const int code = socket->poll_.open(env, socket->fd_.get(),
                                       [socket](int status, int events) { socket->ready(status, events); });
   if (code < 0) {
@@ -83,7 +85,7 @@ void Socket::ready(int status, int events) {
 void Socket::readSome() {
   static thread_local std::array<char, kReadBytes> buffer;
   for (int i = 0; i < kReadsPerEvent && reading_ && !finished_; i++) {
-    Received got = receiveWithFds(fd_.get(), buffer.data(), buffer.size());
+    Received got = receiveWithFds(fd_.get(), buffer.data(), buffer.size(), takesFds_);
     if (got.length < 0 && errno == EAGAIN)
       return;
     if (got.length < 0)

@@ -54,6 +54,8 @@ private:
   Napi::ObjectReference handler_;
   std::deque<Piece> queue_;
   size_t queuedBytes_ = 0;
+  /** Only root's and our own: no message of other users has any. */
+  bool takesFds_ = false;
   bool reading_ = true;
   bool ending_ = false;
   bool finished_ = false;

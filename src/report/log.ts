@@ -35,7 +35,7 @@ export function createLog(options: LogOptions, standing: LogFields = {}): Log {
     const words = pairs.flatMap(([key, value]) =>
       value === undefined ? [] : [`${key}=${quote(key, value)}`],
     )
-    const line = [now().toISOString(), level, oneLine(redact(message)), ...words].join(' ')
+    const line = [now().toISOString(), level, oneLine(redact(cut(message))), ...words].join(' ')
     write(`${line.slice(0, LINE_CHARACTERS_MAX)}\n`)
   }
   return {
@@ -49,8 +49,13 @@ export function createLog(options: LogOptions, standing: LogFields = {}): Log {
 
 function quote(key: string, value: string | number | boolean): string {
   if (isSecretKey(key)) return REDACTED
-  const text = redact(String(value))
+  const text = redact(cut(String(value)))
   return /^[\w./:@#%+,-]+$/.test(text) ? text : JSON.stringify(text)
+}
+
+/** Before anything looks at it: a frame may bring a megabyte. */
+function cut(text: string): string {
+  return text.slice(0, LINE_CHARACTERS_MAX)
 }
 
 /** A user's text must not be able to start a line of its own. */

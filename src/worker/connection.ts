@@ -14,6 +14,9 @@ import {
 } from './frame.js'
 import type { LiveStep } from './live_step.js'
 
+/** Longer texts quote what a user sent; with a whole frame of it, the answer would fit into none. */
+const TEXT_CHARACTERS_MAX = 8192
+
 export interface ConnectionEvents {
   /** Throws ProtocolError to end the connection; descriptors of the frame belong to the receiver. */
   frame(connection: Connection, frame: Frame): void
@@ -67,8 +70,8 @@ export class Connection {
     const words: Fields = options.silent
       ? [[Tag.TEXT, '']]
       : [
-          [Tag.TEXT, known.message],
-          [Tag.HINT, known.hint],
+          [Tag.TEXT, known.message.slice(0, TEXT_CHARACTERS_MAX)],
+          [Tag.HINT, known.hint.slice(0, TEXT_CHARACTERS_MAX)],
         ]
     this.send(Type.FAIL, [[Tag.CODE, known.code], ...words, [Tag.EXIT, known.exit]])
   }

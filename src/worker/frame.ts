@@ -4,6 +4,8 @@
 export const PROTOCOL_VERSION = 1
 /** Same bound as BERTH_FRAME_MAX: a job's whole environment fits. */
 export const FRAME_BYTES_MAX = 1 << 20
+/** BERTH_FRAME_FDS_MAX. */
+const FRAME_FDS_MAX = 8
 const HEADER_BYTES = 8
 const FIELD_BYTES = 8
 
@@ -16,6 +18,7 @@ export const Type = {
   PREFETCH: 6,
   CALL: 7,
   RUN: 8,
+  ENDED: 9,
   ACK: 64,
   FAIL: 65,
   PROGRESS: 66,
@@ -164,28 +167,60 @@ export class ProtocolError extends Error {
   readonly code = 'BERTH_EPROTOCOL'
 }
 
+/** Idle connections must not keep the buffer of their last frame. */
+const NOTHING = Buffer.alloc(0)
+
 /** Collects pieces until whole frames are there. One per connection. */
 export class FrameReader {
-  private pending: Buffer = Buffer.alloc(0)
+  /** What has come of a frame that is not whole yet, with room to grow: many small pieces must not cost more than one. */
+  private pending: Buffer = NOTHING
+  private length = 0
   private fds: number[] = []
 
   /** @throws ProtocolError; the connection must then be closed, together with takeFds(). */
   push(bytes: Buffer, fds: number[] = []): Frame[] {
     this.fds.push(...fds)
-    this.pending = this.pending.length === 0 ? bytes : Buffer.concat([this.pending, bytes])
+    if (this.fds.length > FRAME_FDS_MAX) throw new ProtocolError(`${this.fds.length} descriptors in a frame`)
     const frames: Frame[] = []
-    while (this.pending.length >= HEADER_BYTES) {
-      const size = this.pending.readUInt32LE(0)
-      if (size > FRAME_BYTES_MAX || size < HEADER_BYTES - 4) throw new ProtocolError(`frame of ${size} bytes`)
-      if (this.pending.length < 4 + size) break
-      const version = this.pending.readUInt16LE(6)
-      if (version !== PROTOCOL_VERSION) throw new ProtocolError(`protocol version ${version}`)
-      const fields = decodeFields(this.pending.subarray(HEADER_BYTES, 4 + size))
-      frames.push(new Frame(this.pending.readUInt16LE(4), fields, this.fds))
-      this.fds = []
-      this.pending = this.pending.subarray(4 + size)
+    try {
+      this.split(this.length === 0 ? bytes : this.joined(bytes), frames)
+    } catch (error) {
+      // Nobody gets to see the frames before the broken one.
+      for (const frame of frames) this.fds.push(...frame.fds.splice(0))
+      throw error
     }
     return frames
+  }
+
+  private split(bytes: Buffer, frames: Frame[]): void {
+    let rest = bytes
+    while (rest.length >= HEADER_BYTES) {
+      const size = rest.readUInt32LE(0)
+      if (size > FRAME_BYTES_MAX || size < HEADER_BYTES - 4) throw new ProtocolError(`frame of ${size} bytes`)
+      if (rest.length < 4 + size) break
+      const version = rest.readUInt16LE(6)
+      if (version !== PROTOCOL_VERSION) throw new ProtocolError(`protocol version ${version}`)
+      const fields = decodeFields(rest.subarray(HEADER_BYTES, 4 + size))
+      frames.push(new Frame(rest.readUInt16LE(4), fields, this.fds))
+      this.fds = []
+      rest = rest.subarray(4 + size)
+    }
+    // Frames that went out still point into what is pending now.
+    if (rest.length === 0) this.pending = NOTHING
+    else if (rest !== bytes || this.length === 0) this.pending = rest
+    this.length = rest.length
+  }
+
+  /** What is pending with `bytes` after it. */
+  private joined(bytes: Buffer): Buffer {
+    const length = this.length + bytes.length
+    if (length > this.pending.length) {
+      const grown = Buffer.allocUnsafe(Math.max(length, 2 * this.pending.length))
+      this.pending.copy(grown, 0, 0, this.length)
+      this.pending = grown
+    }
+    bytes.copy(this.pending, this.length)
+    return this.pending.subarray(0, length)
   }
 
   /** Descriptors of a frame that never became whole, to be closed. */

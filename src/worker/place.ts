@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where a step's tasks live: directory and namespaces as root announced them with the first task, or found again. */
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { native } from '../native.js'
 import type { Reopen, StepPlace } from '../step.js'
 import { type Frame, Tag } from './frame.js'
@@ -15,6 +15,8 @@ export interface TaskPlace extends StepPlace {
 const ROLES = ['mnt', 'user'] as const
 /** A launcher's environment is bounded by execve(2); what is larger is not one. */
 const ENVIRONMENT_BYTES_MAX = 8 << 20
+/** procfs gives a page or so at a time. */
+const READ_BYTES = 64 << 10
 
 /** Takes the descriptors of the frame. */
 export function takePlace(frame: Frame): TaskPlace {
@@ -64,9 +66,9 @@ export function environmentOf(pid: number): ReadonlyMap<string, string> | undefi
   try {
     const fd = openSync(`/proc/${pid}/environ`, 'r')
     try {
-      const bytes = readFileSync(fd)
-      if (bytes.length > ENVIRONMENT_BYTES_MAX) return undefined
-      const entries = bytes.toString('utf8').split('\0')
+      const bytes = readUpTo(fd, ENVIRONMENT_BYTES_MAX)
+      const entries = bytes?.toString('utf8').split('\0')
+      if (entries === undefined) return undefined
       return new Map(entries.filter((entry) => entry.indexOf('=') > 0).map(splitEntry))
     } finally {
       closeSync(fd)
@@ -74,6 +76,19 @@ export function environmentOf(pid: number): ReadonlyMap<string, string> | undefi
   } catch {
     return undefined
   }
+}
+
+/** Undefined beyond `max`: its process may say of any memory that it is the environment (prctl(2), PR_SET_MM_MAP). */
+function readUpTo(fd: number, max: number): Buffer | undefined {
+  const pieces: Buffer[] = []
+  for (let total = 0; total <= max; ) {
+    const piece = Buffer.allocUnsafe(READ_BYTES)
+    const got = readSync(fd, piece)
+    if (got === 0) return Buffer.concat(pieces)
+    pieces.push(piece.subarray(0, got))
+    total += got
+  }
+  return undefined
 }
 
 function splitEntry(entry: string): [string, string] {

@@ -153,6 +153,35 @@ test('both sides stop at the same size', () => {
   )
 })
 
+test('no descriptor is lost with a broken frame, and no frame takes more than its share', () => {
+  const whole = encodeFrame(Type.CALL, [[Tag.NAME, 'ps']])
+  const broken = Buffer.alloc(64, 255)
+  const reader = new FrameReader()
+  assert.throws(() => reader.push(Buffer.concat([whole, broken]), [7, 8]))
+  assert.equal(reader.takeFds(), [7, 8])
+  const greedy = new FrameReader()
+  for (const byte of whole.subarray(0, 8)) assert.equal(greedy.push(Buffer.from([byte]), [9]), [])
+  assert.throws(() => greedy.push(whole.subarray(8, 9), [9]), /descriptors/)
+  assert.is(greedy.takeFds().length, 9)
+})
+
+test('a large frame in the smallest pieces costs no more than in one, and frames before it stay whole', () => {
+  const reader = new FrameReader()
+  const first = encodeFrame(Type.CALL, [[Tag.NAME, 'first']])
+  const large = encodeFrame(Type.CALL, [[Tag.NAME, 'x'.repeat(FRAME_BYTES_MAX - 64)]])
+  const bytes = Buffer.concat([first, large, first])
+  const frames = reader.push(bytes.subarray(0, first.length + 5))
+  const started = performance.now()
+  for (let at = first.length + 5; at < bytes.length; at += 16)
+    frames.push(...reader.push(bytes.subarray(at, at + 16)))
+  // Copying all that is pending for each piece took minutes.
+  assert.ok(performance.now() - started < 5000)
+  assert.equal(
+    frames.map((frame) => frame.text(Tag.NAME)?.length),
+    [5, FRAME_BYTES_MAX - 64, 5],
+  )
+})
+
 test('random bytes make neither side read beyond them', () => {
   let state = 12345
   const next = (): number => {

@@ -42,14 +42,14 @@ static void takeFds(msghdr &message, std::vector<Fd> &fds) {
   }
 }
 
-Received receiveWithFds(int socket, void *buffer, size_t length) {
+Received receiveWithFds(int socket, void *buffer, size_t length, bool wanted) {
   iovec piece{buffer, length};
   alignas(cmsghdr) char control[CMSG_SPACE(kFdsPerMessageMax * sizeof(int))];
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
+  message.msg_control = wanted ? control : nullptr;
+  message.msg_controllen = wanted ? sizeof control : 0;
   Received got;
   got.length = TEMP_FAILURE_RETRY(recvmsg(socket, &message, MSG_CMSG_CLOEXEC));
   if (got.length < 0)

@@ -27,6 +27,10 @@ struct Received {
   std::vector<Fd> fds;
 };
 
-Received receiveWithFds(int socket, void *buffer, size_t length);
+/**
+ * Without `wanted` descriptors never come into this process: closing one can wait for the file server of
+ * whoever sent it (FUSE flush). Bytes that carry some are then EMSGSIZE.
+ */
+Received receiveWithFds(int socket, void *buffer, size_t length, bool wanted = true);
 
 } // namespace berth

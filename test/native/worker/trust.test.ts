@@ -93,6 +93,28 @@ test.needs(missing, 'garbage ends its own connection only', async () => {
   equal(node.leases().length, 0)
 })
 
+test.needs(missing, 'a frame full of one word is answered, and the worker goes on', async () => {
+  const pid = await node.workerPid()
+  const word = 'a'.repeat((1 << 20) - 64)
+  match((await talk(node.socket, encodeFrame(Type.CALL, [[Tag.NAME, word]]))).toString(), /BERTH_ECALL/)
+  match((await talk(node.socket, encodeFrame(Type.CALL, [[Tag.NAME, 'ps']]))).toString(), /\[\]/)
+  equal(await node.workerPid(), pid)
+})
+
+/** CALL ps as that user, with a descriptor or without. */
+function askWith(uid: number, fds: string): string {
+  const frame = encodeFrame(Type.CALL, [[Tag.NAME, 'ps']]).toString('hex')
+  const script = `const n={exports:{}};process.dlopen(n,${JSON.stringify(join(DIST, 'berth.node'))});const s=n.exports.connect(${JSON.stringify(node.socket)},{data:b=>process.stdout.write(b),closed:()=>process.exit(0)});s.send(Buffer.from('${frame}','hex'),${fds})`
+  const become = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', join(DIST, 'node'), '-e', script]
+  return spawnSync('setpriv', become, { encoding: 'utf8', timeout: 10_000 }).stdout
+}
+
+test.needs(missing, 'no descriptor of a user comes into the worker', () => {
+  match(askWith(UID, '[]'), /\[\]/)
+  equal(askWith(UID, '[0]'), '')
+  match(askWith(0, '[0]'), /\[\]/)
+})
+
 test.needs(missing, 'leases are for root, the socket is for all', () => {
   equal(statSync(join(node.runtime, 'steps')).mode & 0o777, 0o700)
   equal(statSync(node.store).mode & 0o777, 0o700)
