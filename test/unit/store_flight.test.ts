@@ -134,15 +134,17 @@ test('space is asked for by quota and by floor, whichever wants more', () => {
   assert.is(bytesOver(0, 100, 50, { quota: 1000, floor: 20 }), 0)
 })
 
-test('a proof holds for one user, one digest and some minutes', () => {
+test('a proof holds for one user, one place, one digest and some minutes', () => {
   const grants = new Grants()
-  grants.give(1000, 'sha256:a', 0)
-  assert.ok(grants.has(1000, ['sha256:b', 'sha256:a'], 1000))
-  assert.not(grants.has(1001, ['sha256:a'], 1000))
-  assert.not(grants.has(1000, ['sha256:b'], 1000))
-  assert.not(grants.has(1000, ['sha256:a'], 3_600_000))
-  for (let uid = 0; uid < 30_000; uid++) grants.give(uid, 'x', 0)
-  assert.ok(grants.has(29_999, ['x'], 1))
+  const places = ['reg.io/a']
+  grants.give(1000, 'reg.io/a', 'sha256:a', 0)
+  assert.ok(grants.has(1000, ['reg.io/b', 'reg.io/a'], ['sha256:b', 'sha256:a'], 1000))
+  assert.not(grants.has(1001, places, ['sha256:a'], 1000))
+  assert.not(grants.has(1000, ['reg.io/b'], ['sha256:a'], 1000))
+  assert.not(grants.has(1000, places, ['sha256:b'], 1000))
+  assert.not(grants.has(1000, places, ['sha256:a'], 3_600_000))
+  for (let uid = 0; uid < 30_000; uid++) grants.give(uid, 'reg.io/a', 'x', 0)
+  assert.ok(grants.has(29_999, places, ['x'], 1))
 })
 
 test.run()
