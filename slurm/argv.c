@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "argv.h"
 
-#include <ctype.h>
 #include <dlfcn.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +12,8 @@
 
 /* Longer command lines than the kernel takes cannot have started srun. */
 #define COMMAND_LINE_MAX (2u << 20)
+/* slurm.h. */
+#define STEP_BATCH 0xfffffffbu
 
 typedef spank_err_t (*prepend_f)(spank_t spank, int argc, const char *argv[]);
 
@@ -58,16 +60,25 @@ static int refuse_multi_prog(struct error *error) {
                    "containers and --multi-prog need Slurm 23.11 or later", NULL);
 }
 
+/* isspace(3) of the C locale, which is what Slurm's parser takes for blank. */
+#define BLANK " \t\n\v\f\r"
+
 /* The first line of a --multi-prog file that is no comment starts with task numbers and a blank. */
 static bool is_multi_prog_text(const char *text) {
   for (;;) {
-    text += strspn(text, " \t\n");
+    text += strspn(text, BLANK);
     if (*text != '#')
       break;
     text += strcspn(text, "\n");
   }
   const size_t ranks = strspn(text, "0123456789,-*");
-  return ranks > 0 && isblank((unsigned char)text[ranks]);
+  return ranks > 0 && text[ranks] && strchr(BLANK, text[ranks]);
+}
+
+/* A batch script's own arguments may look like anything. */
+static bool is_batch(spank_t spank) {
+  uint32_t id = 0;
+  return spank_get_item(spank, S_JOB_STEPID, &id) == ESPANK_SUCCESS && id == STEP_BATCH;
 }
 
 int argv_put_launcher(spank_t spank, char *const *environment, const char *launcher, struct error *error) {
@@ -85,8 +96,9 @@ int argv_put_launcher(spank_t spank, char *const *environment, const char *launc
     (void)spank_unsetenv(spank, ARGV0_VARIABLE);
     return prepend(spank, 1, first) == ESPANK_SUCCESS ? 0 : cannot_replace(argv[0], error);
   }
-  /* Slurm hands such a step over as {file name, file text}, and the tasks' real commands are out of reach. */
-  if (!replaced && argc == 2 && argv[1] && is_multi_prog_text(argv[1]))
+  /* Slurm hands such a step over as {file name, file text, …}, and the tasks' real commands are out of reach.
+   */
+  if (!replaced && argc >= 2 && argv[1] && is_multi_prog_text(argv[1]) && !is_batch(spank))
     return refuse_multi_prog(error);
   if (!replaced && spank_setenv(spank, ARGV0_VARIABLE, argv[0], 1) != ESPANK_SUCCESS)
     return cannot_replace(argv[0], error);
@@ -115,8 +127,9 @@ int argv_put_launcher_local(spank_t spank, const char *launcher, struct error *e
 
   if (spank_get_item(spank, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS || argc < 1 || !argv || !argv[0])
     return error_set(error, "BERTH_EINTERNAL", "", "Slurm does not tell the command of the step", NULL);
-  /* --multi-prog: the second argument is the text of the file, which nobody typed. */
-  if (argc == 2 && argv[1] && is_multi_prog_text(argv[1]) && !was_typed(argv[1]))
+  /* --multi-prog: the second argument is the text of the file, which nobody typed; further ones may follow.
+   */
+  if (argc >= 2 && argv[1] && !was_typed(argv[1]))
     return find_prepend() ? 0 : refuse_multi_prog(error);
 
   if (setenv(ARGV0_VARIABLE, argv[0], 1) < 0)

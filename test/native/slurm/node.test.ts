@@ -71,9 +71,20 @@ test.needs(notRoot, '--multi-prog is refused where Slurm cannot do it', () =>
     const told = fails(await rig.cluster.srun([...N1, '-n2', '--container-image=a', '--multi-prog', file]))
     says(told, /BERTH_EMULTIPROG/)
     saysNot(told, /^ran/m)
+    // Slurm ignores further words, and takes any white space.
+    writeFileSync(file, '\r\n\v0-1\techo ran\n')
+    for (const more of [[], ['further']]) {
+      const line = [...N1, '-n2', '--container-image=a', '--multi-prog', file, ...more]
+      const refused = fails(await rig.cluster.srun(line))
+      says(refused, /BERTH_EMULTIPROG/)
+      saysNot(refused, /^ran/m)
+    }
     // A command of the same form is none.
     exits(await rig.cluster.srun([...N1, '--container-image=a', 'echo', '0 echo']), 0)
     exits(await rig.cluster.srun([...N1, '-n2', '--multi-prog', file]), 0)
+    const script = join(rig.cluster.shared, 'script')
+    writeFileSync(script, '#!/bin/sh\necho "$1"\n')
+    exits(await rig.cluster.srun([...N1, '--container-image=a', 'sh', script, '1 word']), 0)
   }),
 )
 
