@@ -82,3 +82,5 @@ layer "$large" 4 "$install clang llvm-dev"
 layer "$large" 5 "$install golang-go openjdk-21-jdk-headless"
 layer "$large" 6 "$install rustc libboost-all-dev"
 layer "$large" 7 "apt-get clean; rm -rf /var/lib/apt/lists/* /usr/share/doc"
+# Only needed to make further layers.
+rm -rf "$medium"/tree* "$large"/tree* "$medium/root" "$large/root"
