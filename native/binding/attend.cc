@@ -6,11 +6,19 @@
 
 namespace berth::binding {
 
+static void endChild(Napi::Env env, std::shared_ptr<Child> child) {
+  auto work = [child = std::move(child)]() mutable {
+    child.reset();
+    return Result<>(Nothing{});
+  };
+  promise(env, std::move(work), [](Napi::Env where, Nothing &) { return where.Undefined(); });
+}
+
 /** Frees itself when both handles have been let go of. */
 class Attendance {
 public:
-  Attendance(Napi::Env env, std::function<bool()> step)
-      : env_(env), context_(env, "berth"), step_(std::move(step)) {}
+  Attendance(Napi::Env env, std::function<bool()> step, std::function<std::shared_ptr<Child>()> takeChild)
+      : env_(env), context_(env, "berth"), step_(std::move(step)), takeChild_(std::move(takeChild)) {}
 
   void begin(int fd, int waitMsMax) {
     uv_loop_t *loop = nullptr;
@@ -32,7 +40,10 @@ private:
                                         context_); // promises settled inside run their callbacks at its end
     if (!step_())
       return;
+    // First: the pool closes the descriptor, and its number may be another child's before epoll forgets this
+    // one.
     poll_.close(nullptr);
+    endChild(env_, takeChild_());
     uv_close(reinterpret_cast<uv_handle_t *>(&timer_),
              [](uv_handle_t *handle) { delete static_cast<Attendance *>(handle->data); });
   }
@@ -40,20 +51,14 @@ private:
   Napi::Env env_;
   Napi::AsyncContext context_;
   std::function<bool()> step_;
+  std::function<std::shared_ptr<Child>()> takeChild_;
   Poll poll_;
   uv_timer_t timer_{};
 };
 
-void attend(Napi::Env env, int fd, int waitMsMax, std::function<bool()> step) {
-  (new Attendance(env, std::move(step)))->begin(fd, waitMsMax);
-}
-
-void endChild(Napi::Env env, std::shared_ptr<Child> child) {
-  auto work = [child = std::move(child)]() mutable {
-    child.reset();
-    return Result<>(Nothing{});
-  };
-  promise(env, std::move(work), [](Napi::Env where, Nothing &) { return where.Undefined(); });
+void attend(Napi::Env env, int fd, int waitMsMax, std::function<bool()> step,
+            std::function<std::shared_ptr<Child>()> takeChild) {
+  (new Attendance(env, std::move(step), std::move(takeChild)))->begin(fd, waitMsMax);
 }
 
 } // namespace berth::binding

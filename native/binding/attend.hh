@@ -12,11 +12,10 @@ namespace berth::binding {
 
 /**
  * Calls `step(wait)` whenever `fd` is readable, with 0, until it answers true; after `waitMsMax` once with 0
- * as well, which then finds nothing and reports ETIMEDOUT. Keeps the process alive meanwhile.
+ * as well, which then finds nothing and reports ETIMEDOUT. Keeps the process alive meanwhile. The child from
+ * `takeChild` is killed and reaped on the pool, after the answer was given.
  */
-void attend(Napi::Env env, int fd, int waitMsMax, std::function<bool()> step);
-
-/** Kills and reaps on the pool, after the answer was given. */
-void endChild(Napi::Env env, std::shared_ptr<Child> child);
+void attend(Napi::Env env, int fd, int waitMsMax, std::function<bool()> step,
+            std::function<std::shared_ptr<Child>()> takeChild);
 
 } // namespace berth::binding

@@ -27,15 +27,15 @@ static Napi::Value CloseFd(const Napi::CallbackInfo &info) {
 
 static void attendOpening(Napi::Env env, Napi::Promise::Deferred deferred,
                           std::shared_ptr<berth::OpenAs> opening) {
-  attend(env, opening->fd(), kOpenWaitMsMax, [env, deferred, opening] {
+  auto step = [env, deferred, opening] {
     auto fd = opening->finish(0);
     if (fd)
       deferred.Resolve(Napi::Number::New(env, fd->release()));
     else
       deferred.Reject(toError(env, fd.error()).Value());
-    endChild(env, opening->takeChild());
     return true;
-  });
+  };
+  attend(env, opening->fd(), kOpenWaitMsMax, step, [opening] { return opening->takeChild(); });
 }
 
 static Napi::Value OpenFor(const Napi::CallbackInfo &info) {

@@ -85,16 +85,16 @@ static Napi::Value buildError(Napi::Env env, const BuildFailure &failure) {
 
 /** Forked on the pool, attended on the loop, reaped on the pool after the step went on. */
 static void attendBuild(Napi::Env env, Napi::Promise::Deferred deferred, std::shared_ptr<Build> build) {
-  attend(env, build->fd(), kBuildWaitMsMax, [env, deferred, build] {
+  auto step = [env, deferred, build] {
     if (!build->advance(0))
       return false;
     if (build->failure())
       deferred.Reject(buildError(env, *build->failure()));
     else
       deferred.Resolve(builtToObject(env, build->built()));
-    endChild(env, build->takeChild());
     return true;
-  });
+  };
+  attend(env, build->fd(), kBuildWaitMsMax, step, [build] { return build->takeChild(); });
 }
 
 static Napi::Value BuildNamespace(const Napi::CallbackInfo &info) {
