@@ -115,7 +115,7 @@ export interface NamespaceSpec {
   upperDir?: string
   /** Asks for BuiltNamespace.rootNs, so that others can use the same writable root. */
   keepRoot?: boolean
-  /** A borrowed rootNs: its root is used; image and upperDir are not. */
+  /** A borrowed rootNs: its root is used; image and upperDir are not looked at. */
   rootNs?: number
   uid: number
   gid: number

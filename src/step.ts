@@ -14,18 +14,22 @@ import { join } from 'node:path'
 import type { Engine, LaunchFields } from './engine/engine.js'
 import { pickEngine } from './engine/select.js'
 import type { ImageReference, StoredImage } from './image/image.js'
-import { parseReference, pinReference } from './image/reference.js'
+import { familiarName, parseReference, pinReference } from './image/reference.js'
 import { launchAsIs, launchImageCommand } from './launch/bare.js'
 import { listDevices } from './launch/devices.js'
-import { explainBuildFailure } from './launch/failure.js'
 import { ensureImage, type HeldImage, holdImage, peekImage } from './launch/hold_image.js'
+import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
-import { buildNamespaces, closeNamespaces, type Namespaces, reopenNamespaces } from './launch/namespaces.js'
+import { containerId, holdBase, joiningRequest, referenceOf, withNameDefaults } from './launch/named.js'
+import { type Namespaces, reopenNamespaces } from './launch/namespaces.js'
+import { adoptRunning, buildFor, openNamed, rootOf, willJoin } from './launch/open_named.js'
 import { openStore } from './launch/open_store.js'
+import { imageWithOwnFiles, withoutOwnFiles } from './launch/own_files.js'
+import { type Instance, Running } from './launch/running.js'
 import { importBySite } from './launch/site_importer.js'
 import { Undo } from './launch/undo.js'
 import { findUser } from './launch/user.js'
-import { type NamespaceSpec, native } from './native.js'
+import { native } from './native.js'
 import { explainPlan } from './plan/explain.js'
 import type { PlanUser } from './plan/input.js'
 import { planStep } from './plan/plan.js'
@@ -35,6 +39,7 @@ import { parseRequest } from './request/grammar.js'
 import { pinnedOption } from './request/pin.js'
 import type { Request } from './request/request.js'
 import type { Site } from './site/site.js'
+import { type Container, type ContainerId, keyOf } from './store/containers.js'
 import type { Access, Store } from './store/store.js'
 import type { StepFacts } from './worker/facts.js'
 
@@ -48,6 +53,8 @@ const LAUNCHER = 'berth-exec'
 export interface Rooms {
   site: Site
   store: Store
+  running: Running
+  jobEnds: JobEnds
   /** Exists in every job's mount namespace and may be covered while a container is built. */
   staging: string
 }
@@ -61,6 +68,8 @@ export interface Turn {
   pinned?: { key: string; digest: string }
   /** Namespaces that tasks of this step already live in; borrowed. */
   namespaces?: Namespaces
+  /** They are those of a container that another step started. */
+  joined?: boolean
 }
 
 /** Where a step's container hangs: cwd, environment and namespaces of its first task. */
@@ -78,14 +87,29 @@ export interface StepPlace {
 export interface PreparedStep {
   facts: StepFacts
   /** Absent: the step runs on the host after all (`none`, or a scope that leaves the batch script outside). */
-  container?: { request: Request; engine: Engine; reference: ImageReference; user: PlanUser }
+  container?: PreparedContainer
   /** Absent for a local image: only a task can say where that is. */
   held?: HeldImage
+}
+
+export interface PreparedContainer {
+  request: Request
+  engine: Engine
+  /** Absent: only a name was given, and nothing of that name is there yet. */
+  reference?: ImageReference
+  user: PlanUser
+  /** The image as a user would write it. */
+  shown: string
+  /** Of a container with a name. */
+  id?: ContainerId
+  key?: string
 }
 
 export interface OpenedStep {
   launch: LaunchFields
   namespaces?: Namespaces
+  /** The container is another step's. */
+  joined?: boolean
   image?: StoredImage
   /** For the user, before the payload. */
   warnings: string[]
@@ -94,8 +118,10 @@ export interface OpenedStep {
 }
 
 /** @throws BerthError when the site gives the rooms no place or no account */
-export async function openRooms(site: Site, staging: string): Promise<Rooms> {
-  return { site, store: await openStore(site, import.meta.dirname), staging }
+export async function openRooms(site: Site, staging: string, log: (line: string) => void): Promise<Rooms> {
+  const store = await openStore(site, import.meta.dirname)
+  const running = new Running()
+  return { site, store, running, jobEnds: new JobEnds(store.containers, running, log), staging }
 }
 
 /** Grammar, policy and spelling. @throws BerthError: the words cannot be understood, or are not offered here */
@@ -110,8 +136,8 @@ export function parseStep({ site }: Rooms, facts: StepFacts): Request | undefine
   })
   if (request === undefined) return undefined
   pickEngine(request, site)
-  parseReference(request.image)
-  return request
+  if (request.name === undefined || request.image !== '') parseReference(request.image)
+  return withNameDefaults(request)
 }
 
 /** Everything that can be done before a task is there; it runs while Slurm is still starting them. */
@@ -119,16 +145,27 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
   const request = parseStep(rooms, facts)
   if (request === undefined) return { facts }
   const engine = pickEngine(request, rooms.site)
-  const reference = parseReference(request.image)
-  const waits = request.explain || reference.source.kind !== 'registry'
-  const hold = async () => {
+  const id = request.name === undefined ? undefined : containerId(rooms.site, facts, request.name.name)
+  const adopted = adoptRunning(rooms.running, facts, request, id, turn)
+  const existing = id === undefined ? undefined : rooms.store.containers.find(id)
+  const image = request.image === '' ? undefined : parseReference(request.image)
+  const reference = existing === undefined ? image : referenceOf(existing)
+  const hold = async (): Promise<HeldImage | undefined> => {
+    if (request.explain || reference === undefined || reference.source.kind === 'squashfs') return undefined
+    if (existing !== undefined) return holdBase(rooms.store, existing, accessOf(facts), turn)
+    if (reference.source.kind !== 'registry' || willJoin(rooms.running, id, request)) return undefined
     // A site may bring images its own way; what it names is a file like any of the user's.
     const file = await importBySite(rooms.site, reference, request.image, facts, turn)
     return holdImage(rooms.store, accessOf(facts), file ?? reference, turn)
   }
-  const [user, held] = await Promise.all([findUser(facts), waits ? undefined : hold()])
-  const prepared: PreparedStep = { facts, container: { request, engine, reference, user } }
-  return held === undefined ? prepared : { ...prepared, held }
+  const [user, held] = await Promise.all([findUser(facts), hold()])
+  if (adopted !== undefined && held !== undefined) adopted.image = held.image
+  const container: PreparedContainer = {
+    ...{ request, engine, user, shown: reference === undefined ? '' : familiarName(reference) },
+    ...(reference === undefined ? {} : { reference }),
+    ...(id === undefined ? {} : { id, key: keyOf(id) }),
+  }
+  return held === undefined ? { facts, container } : { facts, container, held }
 }
 
 /** Plan, translate, build: at the first task, whose cwd and namespaces they need. */
@@ -140,13 +177,62 @@ export async function openStep(
 ): Promise<OpenedStep> {
   const { facts, container } = prepared
   if (container === undefined) return { launch: launchAsIs, warnings: [], notes: [] }
-  const held =
-    prepared.held ?? (await holdImage(rooms.store, accessOf(facts, place), container.reference, turn))
-  const plan = planWith(rooms, prepared, place, held.image)
+  const { id, request } = container
+  if (id !== undefined)
+    return openNamed(rooms, facts, { ...container, id }, prepared.held, accessOf(facts, place), turn, {
+      join: (instance) => joinRunning(rooms, prepared, instance, place, turn),
+      open: (held, own) =>
+        rooms.running.holding(keyOf(own), () => openOn(rooms, prepared, place, turn, held, own)),
+    })
+  const reference = container.reference ?? parseReference(request.image)
+  const held = prepared.held ?? (await holdImage(rooms.store, accessOf(facts, place), reference, turn))
+  return openOn(rooms, prepared, place, turn, held)
+}
+
+function joinRunning(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  instance: Instance,
+  place: StepPlace,
+  turn: Turn,
+): OpenedStep {
+  const { facts, container } = prepared
+  if (container === undefined) throw new Error('a step without a container joins none')
+  const { image, namespaces } = instance
+  const request = joiningRequest(container.request, instance)
+  const plan = planWith(rooms, { facts, container: { ...container, request } }, place, image)
+  // Of the translation only the launch counts: everything else is there.
+  const nothing = { image: { directory: '/' }, staging: rooms.staging, idmap: false }
+  const { launch } = container.engine.translate(plan, nothing)
+  if (turn.namespaces === undefined) turn.undo.add('container', rooms.running.use(instance))
+  return {
+    launch: facts.imageCommand ? launchImageCommand(launch, image?.config) : launch,
+    namespaces,
+    joined: true,
+    ...(image === undefined ? {} : { image }),
+    warnings: plan.warnings,
+    notes: [],
+  }
+}
+
+async function openOn(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  place: StepPlace,
+  turn: Turn,
+  held: HeldImage,
+  own?: Container,
+): Promise<OpenedStep> {
+  const { facts, container } = prepared
+  if (container === undefined) throw new Error('a step without a container opens none')
+  const image = own === undefined ? held.image : imageWithOwnFiles(held.image, own.path)
+  const whole = planWith(rooms, prepared, place, image)
+  const plan = own === undefined ? whole : withoutOwnFiles(whole, own.path)
   const { namespaces: spec, launch } = container.engine.translate(plan, {
     image: held.source,
     staging: rooms.staging,
     idmap: native.kernelFeatures().squashfsIdmap,
+    ...(own === undefined ? {} : { root: rootOf(rooms.running, own) }),
     ...(place.mountNs === undefined ? {} : { mountNs: place.mountNs }),
     ...(place.userNs === undefined ? {} : { userNs: place.userNs }),
   })
@@ -157,7 +243,13 @@ export async function openStep(
     notes: [],
   }
   if (spec === undefined) return opened
-  const namespaces = turn.namespaces ?? (await build(spec, turn.undo))
+  if (turn.namespaces !== undefined) return { ...opened, namespaces: turn.namespaces }
+  const namespaces = await buildFor(rooms.running, spec, turn.signal, own)
+  const { uid, job, step } = facts
+  const { request } = container
+  const key = own === undefined ? {} : { key: keyOf(own) }
+  const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, namespaces)
+  turn.undo.add('container', rooms.running.use(instance))
   return { ...opened, namespaces, notes: namespaces.notes }
 }
 
@@ -170,7 +262,10 @@ export function joinStep({ launch, namespaces }: OpenedStep): JoinFrame {
 export async function explainStep(rooms: Rooms, prepared: PreparedStep, place: StepPlace): Promise<string> {
   const { facts, container } = prepared
   if (container === undefined) return '{}\n'
-  const image = await peekImage(rooms.store, accessOf(facts, place), container.reference)
+  const { id, reference } = container
+  const existing = id === undefined ? undefined : rooms.store.containers.find(id)
+  const base = existing === undefined ? undefined : rooms.store.byKey(existing.image.key)
+  const image = base ?? (reference && (await peekImage(rooms.store, accessOf(facts, place), reference)))
   const plan = planWith(rooms, prepared, place, image)
   const unknown = 'the image is not imported here: its own settings are not known yet'
   return explainPlan(image === undefined ? { ...plan, warnings: [...plan.warnings, unknown] } : plan)
@@ -183,7 +278,10 @@ export async function pullImage(
   turn: Pick<Turn, 'signal' | 'progress'>,
 ): Promise<StoredImage | undefined> {
   const request = parseStep(rooms, facts)
-  if (request === undefined) return undefined
+  if (request === undefined || request.image === '') return undefined
+  // Who has a container of that name needs no image for it.
+  const id = request.name && containerId(rooms.site, facts, request.name.name)
+  if (id !== undefined && rooms.store.containers.find(id) !== undefined) return undefined
   return ensureImage(rooms.store, accessOf(facts), parseReference(request.image), turn)
 }
 
@@ -193,10 +291,15 @@ export async function pullImage(
  */
 export async function pinImage(rooms: Rooms, facts: StepFacts): Promise<string | undefined> {
   const request = parseStep(rooms, facts)
-  const reference = request === undefined ? undefined : parseReference(request.image)
-  if (reference?.source.kind !== 'registry' || reference.source.digest !== undefined) return undefined
+  if (request === undefined || request.image === '') return undefined
+  const reference = parseReference(request.image)
+  if (reference.source.kind !== 'registry' || reference.source.digest !== undefined) return undefined
   if (rooms.site.get('importer') !== '') return undefined
-  const { digest } = await rooms.store.resolve(reference, accessOf(facts))
+  const access = accessOf(facts)
+  // A name may exist on the nodes already, and the image then counts for nothing: it must not fail the job here.
+  const failed = (error: unknown) => (request.name === undefined ? Promise.reject(error) : { digest: '' })
+  const { digest } = await rooms.store.resolve(reference, access).catch(failed)
+  if (digest === '') return undefined
   const environment = new Map(Object.entries(facts.env))
   return pinnedOption({ options: facts.options, environment }, pinReference(reference, digest).canonical)
 }
@@ -216,16 +319,6 @@ export function reopenStep(
 
 export type Reopen = typeof reopenStep
 
-async function build(spec: NamespaceSpec, undo: Undo): Promise<Namespaces> {
-  try {
-    const namespaces = await buildNamespaces(spec)
-    undo.add('namespaces', () => closeNamespaces(namespaces))
-    return namespaces
-  } catch (error) {
-    throw explainBuildFailure(error, spec.mounts)
-  }
-}
-
 function planWith(
   rooms: Rooms,
   prepared: PreparedStep,
@@ -237,7 +330,7 @@ function planWith(
   const { request, engine, reference, user } = container
   return planStep({
     request,
-    image: { reference: reference.canonical, ...(stored === undefined ? {} : { stored }) },
+    image: { reference: reference?.canonical ?? '', ...(stored === undefined ? {} : { stored }) },
     engine: engine.name,
     site: rooms.site,
     user,

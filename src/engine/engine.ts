@@ -82,6 +82,8 @@ export interface EnginePlace {
   staging: string
   /** Kernel can show root's files as the user's. */
   idmap: boolean
+  /** What is written is kept: a directory on disk, and, while others use it, the namespace that has it mounted. */
+  root?: { directory: string; rootNs?: number }
   /** Job's namespaces when they are not the worker's; borrowed. */
   mountNs?: number
   userNs?: number

@@ -20,7 +20,7 @@ export const nativeEngine: Engine = {
     mounts: true,
     tmpfsMounts: true,
     umount: true,
-    named: false,
+    named: true,
     save: false,
     remapRoot: true,
     entrypoint: true,
@@ -52,6 +52,7 @@ function namespaceSpec(plan: Plan, place: EnginePlace): NamespaceSpec {
     image: place.image,
     readonly: plan.root.readonly,
     upperSize: plan.root.writableSize,
+    ...rootOf(place),
     uid,
     gid,
     gids: additionalGids,
@@ -67,6 +68,12 @@ function namespaceSpec(plan: Plan, place: EnginePlace): NamespaceSpec {
     ...(place.userNs === undefined ? {} : { userNs: place.userNs }),
     staging: place.staging,
   }
+}
+
+function rootOf({ root }: EnginePlace): Pick<NamespaceSpec, 'upperDir' | 'keepRoot' | 'rootNs'> {
+  if (root === undefined) return {}
+  const { directory, rootNs } = root
+  return { upperDir: directory, ...(rootNs === undefined ? { keepRoot: true } : { rootNs }) }
 }
 
 /** The addon takes exactly the fields of MountStep. */

@@ -21,7 +21,8 @@ export const launchAsIs: LaunchFields = {
 const SHELL = '/bin/sh'
 
 /** `berth run IMAGE` without a command: entrypoint and command of the image, as docker does it. */
-export function launchImageCommand(launch: LaunchFields, config: ImageConfig): LaunchFields {
-  const own = [...(launch.entrypoint === undefined ? config.entrypoint : []), ...config.cmd]
+export function launchImageCommand(launch: LaunchFields, config?: ImageConfig): LaunchFields {
+  const entrypoint = launch.entrypoint === undefined ? (config?.entrypoint ?? []) : []
+  const own = [...entrypoint, ...(config?.cmd ?? [])]
   return { ...launch, argv: own.length === 0 ? [SHELL] : own }
 }

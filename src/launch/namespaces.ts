@@ -21,12 +21,15 @@ export interface Namespaces {
   /** Inode number by name; kept in the lease. */
   ids: Record<string, string>
   notes: string[]
+  /** Of a root that others may use too; whoever built it takes it over. */
+  rootNs?: number
 }
 
 /** @throws NativeError */
 export async function buildNamespaces(spec: NamespaceSpec): Promise<Namespaces> {
   const built = await native.buildNamespace(spec)
-  return describe(ordered(built), built.notes)
+  const namespaces = describe(ordered(built), built.notes)
+  return built.rootNs === undefined ? namespaces : { ...namespaces, rootNs: built.rootNs }
 }
 
 export function closeNamespaces(namespaces: Namespaces): void {

@@ -110,6 +110,11 @@ export const ERRORS = {
     hint: 'write [REGISTRY/]NAME[:TAG][@sha256:...], REGISTRY#NAME[:TAG], ./FILE.sqsh, oci:DIR, oci-archive:FILE or docker-archive:FILE',
     exit: FAILED,
   },
+  BERTH_EIMAGEUSED: {
+    text: 'image {image} is below the containers {containers}',
+    hint: 'remove those first: `berth containers rm NAME`',
+    exit: FAILED,
+  },
   BERTH_EIMPORTER: {
     text: 'failed to import docker image: {image}: the importer {problem}',
     hint: "run the step again; if it fails again, report it with the worker's log",
@@ -163,6 +168,31 @@ export const ERRORS = {
   BERTH_EMULTIPROG: {
     text: 'containers and --multi-prog need Slurm 23.11 or later',
     hint: 'use one srun per program, joined by `:`, or Slurm 23.11 or later',
+    exit: FAILED,
+  },
+  BERTH_ENAMEBASE: {
+    text: 'the image of the container "{name}" is gone or has changed: {image}',
+    hint: 'bring the image back, or remove the container with `berth containers rm {name}`',
+    exit: FAILED,
+  },
+  BERTH_ENAMEBUSY: {
+    text: 'the container "{name}" is still used by a step that cannot be joined: processes that outlived it, or one of before the worker was restarted',
+    hint: 'wait for its end, or end those processes',
+    exit: FAILED,
+  },
+  BERTH_ENAMEEXISTS: {
+    text: '"create" flag was passed to --container-name but the container "{name}" already exists',
+    hint: 'leave out :create, choose another name, or remove it with `berth containers rm {name}`',
+    exit: FAILED,
+  },
+  BERTH_ENAMEIDLE: {
+    text: '"exec" flag was passed to --container-name but the container "{name}" is not running',
+    hint: '`berth ps` lists what runs on this node',
+    exit: FAILED,
+  },
+  BERTH_ENAMEMISSING: {
+    text: 'a container with name "{name}" does not exist, and --container-image is not set',
+    hint: 'name an image to start from; `berth containers` lists what is on this node',
     exit: FAILED,
   },
   BERTH_ENAMESPACE: {
@@ -258,6 +288,11 @@ export const ERRORS = {
   BERTH_ETOOBIG: {
     text: 'failed to import docker image: {image}: {problem}',
     hint: "the limit is the site's; ask for a larger one or use a smaller image",
+    exit: FAILED,
+  },
+  BERTH_EUNSHARED: {
+    text: '--container-unshare={namespace} requested but the container is not in a separate {words}',
+    hint: 'give the flag to the step that starts the container, or use --container-name={name}:no_exec',
     exit: FAILED,
   },
   BERTH_EWORKDIR: {

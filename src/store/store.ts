@@ -7,6 +7,7 @@ import { withImage } from '../image/wire.js'
 import type { Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { Access } from './access.js'
+import { Containers } from './containers.js'
 import { Devices, type Lease } from './device.js'
 import { FileImages } from './files.js'
 import { Flights } from './flight.js'
@@ -28,6 +29,8 @@ const THREADS_MAX = 16
 export class Store {
   private readonly flights = new Flights<ImportProgress, StoreRecord>()
   private readonly gate = new Gate(IMPORTS_AT_ONCE_MAX)
+  /** Named ones: what they sit on is never collected. */
+  readonly containers: Containers
   private readonly devices: Devices
   private readonly shelf: Shelf
   private readonly intake: Intake
@@ -44,8 +47,9 @@ export class Store {
     const limits = { quota: options.quotaBytes, floor: options.freeFloorBytes }
     this.devices = new Devices(native)
     const settings = { compressor, level, blockSize, threads, bytesMax, entriesMax, owners }
-    const isLeased = (key: string) => this.devices.leases(key) > 0
-    this.shelf = new Shelf(options.directory, limits, isLeased, `-${formatOf(settings)}`)
+    this.containers = new Containers(options.directory)
+    const isKept = (key: string) => this.devices.leases(key) > 0 || this.containers.on(key).length > 0
+    this.shelf = new Shelf(options.directory, limits, isKept, `-${formatOf(settings)}`)
     this.intake = {
       native,
       pool: new ImporterPool(native, { distDir, user, bytesMax }),
@@ -103,6 +107,13 @@ export class Store {
     )
   }
 
+  /** By its key, without asking a registry: for who has proved a right to it before. */
+  byKey(key: string): StoredImage | undefined {
+    const record = this.shelf.byKey(key)
+    if (record !== undefined) this.shelf.use(record)
+    return record
+  }
+
   /** What is there; a user other than root sees what that user may have. */
   list(uid = 0): ImageRow[] {
     const seen = this.shelf.records().filter((record) => uid === 0 || this.resolver.isGranted(record, uid))
@@ -119,6 +130,12 @@ export class Store {
     for (const { key, references } of chosen) {
       const count = this.devices.leases(key)
       if (count > 0) throw new BerthError('BERTH_EINUSE', { image: references[0] ?? key, count })
+      const containers = this.containers.on(key).map(({ uid, name }) => `${name} (user ${uid})`)
+      if (containers.length > 0)
+        throw new BerthError('BERTH_EIMAGEUSED', {
+          image: references[0] ?? key,
+          containers: containers.join(', '),
+        })
     }
     return [...new Set(chosen.map(({ key }) => key))].map((key) => {
       this.devices.drop(key)
@@ -134,7 +151,8 @@ export class Store {
   /** Makes room for so many bytes within quota and floor, or removes all that is neither pinned nor in use. */
   async collect(request: number | { all: boolean } = 0): Promise<{ removed: Removed[] }> {
     if (typeof request === 'object' && request.all) {
-      const idle = this.shelf.records().filter(({ key, pinned }) => !pinned && this.devices.leases(key) === 0)
+      const isFree = (key: string) => this.devices.leases(key) === 0 && this.containers.on(key).length === 0
+      const idle = this.shelf.records().filter(({ key, pinned }) => !pinned && isFree(key))
       return { removed: await this.remove(idle.map(({ key }) => key)) }
     }
     return { removed: this.shelf.collect(typeof request === 'number' ? request : 0) }

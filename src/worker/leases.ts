@@ -44,6 +44,8 @@ export interface Lease {
   image?: { key: string; digest: string }
   /** Inode numbers of the namespaces, to find them again in /proc/PID/ns of a task. */
   namespaces?: Record<string, string>
+  /** They are of a container that another step started. */
+  joined?: true
 }
 
 const SUFFIX = '.json'

@@ -37,6 +37,7 @@ export class LiveStep {
   private startEvent: ImportEvent | undefined
   private lastEvent: ImportEvent | undefined
   private request: Request | undefined
+  private container: PreparedStep['container']
   private prepared: Promise<PreparedStep> | undefined
   private opened: Promise<OpenedStep> | undefined
   private reopened: Namespaces | undefined
@@ -70,7 +71,17 @@ export class LiveStep {
   }
 
   get imageName(): string {
-    return this.request?.image ?? ''
+    return this.container?.shown ?? this.request?.image ?? ''
+  }
+
+  /** The name of its container, '' when it has none. */
+  get containerName(): string {
+    return this.request?.name?.name ?? ''
+  }
+
+  /** Key of the named container that it started or joined. */
+  get containerKey(): string | undefined {
+    return this.container?.key
   }
 
   get engineName(): string {
@@ -205,6 +216,7 @@ export class LiveStep {
     this.request = this.ports.story.parse(this.facts)
     const prepared = await this.ports.story.prepare(this.facts, this.turn())
     this.remember(prepared.held?.image)
+    this.container = prepared.container
     return prepared
   }
 
@@ -214,6 +226,7 @@ export class LiveStep {
       this.noteFailure(error)
       throw error
     })
+    if (opened.joined) this.lease.joined = true
     this.remember(opened.image, opened.namespaces)
     for (const note of opened.notes) this.ports.log(`${this.name}: ${note}`)
     return opened
@@ -238,6 +251,7 @@ export class LiveStep {
       progress: (event) => this.tell(event),
       ...(this.lease.image === undefined ? {} : { pinned: this.lease.image }),
       ...(this.reopened === undefined ? {} : { namespaces: this.reopened }),
+      ...(this.lease.joined === undefined ? {} : { joined: true }),
     }
   }
 

@@ -35,7 +35,7 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
 
   const staging = join(options.runtimeDir, 'staging')
   mkdirSync(staging, { recursive: true, mode: STAGING_MODE })
-  const rooms = await openRooms(site, staging)
+  const rooms = await openRooms(site, staging, log)
   const story = storyIn(rooms)
   const idle = new Idle(site.get('idle_exit'), () => stop('idle'))
   const steps = new Steps({ story, leases: new Leases(options.runtimeDir), log }, idle)
@@ -51,6 +51,8 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
     log,
   }
   steps.adopt()
+  rooms.jobEnds.sweep()
+  if (steps.list().length === 0) void rooms.store.containers.emptyTrash()
   handoutsOf(worker)
   const server = new Server(worker)
   log(`worker ${process.pid} listens in ${options.runtimeDir}`)

@@ -57,7 +57,6 @@ test('a flag that an engine cannot serve is refused, naming the flag and who can
 
 test('every flag that native does not serve yet is refused rather than dropped', () => {
   const refused = {
-    'container-name=x': '--container-name',
     'container-unshare=pid': '--container-unshare=pid',
     'container-device=a/b=c': '--container-device',
     'container-profile=x': '--container-profile',
@@ -84,9 +83,9 @@ test('auto takes the first that can', () => {
   assert.equal(pick({ options }, [nativeEngine, strong]), 'native')
   assert.equal(pick({ options: [...options, 'container-save=a'] }, [nativeEngine, strong]), 'strong')
   refuses(
-    () => pick({ options: [...options, 'container-name=a'] }, [nativeEngine, strong]),
+    () => pick({ options: [...options, 'container-device=a/b=c'] }, [nativeEngine, strong]),
     'BERTH_EABILITY',
-    'name',
+    'container-device',
   )
 })
 

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Named containers on disk: what their users wrote, above an image of the store.
+ *
+ *   store/containers/UID/SCOPE/NAME/     SCOPE: global, or job-JOBID
+ *     container.json                     the image below, who made it when
+ *     upper/ work/                       of overlayfs, made with the first mount
+ *   store/containers/.new/, .trash/      what is not there yet, or not any more
+ *
+ * A container appears and goes by one rename, so half of one never stays.
+ */
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { lstat, opendir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parseData, takeCount, takeText } from '../image/wire.js'
+
+export interface ContainerId {
+  uid: number
+  scope: string
+  name: string
+}
+
+/** The process of Slurm's that lives as long as the job does on this node. */
+export interface JobProcess {
+  pid: number
+  start: number
+}
+
+export interface ContainerFacts {
+  /** path: of a squashfs file that is mounted as it is. */
+  image: { key: string; reference: string; path?: string }
+  /** The step that made it. */
+  creator: string
+  /** Of a container that ends with its job. */
+  job?: { processes: JobProcess[]; end?: number }
+}
+
+export interface Container extends ContainerId, ContainerFacts {
+  path: string
+  /** Seconds since the epoch. */
+  created: number
+}
+
+const RECORD = 'container.json'
+const RECORD_CHARS_MAX = 64 << 10
+const PATH_CHARS_MAX = 4096
+/** st_blocks counts these (stat(2)), whatever the file system's own are. */
+const BLOCK_BYTES = 512
+/** Only root passes: what users own below is reached through their containers alone. */
+const MODE = 0o700
+
+export const GLOBAL_SCOPE = 'global'
+
+export class Containers {
+  private readonly folder: string
+  private readonly known = new Map<string, Container>()
+
+  constructor(store: string) {
+    this.folder = join(store, 'containers')
+    for (const part of ['.new', '.trash']) mkdirSync(join(this.folder, part), { recursive: true, mode: MODE })
+    rmSync(join(this.folder, '.new'), { recursive: true, force: true })
+    mkdirSync(join(this.folder, '.new'), { mode: MODE })
+    for (const container of this.read()) this.known.set(keyOf(container), container)
+  }
+
+  find(id: ContainerId): Container | undefined {
+    const container = this.known.get(keyOf(id))
+    if (container === undefined || existsSync(join(container.path, RECORD))) return container
+    this.known.delete(keyOf(id))
+    return undefined
+  }
+
+  /** Of one user, or of all. */
+  list(uid?: number): Container[] {
+    return [...this.known.values()].filter((container) => uid === undefined || container.uid === uid)
+  }
+
+  /** Those that sit on an image. */
+  on(key: string): Container[] {
+    return this.list().filter(({ image }) => image.key === key)
+  }
+
+  /** Costs two directories and a small file. @throws the file system's error */
+  create(id: ContainerId, facts: ContainerFacts): Container {
+    const path = join(this.folder, String(id.uid), id.scope, id.name)
+    const created = Math.floor(Date.now() / 1000)
+    const fresh = join(this.folder, '.new', randomBytes(8).toString('hex'))
+    mkdirSync(fresh, { mode: MODE })
+    writeFileSync(join(fresh, RECORD), JSON.stringify({ version: 1, created, ...facts }), { mode: 0o600 })
+    mkdirSync(join(path, '..'), { recursive: true, mode: MODE })
+    renameSync(fresh, path)
+    const container: Container = { ...id, ...facts, path, created }
+    this.known.set(keyOf(id), container)
+    return container
+  }
+
+  /** From now on the name is free; the way to the files is given back, which stay until discard(). */
+  bury(container: Container): string {
+    const grave = join(this.folder, '.trash', randomBytes(8).toString('hex'))
+    renameSync(container.path, grave)
+    this.known.delete(keyOf(container))
+    return grave
+  }
+
+  /** Files of a container that nobody has mounted. */
+  async discard(grave: string): Promise<void> {
+    await rm(grave, { recursive: true, force: true })
+  }
+
+  /** Graves that a crash left; only when no container runs. */
+  async emptyTrash(): Promise<void> {
+    const trash = join(this.folder, '.trash')
+    for (const name of readdirSync(trash)) await this.discard(join(trash, name))
+  }
+
+  /** Bytes on disk beyond the image's own. */
+  async size(container: Container): Promise<number> {
+    return sizeBelow(join(container.path, 'upper'))
+  }
+
+  private read(): Container[] {
+    return directories(this.folder)
+      .filter((uid) => /^\d+$/.test(uid))
+      .flatMap((uid) =>
+        directories(join(this.folder, uid)).flatMap((scope) =>
+          directories(join(this.folder, uid, scope)).flatMap((name) => {
+            const container = readContainer(this.folder, { uid: Number(uid), scope, name })
+            return container === undefined ? [] : [container]
+          }),
+        ),
+      )
+  }
+}
+
+export function keyOf({ uid, scope, name }: ContainerId): string {
+  return `${uid}/${scope}/${name}`
+}
+
+/** A record that cannot be read hides its container, which stays for the operator to look at. */
+function readContainer(folder: string, id: ContainerId): Container | undefined {
+  const path = join(folder, String(id.uid), id.scope, id.name)
+  try {
+    const json = parseData(readFileSync(join(path, RECORD), 'utf8').slice(0, RECORD_CHARS_MAX))
+    const image = parseData(JSON.stringify(json.image))
+    return {
+      ...id,
+      path,
+      created: takeCount(json.created),
+      creator: takeText(json.creator),
+      image: {
+        key: takeText(image.key),
+        reference: takeText(image.reference, PATH_CHARS_MAX),
+        ...(image.path === undefined ? {} : { path: takeText(image.path, PATH_CHARS_MAX) }),
+      },
+      ...(json.job === undefined ? {} : { job: readJob(JSON.stringify(json.job)) }),
+    }
+  } catch {
+    return undefined
+  }
+}
+
+function readJob(text: string): NonNullable<ContainerFacts['job']> {
+  const { processes, end } = parseData(text)
+  const list = Array.isArray(processes) ? processes : []
+  return {
+    processes: list.map((one) => {
+      const { pid, start } = parseData(JSON.stringify(one))
+      return { pid: takeCount(pid), start: takeCount(start) }
+    }),
+    ...(end === undefined ? {} : { end: takeCount(end) }),
+  }
+}
+
+function directories(path: string): string[] {
+  return readdirSync(path, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map(({ name }) => name)
+}
+
+/** Files that come and go meanwhile are not counted; links are not followed. */
+async function sizeBelow(path: string): Promise<number> {
+  let bytes = 0
+  try {
+    for await (const entry of await opendir(path)) {
+      const child = join(path, entry.name)
+      bytes += (await lstat(child)).blocks * BLOCK_BYTES
+      if (entry.isDirectory()) bytes += await sizeBelow(child)
+    }
+  } catch {
+    return bytes
+  }
+  return bytes
+}
