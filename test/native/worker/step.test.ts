@@ -107,7 +107,7 @@ test.needs(missing, 'explain: task 0 of node 0 prints the plan, the others exit 
   const options = [`container-image=${node.image}`, 'container-explain=1']
   const first = node.step({ options, command: ['sh', '-c', 'echo ran'] })
   equal((await first.run(2)).join(), '0,0')
-  equal(JSON.parse(first.stdout).engine, 'native')
+  equal(JSON.parse(first.stdout).berth.engine, 'native')
   first.end()
   const second = node.step({ options, node: 1, command: ['sh', '-c', 'echo ran'] })
   equal((await second.run())[0], 0)
