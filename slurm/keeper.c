@@ -25,6 +25,10 @@
 /* A step waits for this process: its detached part must listen by then. */
 #define READY_MS_MAX 4000
 #define RUNTIME_DIR_MODE 0755
+/* A keeper that leaves has taken its socket away before it lets go of the lock; a loaded node takes its time.
+ */
+#define LEAVING_MS_MAX 2000
+#define LOCK_RETRY_MS 2
 
 void keeper_log(const char *first, ...) {
   char line[2 * PATH_MAX], number[NUMBER_TEXT_MAX];
@@ -85,14 +89,20 @@ static bool prepare_directory(const char *path) {
   return false;
 }
 
-/* The lock ends with this process; the worker must not inherit it. */
+/* The lock ends with this process; the worker must not inherit it. False when another one listens. */
 static bool lock(const struct keeper *keeper) {
+  const long long deadline = wire_now() + LEAVING_MS_MAX;
   char path[PATH_MAX];
 
   if (!text_join(path, sizeof(path), keeper->runtime_dir, "/keeper.lock", NULL))
     return false;
   const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+  while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    if (serve_answers(keeper) || wire_now() >= deadline)
+      return false;
+    wire_sleep(LOCK_RETRY_MS);
+  }
+  return fd >= 0;
 }
 
 static int keep(struct keeper *keeper, int ready) {

@@ -41,8 +41,8 @@ struct worker {
   long long kill_at;
 };
 
-static int connects(const char *path) {
-  cleanup_close int fd = wire_connect(path, 0);
+bool serve_answers(const struct keeper *keeper) {
+  cleanup_close int fd = wire_connect(keeper->socket, 0);
   return fd >= 0 || (errno != ENOENT && errno != ECONNREFUSED);
 }
 
@@ -51,7 +51,7 @@ int serve_listen(const struct keeper *keeper) {
   cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
   /* A worker can outlive a keeper that was killed. */
-  if (connects(keeper->socket))
+  if (serve_answers(keeper))
     return SERVE_TAKEN;
   if (fd < 0 || chdir(keeper->runtime_dir) < 0) {
     keeper_log("cannot enter ", keeper->runtime_dir, ": ", text_errno(errno), NULL);

@@ -5,11 +5,15 @@
 #ifndef BERTH_SERVE_H
 #define BERTH_SERVE_H
 
+#include <stdbool.h>
+
 #include "keeper.h"
 
 /* Someone answers at the socket already. */
 #define SERVE_TAKEN (-2)
 
+/** Whether someone listens at the socket, as far as one can tell. */
+bool serve_answers(const struct keeper *keeper);
 /** The listening socket, or -1 (logged), or SERVE_TAKEN. */
 int serve_listen(const struct keeper *keeper);
 /** Starts the worker on demand until it ends by itself with nobody waiting, crashes thrice, or SIGTERM. Exit

@@ -261,4 +261,16 @@ test.after(async () => {
   }
   directory.remove()
 })
+test.needs(notRoot, 'a keeper that comes while another one leaves takes its place', async () => {
+  const runtime = makeRuntime()
+  mkdirSync(runtime, { mode: 0o755 })
+  // One that has taken its socket away and still holds the lock.
+  const file = join(runtime, 'keeper.lock')
+  spawn('flock', [file, 'sleep', '0.5'], { stdio: 'ignore' })
+  await until('the lock', () => spawnSync('flock', ['-n', file, 'true']).status === 1)
+  assert.is(start(runtime), 0)
+  await until('its socket', () => existsSync(join(runtime, 'worker.sock')))
+  assert.ok(isAlive(readPid(runtime)))
+})
+
 test.run()
