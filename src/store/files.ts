@@ -40,7 +40,7 @@ export class FileImages {
 
   /** Undefined: not one of ours. */
   attach(image: StoredImage): Promise<LoopImage> | undefined {
-    return this.trusted.has(image.key) ? this.trusted.attach(image.key, image.path) : undefined
+    return this.trusted.owns(image.key) ? this.trusted.attach(image.key, image.path) : undefined
   }
 
   close(): void {

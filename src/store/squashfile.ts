@@ -18,6 +18,9 @@ const FILES_MAX = 64
 /** FUSE_SUPER_MAGIC of linux/magic.h. */
 const FUSE = 0x65735546
 
+/** Begins the key of a file that is mounted itself. */
+const TRUSTED = 'file-'
+
 export interface OpenedFile {
   fd: number
   /** Names the content: device, inode and times of the file. */
@@ -39,7 +42,7 @@ export async function openSquashfs(native: Native, path: string, access: Access)
     }
     const trusted = await native.onlyRootWrote(fd)
     const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true })
-    const key = [trusted ? 'file' : 'copy', dev, ino, size, mtimeNs, ctimeNs].join('-')
+    const key = `${trusted ? TRUSTED : 'copy-'}${[dev, ino, size, mtimeNs, ctimeNs].join('-')}`
     return {
       fd,
       key: trusted ? key : `${key}${await ownSuffix(fd, access)}`,
@@ -78,8 +81,9 @@ export class TrustedFiles {
     }
   }
 
-  has(key: string): boolean {
-    return this.opened.has(key)
+  /** Also when its descriptor is gone: its path must not be opened again, as somebody may have changed what it names. */
+  owns(key: string): boolean {
+    return key.startsWith(TRUSTED)
   }
 
   async attach(key: string, path: string): Promise<LoopImage> {

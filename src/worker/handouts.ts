@@ -68,6 +68,8 @@ export class Handouts {
   private readonly folder: string
   /** Names that are being written; no sweep takes them. */
   private readonly unfinished = new Set<string>()
+  /** By path; one descriptor each. */
+  private readonly watches = new Map<string, ReturnType<typeof native.watchProcess>>()
 
   constructor(
     private readonly store: string,
@@ -112,7 +114,7 @@ export class Handouts {
       const [, ofJob, ofStep] = NAME.exec(name) ?? []
       return ofJob === job && ofStep === step
     })
-    for (const name of mine) rmSync(join(this.folder, String(uid), name), { force: true })
+    for (const name of mine) this.drop(join(this.folder, String(uid), name))
     return mine.length
   }
 
@@ -123,7 +125,7 @@ export class Handouts {
         const path = join(this.folder, uid, name)
         const owner = ownerOf(name)
         if (this.unfinished.has(path)) continue
-        if (owner === undefined || !isOwned(path, owner)) rmSync(path, { force: true })
+        if (owner === undefined || !isOwned(path, owner)) this.drop(path)
         else if (watch) this.watch(path, owner)
       }
     }
@@ -141,13 +143,19 @@ export class Handouts {
   }
 
   private watch(path: string, owner: Owner): void {
-    if (owner.pid === 0) return
+    if (owner.pid === 0 || this.watches.has(path)) return
     const watch = native.watchProcess(owner.pid, () => {
-      watch.close()
       this.log(`step of ${path} has ended, given back`)
-      rmSync(path, { force: true })
+      this.drop(path)
     })
     watch.unref()
+    this.watches.set(path, watch)
+  }
+
+  private drop(path: string): void {
+    this.watches.get(path)?.close()
+    this.watches.delete(path)
+    rmSync(path, { force: true })
   }
 }
 
