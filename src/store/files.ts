@@ -85,7 +85,7 @@ export class FileImages {
         taken = true
         report(WAITING)
         try {
-          const leave = await this.gate.enter(stop)
+          const leave = await this.gate.enter(access.uid, stop)
           return await importSquashfs(this.intake, reference, key, fd, access, report, stop).finally(leave)
         } finally {
           native.closeFd(fd)

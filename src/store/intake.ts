@@ -18,6 +18,7 @@ import {
 import type { Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import { type Fields, type Frame, Tag, Type } from '../worker/frame.js'
+import type { Turns } from '../worker/turns.js'
 import { type Access, openUserFile, readCredentials } from './access.js'
 import type { Between, ImporterProcess } from './importer.js'
 import type { ImporterPool } from './pool.js'
@@ -57,6 +58,8 @@ export interface Intake {
   shelf: Shelf
   settings: ImportOrder
   insecure: string[]
+  /** Importers that one user may keep busy. */
+  turns: Turns
 }
 
 /** What the reference names now. @throws BerthError */
@@ -171,9 +174,18 @@ async function withRoom<T>(shelf: Shelf, attempt: (want: (bytes: number) => void
   }
 }
 
+function withImporter<T>(
+  { pool, turns }: Intake,
+  uid: number,
+  signal: AbortSignal | undefined,
+  use: (process: ImporterProcess) => Promise<T>,
+): Promise<T> {
+  return turns.take(uid, signal ?? new AbortController().signal, () => employ(pool, uid, signal, use))
+}
+
 /** Only an importer that has done nothing but resolve is kept. */
-async function withImporter<T>(
-  { pool }: Intake,
+async function employ<T>(
+  pool: ImporterPool,
   uid: number,
   signal: AbortSignal | undefined,
   use: (process: ImporterProcess) => Promise<T>,

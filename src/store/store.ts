@@ -6,6 +6,7 @@ import { familiarName, isDigest, parseReference, pinReference } from '../image/r
 import { withImage } from '../image/wire.js'
 import type { Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
+import { Turns } from '../worker/turns.js'
 import type { Access } from './access.js'
 import { Containers } from './containers.js'
 import { Devices, type Lease } from './device.js'
@@ -21,8 +22,10 @@ import { type Removed, Shelf } from './shelf.js'
 
 export type { Access, EnsureOptions, ImageRow, ImportProgress, Lease, Removed, StoreOptions }
 
-/** Each takes as many threads as the site says; more at once would only make all of them late. */
-const IMPORTS_AT_ONCE_MAX = Math.max(2, Math.floor(availableParallelism() / 4))
+/** Each takes as many threads as the site says; more at once would only make all of them late. Two for one user. */
+const IMPORTS_AT_ONCE_MAX = Math.max(3, Math.floor(availableParallelism() / 4))
+/** Each is a process of the worker's, beside all cgroups of jobs; a registry may keep every one of them waiting. */
+const IMPORTERS_PER_USER_MAX = 8
 /** Beyond this the one stream of tar entries is the limit (conversion.md). */
 const THREADS_MAX = 16
 
@@ -56,6 +59,7 @@ export class Store {
       shelf: this.shelf,
       settings,
       insecure: options.insecure ?? [],
+      turns: new Turns(IMPORTERS_PER_USER_MAX),
     }
     this.resolver = new Resolver(this.intake, options.tagTtlSeconds * 1000)
     this.files = new FileImages(this.intake, this.flights, this.gate)
@@ -202,7 +206,7 @@ export class Store {
     signal: AbortSignal,
   ): Promise<StoreRecord> {
     report(WAITING)
-    const leave = await this.gate.enter(signal)
+    const leave = await this.gate.enter(access.uid, signal)
     try {
       const record = await importImage(this.intake, reference, digest, access, report, signal)
       const place = placeOf(reference)

@@ -100,11 +100,11 @@ test('who leaves at the first sign of work is heard', async () => {
 test('a gate lets so many in, in order, and forgets who gave up waiting', async () => {
   const gate = new Gate(1)
   const never = new AbortController()
-  const leave = await gate.enter(never.signal)
+  const leave = await gate.enter(1, never.signal)
   const impatient = new AbortController()
-  const gaveUp = messageOf(gate.enter(impatient.signal))
+  const gaveUp = messageOf(gate.enter(1, impatient.signal))
   const order: string[] = []
-  const next = gate.enter(never.signal).then((out) => {
+  const next = gate.enter(1, never.signal).then((out) => {
     order.push('next')
     return out
   })
@@ -114,7 +114,29 @@ test('a gate lets so many in, in order, and forgets who gave up waiting', async 
   leave()
   ;(await next)()
   assert.equal(order, ['next'])
-  ;(await gate.enter(never.signal))()
+  ;(await gate.enter(1, never.signal))()
+})
+
+test('one user never has all places of a gate, and passes nobody who could go in', async () => {
+  const gate = new Gate(3)
+  const { signal } = new AbortController()
+  const inside: string[] = []
+  const enter = async (uid: number) => {
+    const leave = await gate.enter(uid, signal)
+    inside.push(String(uid))
+    return leave
+  }
+  const [first] = await Promise.all([enter(1), enter(1)])
+  const third = enter(1)
+  await enter(2)
+  assert.equal(inside, ['1', '1', '2'])
+  const other = enter(3)
+  first?.()
+  await third
+  assert.equal(inside, ['1', '1', '2', '1'])
+  ;(await third)()
+  await other
+  assert.equal(inside, ['1', '1', '2', '1', '3'])
 })
 
 test('the least recently used goes first; what is in use, pinned or fresh stays', () => {
