@@ -40,6 +40,8 @@ const STDOUT_BYTES_MAX = 64 << 10
 const STDERR_BYTES_KEPT = 8 << 10
 /** Between the request to end and the end that nobody can refuse. */
 const KILL_WAIT_MS = 5000
+/** What is in the pipes when the program has ended is read at once; somebody it left behind may hold them for ever. */
+const DRAIN_MS_MAX = 1000
 /** Removing a file. The step's end waits for it. */
 const RELEASE_MS_MAX = 60_000
 
@@ -128,13 +130,20 @@ async function run(
   const stop = () => endGroup(child)
   if (signal.aborted) stop()
   signal.addEventListener('abort', stop, { once: true })
+  child.on('exit', () => {
+    // From here on its number may be another process group's.
+    signal.removeEventListener('abort', stop)
+    setTimeout(() => {
+      child.stdout.destroy()
+      child.stderr.destroy()
+    }, DRAIN_MS_MAX).unref()
+  })
   ended.status = await new Promise((resolve) => {
     child.on('error', (error) => resolve(error.message))
     child.on('close', (code, by) =>
       resolve(code === 0 ? 0 : by === null ? `exit status ${code}` : `signal ${by}`),
     )
   })
-  signal.removeEventListener('abort', stop)
   return ended
 }
 
@@ -151,7 +160,11 @@ function endGroup(child: ChildProcess): void {
   }
   send('SIGTERM')
   const timer = setTimeout(() => send('SIGKILL'), KILL_WAIT_MS)
-  child.on('close', () => clearTimeout(timer))
+  child.on('exit', () => {
+    clearTimeout(timer)
+    // What it leaves behind, while the group's number is still theirs.
+    send('SIGKILL')
+  })
 }
 
 function lastLines(stderr: string): string {

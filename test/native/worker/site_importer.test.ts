@@ -32,6 +32,7 @@ case "$2" in
 *broken*) echo looking >&2; echo "no such thing" >&2; exit 3 ;;
 *silent*) exit 0 ;;
 *slow*) sleep 1000 ;;
+*daemon*) sleep 15 & ;;
 esac
 [ "$1" = release ] || { echo "some talk"; echo ${node.image}; }
 `,
@@ -78,6 +79,15 @@ test.needs(missing, 'what it says on failure reaches the user', async () => {
   const silent = node.step({ options: ['container-image=silent'] })
   deepEqual(await silent.run(), [125])
   match(silent.stderr, /printed no absolute path/)
+})
+
+test.needs(missing, 'a process that it leaves behind holds nothing up', async () => {
+  const step = node.step({ options: ['container-image=daemon'], command: ['cat', '/etc/inside'] })
+  const started = Date.now()
+  deepEqual(await step.run(), [0], step.stderr)
+  equal(Date.now() - started < 10_000, true)
+  step.end()
+  await until('the release', () => calls().at(-1)?.startsWith('release') === true)
 })
 
 test.needs(missing, 'the end of the step ends it', async () => {
