@@ -82,7 +82,11 @@ function findCycles(imports: readonly Import[]): Finding[] {
 /** Three doors: the addon only through src/native.ts, the test library only through test/suite.ts, TypeScript only. */
 function checkDoors(sources: readonly Source[]): Finding[] {
   return sources.flatMap(({ path, text }) => {
-    if (path.startsWith('src/') && path !== 'src/native.ts' && /(require|from|import)\b.*berth\.node['"]/.test(text)) {
+    if (
+      path.startsWith('src/') &&
+      path !== 'src/native.ts' &&
+      /(require|from|import)\b.*berth\.node['"]/.test(text)
+    ) {
       return [{ path, problem: 'loads the addon itself; use src/native.ts' }]
     }
     if (path.endsWith('.test.ts') && /from 'uvu'/.test(text)) {
