@@ -50,11 +50,15 @@ std::optional<StepFailure> MountPlan::openSources(const Note &note) {
 /** A small file, opened anew for reading: by now the step may live without /proc. */
 Result<MountPlan::Source> MountPlan::readSource(const MountStep &step, int found) const {
   struct stat before, now;
+  const auto asUser = step.trusted ? nullptr : std::make_unique<FileIdentity>(user_);
+  if (asUser && asUser->error() != 0)
+    return fail(asUser->error(), "setfsuid", step.source);
   const Fd fd = kernel::openAt(AT_FDCWD, step.source.c_str(),
                                {O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0, kernel::kResolveNoMagicLinks});
   if (!fd || fstat(fd.get(), &now) < 0 || fstat(found, &before) < 0)
     return fail("openat2", step.source);
-  if (!S_ISREG(now.st_mode) || now.st_ino != before.st_ino || now.st_size > kCopySizeMax)
+  if (!S_ISREG(now.st_mode) || now.st_dev != before.st_dev || now.st_ino != before.st_ino ||
+      now.st_size > kCopySizeMax)
     return fail(EINVAL, "openat2", step.source, "only a small file can be copied");
   Source source;
   source.content.resize(static_cast<size_t>(now.st_size));
