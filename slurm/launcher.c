@@ -15,6 +15,7 @@
 #include "fail.h"
 #include "join.h"
 #include "resume.h"
+#include "stay.h"
 #include "text.h"
 #include "wire.h"
 
@@ -122,46 +123,52 @@ static bool await_answer(int fd, struct frame_in *answer, bool *heard, struct er
   }
 }
 
-static bool ask(const char *path, const char *argv0, struct frame_in *answer, struct error *error) {
+/* The connection of the answer, which may be wanted later, or -1. */
+static int ask(const char *path, const char *argv0, struct frame_in *answer, struct error *error) {
   cleanup_frame_out struct frame_out hello = {0};
 
   if (!build_hello(&hello, argv0)) {
     error_set(error, "BERTH_EINTERNAL", "", "cannot describe the task: ", text_errno(errno), NULL);
-    return false;
+    return -1;
   }
   for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     cleanup_close int fd = connect_worker(path, error);
     bool heard = false;
     if (fd < 0)
-      return false;
+      return -1;
     if (wire_send(fd, &hello, NULL, 0, SEND_MS_MAX) == 0 && await_answer(fd, answer, &heard, error))
-      return true;
+      return steal_fd(&fd);
     if (error_is_set(error))
-      return false;
+      return -1;
     if (heard)
       attempt = -1;
     wire_sleep(CONNECT_RETRY_MS);
   }
   error_set(error, "BERTH_ENOWORKER", HINT_NODE, "the worker went away ", "several times without an answer",
             NULL);
-  return false;
+  return -1;
 }
 
 static int launch(char **argv, struct error *error) {
   const char *path = getenv("BERTH_SOCKET");
   struct frame_in answer = {0};
   uint32_t status = 0;
+  int ended = -1;
 
   /* A relative path could be the user's working directory's; slurmstepd and `berth run` give an absolute one.
    */
   if (!path || path[0] != '/')
     return error_set(error, "BERTH_ENOWORKER", HINT_NODE,
                      "a container was asked for, but nobody here prepared it", NULL);
-  if (!ask(path, argv[0] ? argv[0] : "", &answer, error))
+  cleanup_close int connection = ask(path, argv[0] ? argv[0] : "", &answer, error);
+  if (connection < 0)
     return -1;
   switch (answer.type) {
   case BERTH_JOIN:
+    if (stay_is_asked(&answer) && !stay(connection, &ended, error))
+      return ended;
     join_run(&answer, argv, environ, error);
+    stay_failed();
     return -1;
   case BERTH_PRINT:
     copy_out(&answer, STDOUT_FILENO);

@@ -30,6 +30,8 @@ enum berth_type {
   BERTH_PREFETCH = 6, /* prolog, root: OPTION* UID -> ACK at once */
   BERTH_CALL = 7,     /* CLI, any uid: NAME ARG* -> PROGRESS* then RESULT|FAIL */
   BERTH_RUN = 8,      /* CLI, any uid: OPTION* CWD ENV -> ACK(TICKET)|FAIL; connection is the lease */
+  BERTH_ENDED =
+      9, /* launcher that stayed, after JOIN: EXIT (as waitpid(2) gives it) -> PROGRESS* then ACK|FAIL */
   /* from the worker */
   BERTH_ACK = 64,
   BERTH_FAIL = 65,     /* CODE TEXT [HINT] EXIT */
@@ -109,6 +111,8 @@ enum berth_tag {
 #define BERTH_FLAG_EXEC 2u
 /* What the entrypoint says is shown. */
 #define BERTH_FLAG_ENTRYPOINT_LOG 4u
+/* The launcher runs the command in a child, says ENDED on this connection and leaves after the answer. */
+#define BERTH_FLAG_STAY 8u
 
 /* Exit codes of the launcher, DESIGN.md section 6. */
 #define BERTH_EXIT_FAILED 125

@@ -6,6 +6,7 @@
  *   prepare  pick the engine, resolve the image, ensure it is in the store, hold it mounted   (from REGISTER on)
  *   open     plan, translate, build the namespaces                                            (at the first task)
  *   join     each task gets the same namespaces, as one frame
+ *   save     after the last task, where it was asked for: image and changes become a new image
  *   release  the undo stack, last taken first given back
  *
  * `srun`, `sbatch` and `berth run` differ in who sends the facts, not in what happens here.
@@ -26,6 +27,8 @@ import { adoptRunning, buildFor, openNamed, rootOf, willJoin } from './launch/op
 import { openStore } from './launch/open_store.js'
 import { imageWithOwnFiles, withoutOwnFiles } from './launch/own_files.js'
 import { type Instance, Running } from './launch/running.js'
+import { type PendingSave, pendingSave, type SaveTurn, saveContainer } from './launch/save.js'
+import { closeTarget, openTarget, type SaveTarget } from './launch/save_target.js'
 import { importBySite } from './launch/site_importer.js'
 import { Undo } from './launch/undo.js'
 import { findUser } from './launch/user.js'
@@ -111,6 +114,8 @@ export interface OpenedStep {
   /** The container is another step's. */
   joined?: boolean
   image?: StoredImage
+  /** Launchers stay until it is done. */
+  save?: PendingSave
   /** For the user, before the payload. */
   warnings: string[]
   /** For the log: a kernel fallback, an optional mount that is not there. */
@@ -178,15 +183,16 @@ export async function openStep(
   const { facts, container } = prepared
   if (container === undefined) return { launch: launchAsIs, warnings: [], notes: [] }
   const { id, request } = container
+  const target = await openSaveTarget(prepared, place, turn.undo)
   if (id !== undefined)
     return openNamed(rooms, facts, { ...container, id }, prepared.held, accessOf(facts, place), turn, {
-      join: (instance) => joinRunning(rooms, prepared, instance, place, turn),
+      join: (instance) => joinRunning(rooms, prepared, instance, place, turn, target),
       open: (held, own) =>
-        rooms.running.holding(keyOf(own), () => openOn(rooms, prepared, place, turn, held, own)),
+        rooms.running.holding(keyOf(own), () => openOn(rooms, prepared, place, turn, held, target, own)),
     })
   const reference = container.reference ?? parseReference(request.image)
   const held = prepared.held ?? (await holdImage(rooms.store, accessOf(facts, place), reference, turn))
-  return openOn(rooms, prepared, place, turn, held)
+  return openOn(rooms, prepared, place, turn, held, target)
 }
 
 function joinRunning(
@@ -195,6 +201,7 @@ function joinRunning(
   instance: Instance,
   place: StepPlace,
   turn: Turn,
+  target: SaveTarget | undefined,
 ): OpenedStep {
   const { facts, container } = prepared
   if (container === undefined) throw new Error('a step without a container joins none')
@@ -205,8 +212,15 @@ function joinRunning(
   const nothing = { image: { directory: '/' }, staging: rooms.staging, idmap: false }
   const { launch } = container.engine.translate(plan, nothing)
   if (turn.namespaces === undefined) turn.undo.add('container', rooms.running.use(instance))
+  const own = rooms.store.containers.list().find((one) => keyOf(one) === instance.key)
+  const { held } = prepared
+  const save =
+    target === undefined || own === undefined || held === undefined
+      ? {}
+      : { save: pendingSave(target, held, { upperDir: own.path }, namespaces) }
   return {
     launch: facts.imageCommand ? launchImageCommand(launch, image?.config) : launch,
+    ...save,
     namespaces,
     joined: true,
     ...(image === undefined ? {} : { image }),
@@ -221,6 +235,7 @@ async function openOn(
   place: StepPlace,
   turn: Turn,
   held: HeldImage,
+  target: SaveTarget | undefined,
   own?: Container,
 ): Promise<OpenedStep> {
   const { facts, container } = prepared
@@ -243,19 +258,28 @@ async function openOn(
     notes: [],
   }
   if (spec === undefined) return opened
-  if (turn.namespaces !== undefined) return { ...opened, namespaces: turn.namespaces }
-  const namespaces = await buildFor(rooms.running, spec, turn.signal, own)
+  const asked = target === undefined ? spec : { ...spec, keepUpper: true }
+  const saveOf = (built: Namespaces) =>
+    target === undefined ? {} : { save: pendingSave(target, held, spec, built) }
+  if (turn.namespaces !== undefined)
+    return { ...opened, ...saveOf(turn.namespaces), namespaces: turn.namespaces }
+  const namespaces = await buildFor(rooms.running, asked, turn.signal, own)
   const { uid, job, step } = facts
   const { request } = container
   const key = own === undefined ? {} : { key: keyOf(own) }
   const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, namespaces)
   turn.undo.add('container', rooms.running.use(instance))
-  return { ...opened, namespaces, notes: namespaces.notes }
+  return { ...opened, ...saveOf(namespaces), namespaces, notes: namespaces.notes }
+}
+
+/** @throws BerthError BERTH_ESAVE; the file that was there is unchanged then */
+export function saveStep({ site }: Rooms, pending: PendingSave, turn: SaveTurn): Promise<void> {
+  return saveContainer(site, import.meta.dirname, pending, turn)
 }
 
 /** The frame that one task gets; all tasks of the step the same. */
-export function joinStep({ launch, namespaces }: OpenedStep): JoinFrame {
-  return joinFrame(launch, namespaces)
+export function joinStep({ launch, namespaces, save }: OpenedStep): JoinFrame {
+  return joinFrame(launch, namespaces, { stay: save !== undefined })
 }
 
 /** The plan as JSON; of the image only what is known without importing it. */
@@ -318,6 +342,15 @@ export function reopenStep(
 }
 
 export type Reopen = typeof reopenStep
+
+/** One node writes it: all have the same image, and their changes cannot be one. */
+async function openSaveTarget({ facts, container }: PreparedStep, place: StepPlace, undo: Undo) {
+  const path = container?.request.save
+  if (path === undefined || facts.node !== 0) return undefined
+  const target = await openTarget(path, accessOf(facts, place))
+  undo.add('save target', () => closeTarget(target))
+  return target
+}
 
 function planWith(
   rooms: Rooms,

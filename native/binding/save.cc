@@ -85,15 +85,15 @@ Napi::Value AssembleSquash(const Napi::CallbackInfo &info) {
 }
 
 void attendChange(Napi::Env env, Napi::Promise::Deferred deferred, std::shared_ptr<ChangeAs> change) {
-  attend(env, change->fd(), kOpenWaitMsMax, [env, deferred, change] {
+  auto step = [env, deferred, change] {
     auto fd = change->finish(0);
-    if (!fd)
-      deferred.Reject(toError(env, fd.error()).Value());
-    else
+    if (fd)
       deferred.Resolve(Napi::Number::New(env, fd->release()));
-    endChild(env, change->takeChild());
+    else
+      deferred.Reject(toError(env, fd.error()).Value());
     return true;
-  });
+  };
+  attend(env, change->fd(), kOpenWaitMsMax, step, [change] { return change->takeChild(); });
 }
 
 Napi::Value Change(const Napi::CallbackInfo &info) {
@@ -123,13 +123,25 @@ Napi::Value Change(const Napi::CallbackInfo &info) {
   return Task<decltype(work), decltype(settle)>::start(info.Env(), std::move(work), std::move(settle));
 }
 
+/** Kills and reaps on the pool. */
+void endSaver(Napi::Env env, std::shared_ptr<Child> child) {
+  auto work = [child = std::move(child)]() mutable {
+    child.reset();
+    return Nothing{};
+  };
+  auto settle = [](Napi::Env where, Napi::Promise::Deferred &deferred, Nothing &) {
+    deferred.Resolve(where.Undefined());
+  };
+  Task<decltype(work), decltype(settle)>::start(env, std::move(work), std::move(settle));
+}
+
 /** { close() }: ends and reaps the process, whether it runs or not. */
 Napi::Value saverToObject(Napi::Env env, Child &started) {
   auto child = std::make_shared<std::shared_ptr<Child>>(std::make_shared<Child>(std::move(started)));
   auto object = Napi::Object::New(env);
   object.Set("close", Napi::Function::New(env, [child](const Napi::CallbackInfo &info) {
                if (*child)
-                 endChild(info.Env(), std::move(*child));
+                 endSaver(info.Env(), std::exchange(*child, nullptr));
              }));
   return object;
 }

@@ -21,7 +21,7 @@ export const nativeEngine: Engine = {
     tmpfsMounts: true,
     umount: true,
     named: true,
-    save: false,
+    save: true,
     remapRoot: true,
     entrypoint: true,
     unshareNet: true,

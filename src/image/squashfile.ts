@@ -4,6 +4,7 @@ import { fstatSync } from 'node:fs'
 import type { Native, NativeError } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { ImageConfig } from './image.js'
+import { readSavedConfig, SAVED_CONFIG } from './saved.js'
 import type { Imported, ImportOrder } from './wire.js'
 
 export const PASSWD = 'etc/passwd'
@@ -25,11 +26,17 @@ export async function takeSquashfs(
 ): Promise<{ imported: Imported; captured: Record<string, Buffer> }> {
   try {
     const checked = output === undefined ? undefined : await copyVerified(native, source, output, order)
-    const captured = await native.readSquashfs(output ?? source, [PASSWD, GROUP, ENVIRONMENT, RC])
+    const captured = await native.readSquashfs(output ?? source, [
+      PASSWD,
+      GROUP,
+      ENVIRONMENT,
+      RC,
+      SAVED_CONFIG,
+    ])
     const imported: Imported = {
       size: checked?.size ?? fstatSync(source).size,
       entries: checked?.entries ?? 0,
-      config: readConfig(captured[ENVIRONMENT], captured[RC]),
+      config: readSavedConfig(captured[SAVED_CONFIG]) ?? readConfig(captured[ENVIRONMENT], captured[RC]),
       layers: [],
     }
     return { imported, captured }

@@ -9,6 +9,7 @@ import { CLONE_FLAG, type Namespaces } from './namespaces.js'
 const FLAG_NO_NEW_PRIVS = 1
 const FLAG_EXEC = 2
 const FLAG_ENTRYPOINT_LOG = 4
+const FLAG_STAY = 8
 
 const FAKE_ROOT = fakeRootFilter()
 
@@ -18,13 +19,18 @@ export interface JoinFrame {
 }
 
 /** The descriptors stay the caller's; the kernel duplicates them into each task. */
-export function joinFrame(launch: LaunchFields, namespaces: Namespaces | undefined): JoinFrame {
+export function joinFrame(
+  launch: LaunchFields,
+  namespaces: Namespaces | undefined,
+  options: { stay: boolean } = { stay: false },
+): JoinFrame {
   const open = namespaces?.fds ?? []
   const { entrypoint } = launch
   const flags =
     (launch.noNewPrivileges ? FLAG_NO_NEW_PRIVS : 0) |
     (launch.exec ? FLAG_EXEC : 0) |
-    (entrypoint?.log === true ? FLAG_ENTRYPOINT_LOG : 0)
+    (entrypoint?.log === true ? FLAG_ENTRYPOINT_LOG : 0) |
+    (options.stay ? FLAG_STAY : 0)
   const fields: [FrameTag, FieldValue][] = [
     ...open.map(({ name }): [FrameTag, FieldValue] => [Tag.NS, CLONE_FLAG[name]]),
     ...(launch.cwd === '' ? [] : [[Tag.CWD, launch.cwd] as [FrameTag, FieldValue]]),

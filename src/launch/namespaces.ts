@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The namespaces of one step: built once, found again after a worker's crash, handed to every task. */
 import { openSync, readlinkSync } from 'node:fs'
-import { type BuiltNamespace, type NamespaceSpec, native } from '../native.js'
+import { type BuiltNamespace, type MadeEntry, type NamespaceSpec, native } from '../native.js'
 
 /** Names as in /proc/PID/ns, in the order of setns: the user namespace grants the others (setns(2)). */
 export const NAMESPACE_ORDER = ['user', 'mnt', 'ipc', 'uts', 'net'] as const
@@ -21,6 +21,9 @@ export interface Namespaces {
   /** Inode number by name; kept in the lease. */
   ids: Record<string, string>
   notes: string[]
+  /** With keepUpper, from the build alone: the upper directory, and what the build put there. */
+  upper?: number
+  made?: MadeEntry[]
   /** Of a root that others may use too; whoever built it takes it over. */
   rootNs?: number
 }
@@ -28,12 +31,19 @@ export interface Namespaces {
 /** @throws NativeError */
 export async function buildNamespaces(spec: NamespaceSpec): Promise<Namespaces> {
   const built = await native.buildNamespace(spec)
-  const namespaces = describe(ordered(built), built.notes)
-  return built.rootNs === undefined ? namespaces : { ...namespaces, rootNs: built.rootNs }
+  const { upper, made, rootNs } = built
+  return {
+    ...describe(ordered(built), built.notes),
+    ...(upper === undefined ? {} : { upper }),
+    ...(spec.keepUpper === true ? { made } : {}),
+    ...(rootNs === undefined ? {} : { rootNs }),
+  }
 }
 
 export function closeNamespaces(namespaces: Namespaces): void {
   for (const { fd } of namespaces.fds.splice(0)) native.closeFd(fd)
+  if (namespaces.upper !== undefined) native.closeFd(namespaces.upper)
+  delete namespaces.upper
 }
 
 /**

@@ -250,6 +250,11 @@ export const ERRORS = {
     hint: 'end some of them; `berth ps` lists them',
     exit: FAILED,
   },
+  BERTH_ESAVE: {
+    text: 'failed to save the container to {path}: {problem}',
+    hint: 'a file of that name is unchanged; name a file in a directory that you may write to, or make room there, and run the step again',
+    exit: FAILED,
+  },
   BERTH_ESITE: {
     text: '{place}: {key}: {problem}',
     hint: 'correct the setting; `berth doctor` checks the whole configuration',

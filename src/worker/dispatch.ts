@@ -4,6 +4,7 @@ import { BerthError } from '../report/errors.js'
 import { call } from './call.js'
 import { check } from './check.js'
 import { type Connection, closeFds } from './connection.js'
+import { ended } from './ended.js'
 import { type Frame, type FrameType, ProtocolError, Type } from './frame.js'
 import { hello } from './hello.js'
 import { prefetch } from './prefetch.js'
@@ -31,6 +32,7 @@ const ROWS: Partial<Record<FrameType, Row>> = {
   [Type.PREFETCH]: { handler: prefetch, rootOnly: true, opens: true },
   [Type.CALL]: { handler: call, rootOnly: false, opens: true },
   [Type.RUN]: { handler: run, rootOnly: false, opens: true },
+  [Type.ENDED]: { handler: ended, rootOnly: false, opens: false },
 }
 
 /** @throws ProtocolError; the caller then closes the connection. */

@@ -25,28 +25,30 @@ export async function hello(worker: Worker, connection: Connection, frame: Frame
   }
   const { step } = asker
   const beat = keepAlive(connection)
+  let stays = false
   const quiet = step.explains ? () => undefined : showProgress(step, connection, frame.number(Tag.TTY) ?? 0)
   try {
     if (step.explains) await explain(asker, connection)
-    else await join(asker, connection, quiet)
+    else stays = await join(asker, connection, quiet)
   } catch (error) {
     quiet()
     connection.fail(error, { silent: !step.tellFailure() })
   } finally {
     clearInterval(beat)
-    connection.end()
+    if (!stays) connection.end()
   }
 }
 
 /** A launcher takes a long silence for a hung worker; those that are shown nothing hear an empty word. */
-function keepAlive(connection: Connection): NodeJS.Timeout {
+export function keepAlive(connection: Connection): NodeJS.Timeout {
   const beat = setInterval(() => connection.send(Type.PROGRESS, [[Tag.TEXT, '']]), KEEP_ALIVE_MS)
   beat.unref()
   connection.onClosed(() => clearInterval(beat))
   return beat
 }
 
-async function join(asker: Asker, connection: Connection, quiet: () => void): Promise<void> {
+/** True when the launcher stays to hear of the save. */
+async function join(asker: Asker, connection: Connection, quiet: () => void): Promise<boolean> {
   const opened = await asker.step.open(() => environmentOf(connection.peer.pid))
   quiet()
   if (asker.step.isEnded) throw new BerthError('BERTH_ECANCELED', { what: asker.step.name })
@@ -54,6 +56,11 @@ async function join(asker: Asker, connection: Connection, quiet: () => void): Pr
   if (warnings !== '') connection.send(Type.PROGRESS, [[Tag.TEXT, warnings]])
   const { fields, fds } = asker.step.join(opened)
   connection.send(Type.JOIN, fields, fds)
+  if (opened.save === undefined) return false
+  connection.subject = asker.step
+  connection.expects = [Type.ENDED]
+  asker.step.awaitEnd(connection)
+  return true
 }
 
 /** One node's first task prints the plan, the others leave without a word. */

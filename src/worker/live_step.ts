@@ -18,6 +18,7 @@ import { nameStep } from './facts.js'
 import type { Lease, Leases, LeaseTask } from './leases.js'
 import { TASKS_PER_STEP_MAX } from './limits.js'
 import { reopenPlace, type TaskPlace, workerPlace } from './place.js'
+import { Saving } from './saving.js'
 import type { Story } from './story.js'
 
 export type ProgressListener = (event: ImportEvent) => void
@@ -47,6 +48,7 @@ export class LiveStep {
   private failed = false
   private running = false
   private speaker: Connection | undefined
+  private saving: Saving | undefined
   readonly since = Date.now() / 1000
 
   constructor(
@@ -163,6 +165,29 @@ export class LiveStep {
   join(opened: OpenedStep): JoinFrame {
     this.running = true
     return this.ports.story.join(opened)
+  }
+
+  /** A launcher whose command runs; the container is saved after the last one. */
+  awaitEnd(connection: Connection): void {
+    this.saving ??= new Saving(Math.max(1, this.facts.localTasks))
+    this.saving.join(connection)
+  }
+
+  /** Resolves when its launcher may leave, with a warning or ''. @throws BerthError BERTH_ESAVE */
+  async endTask(connection: Connection, status: number, umask: number): Promise<string> {
+    const obstacle = this.saving?.end(connection, status)
+    const opened = await this.opened
+    if (obstacle === undefined || opened?.save === undefined) return ''
+    if (obstacle !== '') return `${opened.save.target.path} was not saved: ${obstacle}`
+    // The last launcher's end is the save's: a step that is killed leaves nothing behind.
+    const gone = new AbortController()
+    connection.onClosed(() => gone.abort())
+    const signal = AbortSignal.any([this.signal, gone.signal])
+    const work = this.ports.story.save(opened.save, { umask, signal })
+    // Its clean-up comes before everything that it uses is given back.
+    this.undo.add('save', () => work.catch(() => undefined))
+    await work
+    return ''
   }
 
   /** What was asked for and has no effect: for one launcher of the job, before its program starts. */

@@ -11,6 +11,7 @@ import {
   pullImage,
   type Rooms,
   reopenStep,
+  saveStep,
 } from '../step.js'
 
 type Rest<F> = F extends (rooms: Rooms, ...rest: infer R) => infer T ? (...rest: R) => T : never
@@ -22,6 +23,7 @@ export interface Story {
   explain: Rest<typeof explainStep>
   pull: Rest<typeof pullImage>
   pin: Rest<typeof pinImage>
+  save: Rest<typeof saveStep>
   begin: typeof beginStep
   reopen: typeof reopenStep
   join: typeof joinStep
@@ -35,6 +37,7 @@ export function storyIn(rooms: Rooms): Story {
     explain: (...rest) => explainStep(rooms, ...rest),
     pull: (...rest) => pullImage(rooms, ...rest),
     pin: (...rest) => pinImage(rooms, ...rest),
+    save: (...rest) => saveStep(rooms, ...rest),
     begin: beginStep,
     reopen: reopenStep,
     join: joinStep,

@@ -15,7 +15,7 @@ const test = suite('engines')
 const strong: Engine = {
   ...nativeEngine,
   name: 'strong',
-  abilities: { ...nativeEngine.abilities, save: true, remapRoot: true, engineArgs: true },
+  abilities: { ...nativeEngine.abilities, unsharePid: true, remapRoot: true, engineArgs: true },
 }
 
 /** Can do less. */
@@ -43,8 +43,8 @@ test('an unknown engine is refused, naming those there are', () => {
 })
 
 test('a flag that an engine cannot serve is refused, naming the flag and who can', () => {
-  const given = { options: ['container-save=a.sqsh'] }
-  refuses(() => pick(given), 'BERTH_EABILITY', 'engine native cannot do --container-save')
+  const given = { options: ['container-unshare=pid'] }
+  refuses(() => pick(given), 'BERTH_EABILITY', 'engine native cannot do --container-unshare=pid')
   assert.throws(
     () => pick(given, [nativeEngine, strong]),
     (error: { hint?: string }) => error.hint === 'engines that can: strong',
@@ -81,7 +81,7 @@ test("a site's default that an engine cannot serve names the line", () => {
 test('auto takes the first that can', () => {
   const options = ['container-engine=auto']
   assert.equal(pick({ options }, [nativeEngine, strong]), 'native')
-  assert.equal(pick({ options: [...options, 'container-save=a'] }, [nativeEngine, strong]), 'strong')
+  assert.equal(pick({ options: [...options, 'container-unshare=pid'] }, [nativeEngine, strong]), 'strong')
   refuses(
     () => pick({ options: [...options, 'container-device=a/b=c'] }, [nativeEngine, strong]),
     'BERTH_EABILITY',

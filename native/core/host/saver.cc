@@ -65,10 +65,11 @@ Result<> OpaqueWalk::walk(int directory, const std::string &path, size_t depth) 
 
 /** Raw calls: the C library's would signal threads that exist only in the parent. */
 static Result<> becomeUser(int userNs) {
+  if (syscall(SYS_setgroups, 0, nullptr) < 0)
+    return fail("setgroups");
   if (setns(userNs, CLONE_NEWUSER) < 0)
     return fail("setns", "user namespace");
-  if (syscall(SYS_setgroups, 0, nullptr) < 0 || syscall(SYS_setresgid, 0, 0, 0) < 0 ||
-      syscall(SYS_setresuid, 0, 0, 0) < 0)
+  if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0)
     return fail("setresuid", "user namespace");
   return Nothing{};
 }

@@ -99,7 +99,7 @@ test.needs(missing, 'thread count does not show in the file', async () => {
   const base = lab.pack(lab.tree(BASE), '-comp', 'zstd')
   const { root, upper } = lab.overlay(base)
   change(root)
-  const files = []
+  const files: Buffer[] = []
   for (const threads of [1, 2, 7])
     files.push(fs.readFileSync((await lab.save(base, upper, { threads })).path))
   assert.ok(files.every((file) => files[0]?.equals(file)))
