@@ -140,7 +140,10 @@ export class Running {
   private end(instance: Instance): void {
     this.instances.delete(instance)
     const { key, namespaces } = instance
-    if (key === undefined) return closeNamespaces(namespaces)
+    if (key === undefined) {
+      closeNamespaces(namespaces)
+      return
+    }
     const open = namespaces.fds.splice(0).map(({ fd }) => fd)
     if (this.named(key) === undefined && !this.holds.has(key)) this.leave(key, open)
     else this.closeLater(key, open)
