@@ -243,4 +243,43 @@ test('a batch script is saved as well', async () => {
   prints(await srun(path, [], 'cat /batch'), ['from-batch'])
 })
 
+test('a signal for the step reaches the command once', async () => {
+  const path = file('signaled.sqsh')
+  const script = 'trap "echo got; done=1" USR1; echo ready; while [ -z "$done" ]; do sleep 0.2; done; sleep 1'
+  const args = ['srun', '-n1', '-N1', '--job-name=to-signal', `--container-image=${at.images.debian}`]
+  const running = at.cluster.start([...args, WRITABLE, `--container-save=${path}`, 'sh', '-c', script])
+  await running.sees(/ready/)
+  const job = (await at.cluster.command(['squeue', '-h', '-n', 'to-signal', '-o', '%A'])).stdout.trim()
+  exits(await at.cluster.command(['scancel', '-s', 'USR1', `${job}.0`]), 0)
+  const seen = exits(await running.done, 0)
+  assert.is(seen.stdout.split('\n').filter((line) => line === 'got').length, 1)
+  assert.ok(existsSync(path))
+})
+
+test('a worker that was killed meanwhile: an error, and the command ran to its end', async () => {
+  const [node] = at.cluster.nodes
+  const path = file('orphan.sqsh')
+  const args = ['srun', '-n1', '-N1', '-w', node?.name ?? '', `--container-image=${at.images.debian}`]
+  const go = file('go')
+  const wait = `echo ready; while [ ! -e ${go} ]; do sleep 0.2; done; echo ended`
+  const mounts = `--container-mounts=${at.cluster.shared}`
+  const running = at.cluster.start([...args, WRITABLE, mounts, `--container-save=${path}`, 'sh', '-c', wait])
+  await running.sees(/ready/)
+  process.kill(node?.workerPid() ?? 0, 'SIGKILL')
+  writeFileSync(go, '')
+  const seen = exits(await running.done, 125)
+  says(says(seen, /error\[BERTH_ESAVE\]/), /ended/)
+  assert.not(existsSync(path))
+})
+
+test('a named container is saved with all that its steps have made', async () => {
+  const path = file('named.sqsh')
+  exits(await srun(at.images.debian, ['--container-name=to-save'], 'echo one > /one'), 0)
+  exits(
+    await srun(at.images.debian, ['--container-name=to-save', `--container-save=${path}`], 'echo two > /two'),
+    0,
+  )
+  prints(await srun(path, [], 'cat /one /two'), ['one', 'two'])
+})
+
 test.run()
