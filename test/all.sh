@@ -12,7 +12,7 @@ fi
 # Ordinary users run the launcher and the importer: a clone below a directory that only root can enter is tested
 # from a copy where they can. /var/tmp, since job_container/tmpfs hides /tmp from jobs.
 copy=
-if ! setpriv --reuid=65534 --regid=65534 --clear-groups test -r dist/berth.so; then
+if ! setpriv --reuid=65534 --regid=65534 --clear-groups test -r "$PWD/dist/berth.so"; then
   copy=$(mktemp -d /var/tmp/berth-checkout-XXXXXX)
   chmod 755 "$copy"
   cp -a . "$copy"
