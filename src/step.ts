@@ -23,7 +23,15 @@ import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
 import { containerId, holdBase, joiningRequest, referenceOf, withNameDefaults } from './launch/named.js'
 import { type Namespaces, reopenNamespaces } from './launch/namespaces.js'
-import { adoptRunning, buildFor, openNamed, rootOf, willJoin } from './launch/open_named.js'
+import {
+  adoptRunning,
+  buildFor,
+  createNamed,
+  openNamed,
+  removeNamed,
+  rootOf,
+  willJoin,
+} from './launch/open_named.js'
 import { openStore } from './launch/open_store.js'
 import { imageWithOwnFiles, withoutOwnFiles } from './launch/own_files.js'
 import { type Instance, Running } from './launch/running.js'
@@ -307,6 +315,30 @@ export async function pullImage(
   const id = request.name && containerId(rooms.site, facts, request.name.name)
   if (id !== undefined && rooms.store.containers.find(id) !== undefined) return undefined
   return ensureImage(rooms.store, accessOf(facts), parseReference(request.image), turn)
+}
+
+/** What a user has under names here; root has all. */
+export function listContainers({ store }: Rooms, uid: number): Container[] {
+  return store.containers.list(uid === 0 ? undefined : uid)
+}
+
+/** @throws BerthError BERTH_ENAMERUNNING */
+export function removeContainer(rooms: Rooms, container: Container, force: boolean): Promise<void> {
+  return removeNamed(rooms, container, force)
+}
+
+/** The container of that name, made without a step. @throws BerthError */
+export async function makeContainer(
+  rooms: Rooms,
+  facts: StepFacts,
+  turn: Pick<Turn, 'signal' | 'progress'>,
+): Promise<void> {
+  const request = parseStep(rooms, facts)
+  if (request?.name === undefined || request.image === '') return
+  const id = containerId(rooms.site, facts, request.name.name)
+  const reference = parseReference(request.image)
+  const image = await ensureImage(rooms.store, accessOf(facts), reference, turn)
+  await createNamed(rooms, facts, { id, request }, reference, image)
 }
 
 /**

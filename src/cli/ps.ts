@@ -6,6 +6,10 @@ import { type Command, Exit } from './command.js'
 export interface StepRow {
   step: string
   uid: number
+  job: number
+  stepId: number
+  /** Of its container; '' when it has none. */
+  name: string
   image: string
   engine: string
   /** importing | ready | running | failed */
@@ -28,15 +32,16 @@ export const ps: Command = {
       return Exit.OK
     }
     const now = Date.now() / 1000
-    const cells = rows.map(({ step, uid, image, state, pids, since }) => [
+    const cells = rows.map(({ step, uid, name, image, state, pids, since }) => [
       step,
       String(uid),
+      name || '-',
       image,
       state,
       String(pids.length),
       showAge(now - since),
     ])
-    process.stdout.write(columns(['STEP', 'UID', 'IMAGE', 'STATE', 'TASKS', 'AGE'], cells))
+    process.stdout.write(columns(['STEP', 'UID', 'NAME', 'IMAGE', 'STATE', 'TASKS', 'AGE'], cells))
     return Exit.OK
   },
 }

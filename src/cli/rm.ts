@@ -13,7 +13,8 @@ export const rm: Command = {
   summary: 'remove images from the store of this node (root)',
   usage: 'IMAGE|DIGEST...',
   about: `Removes each image by name, digest or key as \`berth images\` shows it. An image that a running step uses is
-refused. The store is shared by all users of the node, so this is for root.`,
+refused, and so is one that a container with a name sits on (\`berth containers\`). The store is shared by all users
+of the node, so this is for root.`,
   examples: [['berth rm python:3.12', 'all digests that this name was resolved to']],
   options: {},
   async run({ args, places, json }) {

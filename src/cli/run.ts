@@ -43,14 +43,16 @@ not found), 128+n means ended by signal n.`,
     const more = words.slice(inFile ? 0 : 1)
     const named = image === undefined ? [] : [`container-image=${image}`]
     const options = await renderOptions([...named, ...container], input.places)
-    return runContainer(input, options, [...more, ...rest])
+    return runContainer(input.places, options, [...more, ...rest])
   },
 }
 
-async function runContainer(
-  { places }: CommandInput,
+/** Runs the command, the image's own when that is empty; `env` is what the options are read with. */
+export async function runContainer(
+  places: CommandInput['places'],
   options: readonly string[],
   command: string[],
+  env: NodeJS.ProcessEnv = process.env,
 ): Promise<number> {
   const worker = await openWorker(places)
   try {
@@ -58,7 +60,7 @@ async function runContainer(
       ...options.map((option): [FrameTag, FieldValue] => [Tag.OPTION, option]),
       ...command.map((word): [FrameTag, FieldValue] => [Tag.ARG, word]),
       [Tag.CWD, process.cwd()],
-      [Tag.ENV, environmentField(process.env)],
+      [Tag.ENV, environmentField(env)],
     ])
     const ticket = (await worker.answer()).bytes(Tag.TICKET)
     if (ticket === undefined)

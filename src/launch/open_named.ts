@@ -2,7 +2,7 @@
 /** How a step gets its container: what runs is joined, what exists is used, what does not exist is made. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EnginePlace } from '../engine/engine.js'
-import type { ImageReference } from '../image/image.js'
+import type { ImageReference, StoredImage } from '../image/image.js'
 import { parseReference } from '../image/reference.js'
 import type { NamespaceSpec } from '../native.js'
 import { BerthError } from '../report/errors.js'
@@ -99,6 +99,44 @@ export async function buildFor(
   } catch (error) {
     throw explainBuildFailure(error, spec.mounts)
   }
+}
+
+/**
+ * Removes it with all that was written. What runs in it keeps its files until it ends when `force` says so.
+ * @throws BERTH_ENAMERUNNING
+ */
+export function removeNamed(
+  { store: { containers }, running }: Pick<NamedRooms, 'store' | 'running'>,
+  container: Container,
+  force: boolean,
+): Promise<void> {
+  const key = keyOf(container)
+  return running.inTurn(key, async () => {
+    const instances = running.allNamed(key)
+    if (instances.length > 0 && !force) {
+      const steps = instances.map(({ job, step }) => `${job}.${step}`).join(', ')
+      throw new BerthError('BERTH_ENAMERUNNING', { name: container.name, steps })
+    }
+    const grave = containers.bury(container)
+    running.rename(key, grave)
+    const gone = running.afterUse(grave).then(() => containers.discard(grave))
+    if (instances.length === 0) await gone
+  })
+}
+
+/** A container without a step: for scripts that make it first and use it later. @throws BERTH_ENAMEEXISTS */
+export function createNamed(
+  rooms: NamedRooms & { jobEnds: JobEnds },
+  asker: Asker,
+  { id, request }: Pick<Wanted, 'id' | 'request'>,
+  reference: ImageReference,
+  image: StoredImage,
+): Promise<void> {
+  return rooms.running.inTurn(keyOf(id), async () => {
+    const create = { ...request, name: { name: id.name, mode: 'create' as const } }
+    findContainer(rooms.store, id, create, asker.handle || 'nobody')
+    rooms.jobEnds.watch(createContainer(rooms, id, asker, reference, image))
+  })
 }
 
 /** Where an engine finds what was written: on disk, or mounted for another instance. */

@@ -54,6 +54,10 @@ export class Running {
     return [...this.instances].find((instance) => instance.key === key)
   }
 
+  allNamed(key: string): Instance[] {
+    return [...this.instances].filter((instance) => instance.key === key)
+  }
+
   /** The unnamed container of a step of this user. */
   ofStep(uid: number, job: number, step: number): Instance | undefined {
     return [...this.instances].find(
@@ -114,9 +118,11 @@ export class Running {
   /** What runs goes on under another key: the old one is free for a new container. */
   rename(key: string, other: string): void {
     for (const instance of this.instances) if (instance.key === key) instance.key = other
-    const root = this.roots.get(key)
-    this.roots.delete(key)
-    if (root !== undefined) this.roots.set(other, root)
+    for (const kept of [this.roots, this.closing] as Map<string, unknown>[]) {
+      const value = kept.get(key)
+      kept.delete(key)
+      if (value !== undefined) kept.set(other, value)
+    }
   }
 
   /** When what was closed last is closed; without waiting for what runs. */
@@ -162,7 +168,8 @@ export class Running {
   private closeLater(key: string, fds: readonly number[]): void {
     const closed = fds.map((fd) => new Promise<void>((resolve) => close(fd, () => resolve())))
     const all = Promise.all([this.closing.get(key), ...closed]).then(() => {
-      if (this.closing.get(key) === all) this.closing.delete(key)
+      // Under whatever key it is by then.
+      for (const [name, last] of this.closing) if (last === all) this.closing.delete(name)
     })
     this.closing.set(key, all)
   }

@@ -195,9 +195,19 @@ export const ERRORS = {
     hint: 'name an image to start from; `berth containers` lists what is on this node',
     exit: FAILED,
   },
+  BERTH_ENAMERUNNING: {
+    text: 'the container "{name}" is running in {steps}',
+    hint: 'wait for the end, or use --force: what runs keeps its files until it ends',
+    exit: FAILED,
+  },
   BERTH_ENAMESPACE: {
     text: 'the container cannot be prepared: {syscall} {path}: {problem}',
     hint: '`berth doctor` on that node shows what its kernel lacks',
+    exit: FAILED,
+  },
+  BERTH_ENOSUCHCONTAINER: {
+    text: 'no container "{name}" on this node',
+    hint: '`berth containers` lists what is there',
     exit: FAILED,
   },
   BERTH_ENOSUCHIMAGE: {

@@ -10,7 +10,16 @@
  * A container appears and goes by one rename, so half of one never stays.
  */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { lstat, opendir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseData, takeCount, takeText } from '../image/wire.js'
@@ -59,6 +68,7 @@ export class Containers {
   constructor(store: string) {
     this.folder = join(store, 'containers')
     for (const part of ['.new', '.trash']) mkdirSync(join(this.folder, part), { recursive: true, mode: MODE })
+    chmodSync(this.folder, MODE)
     rmSync(join(this.folder, '.new'), { recursive: true, force: true })
     mkdirSync(join(this.folder, '.new'), { mode: MODE })
     for (const container of this.read()) this.known.set(keyOf(container), container)

@@ -5,6 +5,7 @@ import type { Connection } from './connection.js'
 import { factsOfPeer } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
 import { handoutsOf } from './handouts.js'
+import { listNamed, removeNamed } from './named.js'
 import { workerPlace } from './place.js'
 import { lineProgress } from './progress.js'
 import { listSteps, workerStatus } from './status.js'
@@ -29,6 +30,13 @@ interface Row {
 const CALLS: Readonly<Record<string, Row>> = {
   status: { rootOnly: false, run: ({ worker }) => workerStatus(worker) },
   ps: { rootOnly: false, run: ({ worker, connection }) => listSteps(worker, connection.peer.uid) },
+  containers: { rootOnly: false, run: ({ worker, connection }) => listNamed(worker, connection.peer.uid) },
+  'containers-rm': {
+    rootOnly: false,
+    run: ({ worker, connection, words: [force = '', ...names] }) =>
+      removeNamed(worker, connection.peer.uid, names, force === 'force'),
+  },
+  'containers-create': { rootOnly: false, run: create },
   pull: { rootOnly: false, run: pull },
   explain: { rootOnly: false, run: explain },
   'importer-get': { rootOnly: false, run: importerGet },
@@ -69,6 +77,16 @@ async function pull({ worker, connection, frame, words, signal }: Call): Promise
   if (stored === undefined)
     throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
   return { reference: image, digest: stored.digest, key: stored.key, size: stored.size }
+}
+
+/** Words: name, image. */
+async function create({ worker, connection, frame, words, signal }: Call): Promise<unknown> {
+  const [name = '', image = ''] = words
+  const options = [`container-name=${name}`, `container-image=${image}`]
+  const facts = { ...factsOfPeer(connection.peer, frame, 'run'), options }
+  const progress = lineProgress(connection, frame.number(Tag.TTY) ?? 0)
+  await worker.errands.take(facts.uid, signal, () => worker.story.makeContainer(facts, { signal, progress }))
+  return { name }
 }
 
 /** As pull, and the result where the user can read it: a program beside berth wants the file (pyxis' importer). */

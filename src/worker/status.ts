@@ -35,6 +35,9 @@ export function listSteps(worker: Worker, uid: number): StepRow[] {
     .map((step) => ({
       step: step.name,
       uid: step.facts.uid,
+      job: step.facts.job,
+      stepId: step.facts.step,
+      name: step.containerName,
       image: step.imageName,
       engine: step.engineName,
       state: step.state,

@@ -4,12 +4,15 @@ import {
   beginStep,
   explainStep,
   joinStep,
+  listContainers,
+  makeContainer,
   openStep,
   parseStep,
   pinImage,
   prepareStep,
   pullImage,
   type Rooms,
+  removeContainer,
   reopenStep,
   saveStep,
 } from '../step.js'
@@ -24,6 +27,9 @@ export interface Story {
   pull: Rest<typeof pullImage>
   pin: Rest<typeof pinImage>
   save: Rest<typeof saveStep>
+  containers: Rest<typeof listContainers>
+  removeContainer: Rest<typeof removeContainer>
+  makeContainer: Rest<typeof makeContainer>
   begin: typeof beginStep
   reopen: typeof reopenStep
   join: typeof joinStep
@@ -38,6 +44,9 @@ export function storyIn(rooms: Rooms): Story {
     pull: (...rest) => pullImage(rooms, ...rest),
     pin: (...rest) => pinImage(rooms, ...rest),
     save: (...rest) => saveStep(rooms, ...rest),
+    containers: (...rest) => listContainers(rooms, ...rest),
+    removeContainer: (...rest) => removeContainer(rooms, ...rest),
+    makeContainer: (...rest) => makeContainer(rooms, ...rest),
     begin: beginStep,
     reopen: reopenStep,
     join: joinStep,

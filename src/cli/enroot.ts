@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `enroot`, for scripts that call it beside pyxis: the same words on berth's containers and images. Shipped as
+ * dist/compat/enroot and put on PATH by whoever wants it; what cannot be mapped is refused with exit 1.
+ */
+import { copyFile } from 'node:fs/promises'
+import { isAbsolute, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { BerthError, renderError } from '../report/errors.js'
+import { Tag } from '../worker/frame.js'
+import { callWorker, environmentField } from './client.js'
+import { Exit, type Places } from './command.js'
+import { listContainers, removeContainers } from './containers.js'
+import { showTable } from './enroot_list.js'
+import { findListed, type Listed, listed, unnamedStep } from './enroot_names.js'
+import { execIn } from './exec.js'
+import { placesFrom } from './places.js'
+import type { StepRow } from './ps.js'
+import { runContainer } from './run.js'
+
+type Options = NonNullable<NonNullable<Parameters<typeof parseArgs>[0]>['options']>
+
+interface Row {
+  options: Options
+  run(given: { values: Record<string, unknown>; words: string[]; places: Places }): Promise<number>
+}
+
+/** What a script did that has no meaning here. */
+class Unmapped extends Error {}
+
+const IMPORT_STEP = 'enroot'
+
+const COMMANDS: Readonly<Record<string, Row>> = {
+  list: { options: { fancy: { type: 'boolean', short: 'f' } }, run: list },
+  remove: { options: { force: { type: 'boolean', short: 'f' } }, run: remove },
+  exec: { options: { env: { type: 'string', short: 'e', multiple: true } }, run: exec },
+  create: {
+    options: { name: { type: 'string', short: 'n' }, force: { type: 'boolean', short: 'f' } },
+    run: create,
+  },
+  start: {
+    options: {
+      root: { type: 'boolean', short: 'r' },
+      rw: { type: 'boolean', short: 'w' },
+      mount: { type: 'string', short: 'm', multiple: true },
+      env: { type: 'string', short: 'e', multiple: true },
+    },
+    run: start,
+  },
+  import: {
+    options: { output: { type: 'string', short: 'o' }, arch: { type: 'string', short: 'a' } },
+    run: importImage,
+  },
+  export: {
+    options: { output: { type: 'string', short: 'o' }, force: { type: 'boolean', short: 'f' } },
+    run: exportImage,
+  },
+  version: {
+    options: {},
+    run: async () => {
+      process.stdout.write('berth\n')
+      return Exit.OK
+    },
+  },
+}
+
+/** @returns the exit code: 0, or 1 with the reason on stderr, or the program's */
+export async function main(argv: readonly string[]): Promise<number> {
+  const [name = '', ...rest] = argv
+  const row = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  try {
+    if (row === undefined)
+      throw new Unmapped(`berth's enroot knows ${Object.keys(COMMANDS).join(', ')}, not "${name}"`)
+    const { own, words } = splitCommand(name, rest)
+    const parsed = parseArgs({ args: own, options: row.options, allowPositionals: true })
+    const given = { values: { ...parsed.values }, words: [...parsed.positionals, ...words] }
+    return await row.run({ ...given, places: placesFrom({}) })
+  } catch (error) {
+    if (error instanceof BerthError) process.stderr.write(renderError(error))
+    else process.stderr.write(`enroot: ${error instanceof Error ? error.message : error}\n`)
+    return Exit.USER
+  }
+}
+
+/** Options end at the first word of exec and start: what follows is a command line. */
+function splitCommand(name: string, args: readonly string[]): { own: string[]; words: string[] } {
+  if (name !== 'exec' && name !== 'start') return { own: [...args], words: [] }
+  let at = 0
+  while (args[at]?.startsWith('-') && args[at] !== '--')
+    at += /^-[me]$|^--(mount|env)$/.test(args[at] ?? '') ? 2 : 1
+  const words = args.slice(at)
+  return { own: args.slice(0, at), words: words[0] === '--' ? words.slice(1) : words }
+}
+
+async function state(places: Places): Promise<{ listed: Listed[]; steps: StepRow[] }> {
+  const uid = process.getuid?.() ?? 0
+  const steps = (await callWorker(places, 'ps', [])) as StepRow[]
+  return { listed: listed(await listContainers(places), steps, uid), steps }
+}
+
+async function list({ values, places }: Parameters<Row['run']>[0]): Promise<number> {
+  const { listed: rows } = await state(places)
+  process.stdout.write(values.fancy === true ? showTable(rows) : rows.map(({ name }) => `${name}\n`).join(''))
+  return Exit.OK
+}
+
+/** enroot's -f only means "don't ask"; nobody is asked here. */
+async function remove({ words, places }: Parameters<Row['run']>[0]): Promise<number> {
+  if (words.length === 0) throw new Unmapped('no container named')
+  const rows = await listContainers(places)
+  const ids = words.map((word) => {
+    const found = findListed(rows, word, process.getuid?.() ?? 0)
+    if (found === undefined) throw new BerthError('BERTH_ENOSUCHCONTAINER', { name: word })
+    return found.id
+  })
+  await removeContainers(places, ids, true)
+  return Exit.OK
+}
+
+async function exec({
+  values,
+  words: [pid = '', ...command],
+  places,
+}: Parameters<Row['run']>[0]): Promise<number> {
+  if (command.length === 0) throw new Unmapped('usage: enroot exec [-e NAME=VALUE] PID COMMAND [ARG...]')
+  const { steps } = await state(places)
+  const step = steps.find(({ pids }) => pids.includes(Number(pid)))
+  if (step === undefined) throw new Unmapped(`no container of yours has the first process ${pid}`)
+  setVariables(values.env)
+  return execIn(places, step.name || `${step.job}.${step.stepId}`, command)
+}
+
+async function create({ values, words: [image], places }: Parameters<Row['run']>[0]): Promise<number> {
+  const { name } = values
+  if (image === undefined || typeof name !== 'string') throw new Unmapped('usage: enroot create -n NAME FILE')
+  const path = /^[./]/.test(image) ? image : `./${image}`
+  if (values.force === true) {
+    const found = findListed(await listContainers(places), name, process.getuid?.() ?? 0)
+    if (found !== undefined) await removeContainers(places, [found.id], true)
+  }
+  await callWorker(places, 'containers-create', [bareName(name), path], context())
+  return Exit.OK
+}
+
+async function start({
+  values,
+  words: [name, ...command],
+  places,
+}: Parameters<Row['run']>[0]): Promise<number> {
+  if (name === undefined)
+    throw new Unmapped('usage: enroot start [-r] [-w] [-m SRC:DST] [-e NAME=VALUE] NAME [COMMAND]')
+  const found = findListed(await listContainers(places), name, process.getuid?.() ?? 0)
+  if (found === undefined) throw new BerthError('BERTH_ENOSUCHCONTAINER', { name })
+  const mounts = Array.isArray(values.mount) ? values.mount : []
+  setVariables(values.env)
+  const options = [
+    `container-name=${found.name}:no_exec`,
+    values.rw === true ? 'container-writable=1' : 'container-readonly=1',
+    ...(values.root === true ? ['container-remap-root=1'] : []),
+    ...(mounts.length === 0 ? [] : [`container-mounts=${mounts.join(',')}`]),
+  ]
+  return runContainer(places, options, command)
+}
+
+async function importImage({ values, words: [uri], places }: Parameters<Row['run']>[0]): Promise<number> {
+  if (uri === undefined) throw new Unmapped('usage: enroot import [-o FILE] docker://IMAGE')
+  if (!uri.startsWith('docker://')) throw new Unmapped(`${uri}: only docker:// can be imported`)
+  if (values.arch !== undefined) throw new Unmapped("images of another processor's kind are not imported")
+  const output = typeof values.output === 'string' ? values.output : fileFor(uri)
+  const claim = [String(process.pid % 1_000_000_000), IMPORT_STEP]
+  const answer = (await callWorker(places, 'importer-get', [uri, ...claim], context())) as { path?: unknown }
+  try {
+    if (typeof answer.path !== 'string' || !isAbsolute(answer.path))
+      throw new BerthError('BERTH_EINTERNAL', { problem: 'the worker named no file' })
+    await copyFile(answer.path, resolve(output))
+  } finally {
+    await callWorker(places, 'importer-release', claim)
+  }
+  return Exit.OK
+}
+
+async function exportImage({ words: [name = 'NAME'] }: Parameters<Row['run']>[0]): Promise<number> {
+  const bare = unnamedStep(name) ?? bareName(name)
+  throw new Unmapped(`export is a step here: srun --container-name=${bare} --container-save=FILE true`)
+}
+
+/** Options of the container's own that a launcher takes from its environment. */
+function setVariables(given: unknown): void {
+  for (const entry of Array.isArray(given) ? given : []) {
+    const [name = '', ...value] = String(entry).split('=')
+    if (value.length > 0) process.env[name] = value.join('=')
+  }
+}
+
+function context() {
+  return [
+    [Tag.CWD, process.cwd()],
+    [Tag.ENV, environmentField(process.env)],
+    [Tag.TTY, process.stderr.isTTY ? process.stderr.columns : 0],
+  ] as const
+}
+
+function bareName(name: string): string {
+  return name.replace(/^pyxis_/, '')
+}
+
+/** As enroot names it: library+ubuntu+24.04.sqsh. */
+function fileFor(uri: string): string {
+  return `${uri
+    .replace(/^docker:\/\//, '')
+    .replace(/^.*#/, '')
+    .replace(/[/:@]/g, '+')}.sqsh`
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Containers with a name, as scripts written for pyxis use them: steps of one job that share, join and outlive them. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { suite } from '../suite.js'
+import { type Cluster, startCluster } from './cluster.js'
+import { type Outcome, type Running, run, until } from './command.js'
+import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
+import { useCluster } from './fixture.js'
+import { publishImages } from './images.js'
+import { leftovers } from './leftovers.js'
+import { startRegistry } from './registry.js'
+import { USER_A, USER_B } from './users.js'
+
+const test = suite('names')
+const at = useCluster(test, { nodes: [{}] })
+let job = ''
+
+interface Given {
+  image?: boolean
+  options?: string[]
+  user?: string
+}
+
+/** One step of the one job of this file, as scripts run all their steps. */
+function words(name: string, script: string, { image = false, options = [] }: Given = {}): string[] {
+  const from = image ? [`--container-image=${at.images.busybox}`] : []
+  const step = [`--jobid=${job}`, '-N1', '-n1', '--overlap', '--overcommit']
+  return ['srun', ...step, `--container-name=${name}`, ...from, ...options, 'sh', '-c', script]
+}
+
+async function step(name: string, script: string, given: Given = {}): Promise<Outcome> {
+  if (job === '') await allocate()
+  return at.cluster.command(words(name, script, given))
+}
+
+async function stays(name: string, given: Given = {}): Promise<Running> {
+  if (job === '') await allocate()
+  const running = at.cluster.start(
+    words(name, 'cd /etc; echo mine > /tmp/private; echo ready; exec sleep 300', given),
+  )
+  await running.sees(/ready/)
+  return running
+}
+
+async function ends(running: Running): Promise<void> {
+  running.kill('SIGTERM')
+  await running.done
+  await until('its end', async () => !/sleep/.test((await berth('ps')).output), 20_000)
+}
+
+async function allocate(): Promise<void> {
+  const got = exits(await at.cluster.salloc(['-N1', '-n2', '--no-shell']), 0)
+  job = /job allocation (\d+)/.exec(got.output)?.[1] ?? ''
+}
+
+function dist(cluster: Cluster): string {
+  const line = readFileSync(join(cluster.nodes[0]?.dir ?? '', 'plugstack.conf'), 'utf8')
+  return dirname(/\S+\/berth\.so/.exec(line)?.[0] ?? '')
+}
+
+function environment(): Record<string, string> {
+  return { BERTH_RUNTIME_DIR: at.cluster.nodes[0]?.runtimeDir ?? '' }
+}
+
+function berth(...args: string[]): Promise<Outcome> {
+  const program = [join(dist(at.cluster), 'node'), join(dist(at.cluster), 'bin/berth.js')]
+  return at.cluster.command([...program, ...args], { env: environment() })
+}
+
+function enroot(...args: string[]): Promise<Outcome> {
+  return at.cluster.command([join(dist(at.cluster), 'compat/enroot'), ...args], { env: environment() })
+}
+
+test('name and image make it; name alone, or with any image, uses it; nothing is said', async () => {
+  exits(await step('kept', 'echo one > /file', { image: true }), 0)
+  prints(await step('kept', 'cat /file'), ['one'])
+  const again = exits(await step('kept', 'cat /file; echo two >> /file', { image: true }), 0)
+  saysNot(again, /berth|import/i)
+  const other = ['--container-image=no-such-registry.invalid/x:1']
+  prints(await step('kept', 'cat /file', { options: other }), ['one', 'two'])
+  fails(await step('fresh', 'cat /file', { image: true }))
+})
+
+test('a name without image that does not exist is refused', async () => {
+  refuses(
+    await step('nowhere', 'true'),
+    /a container with name "nowhere" does not exist, and --container-image is not set/,
+  )
+})
+
+test('names that cannot be are refused before anything runs', async () => {
+  for (const name of ['/tmp/foo', 'x:attach', 'a'.repeat(300), ''])
+    fails(await step(name, 'true', { image: true }))
+})
+
+test('create refuses one that exists, exec one that does not run', async () => {
+  exits(await step('once:create', 'true', { image: true }), 0)
+  fails(await step('once:create', 'true', { image: true }))
+  says(fails(await step('kept:exec', 'true')), /not running/)
+})
+
+test('read-only when asked, else writable', async () => {
+  const seen = await step('kept', 'touch /newfile', { options: ['--container-readonly'] })
+  says(fails(seen), /Read-only file system/)
+  exits(await step('kept', 'touch /newfile'), 0)
+})
+
+test('a second step joins what runs: its mounts, cwd /, mounts of its own ignored', async () => {
+  const first = await stays('kept')
+  prints(await step('kept', 'cat /tmp/private; pwd'), ['mine', '/'])
+  prints(await step('kept:exec', 'cat /tmp/private'), ['mine'])
+  const seen = await step('kept', 'test ! -e /mine', { options: ['--container-mounts=/tmp:/mine'] })
+  says(exits(seen, 0), /ignoring --container-mounts/)
+  const unshared = await step('kept', 'true', { options: ['--container-unshare=net'] })
+  says(fails(unshared), /not in a separate network namespace/)
+  await ends(first)
+})
+
+test('who joins gets the namespaces without asking', async () => {
+  const first = await stays('apart', { image: true, options: ['--container-unshare=net,ipc,uts'] })
+  const kinds = 'for kind in net ipc uts; do readlink /proc/self/ns/$kind; done'
+  const inside = lines(await step('apart', kinds))
+  const asked = lines(await step('apart', kinds, { options: ['--container-unshare=net'] }))
+  assert.equal(asked, inside)
+  const host = ['net', 'ipc', 'uts'].map((name) => `/proc/self/ns/${name}`)
+  const outside = (await run(['readlink', ...host])).stdout.trim().split('\n')
+  assert.is(inside.filter((one) => outside.includes(one)).length, 0)
+  await ends(first)
+})
+
+test('no_exec beside a running one: its files, not its mounts', async () => {
+  const first = await stays('kept')
+  const seen = exits(await step('kept:no_exec', 'cat /file; test ! -e /tmp/private; echo three >> /file'), 0)
+  says(seen, /one\ntwo/)
+  says(await step('kept', 'cat /file'), /three/)
+  await ends(first)
+})
+
+test('JOBID.STEPID joins the unnamed container of a running step', async () => {
+  const plain = at.cluster.start(
+    words('x', 'echo plain > /tmp/private; echo ready $SLURM_STEP_ID; exec sleep 300', {
+      image: true,
+    }).filter((word) => !word.startsWith('--container-name')),
+  )
+  await plain.sees(/ready \d+/)
+  const [, id] = /ready (\d+)/.exec(plain.output()) ?? []
+  prints(await step(`${job}.${id}`, 'cat /tmp/private'), ['plain'])
+  says(await enroot('list'), new RegExp(`pyxis_${job}.${id}`))
+  await ends(plain)
+  saysNot(await enroot('list'), new RegExp(`pyxis_${job}.${id}`))
+})
+
+test('five made at once, then fifty short steps at once on them', async () => {
+  const names = [1, 2, 3, 4, 5].map((index) => `many${index}`)
+  const made = await Promise.all(names.map((name) => step(name, `echo ${name} > /who`, { image: true })))
+  for (const one of made) exits(one, 0)
+  const all = Array.from({ length: 50 }, (_, index) => names[index % 5] ?? '')
+  const runs = await Promise.all(all.map((name) => step(`${name}:no_exec`, 'cat /who')))
+  for (const [index, one] of runs.entries()) prints(one, [all[index] ?? ''])
+})
+
+test('berth ps, containers, exec and rm', async () => {
+  const first = await stays('kept')
+  says(await berth('ps'), /kept/)
+  const row = JSON.parse(exits(await berth('containers', '--json'), 0).stdout).find(
+    ({ name }: { name: string }) => name === 'kept',
+  )
+  assert.is(row.running.length, 1)
+  assert.ok(row.size > 0)
+  prints(await berth('exec', 'kept', '--', 'cat', '/tmp/private'), ['mine'])
+  const [, id] = /step (\d+\.\d+)/.exec(row.running[0].step) ?? []
+  prints(await berth('exec', id ?? '', '--', 'cat', '/tmp/private'), ['mine'])
+  refuses(await berth('containers', 'rm', 'kept'), /BERTH_ENAMERUNNING/)
+  await ends(first)
+  exits(await berth('containers', 'rm', 'kept'), 0)
+  refuses(await step('kept', 'true'), /does not exist/)
+  refuses(await berth('containers', 'rm', 'kept'), /BERTH_ENOSUCHCONTAINER/)
+})
+
+test('what is removed by force while it runs goes when it ends', async () => {
+  const first = await stays('forced', { image: true })
+  exits(await berth('containers', 'rm', '--force', 'forced'), 0)
+  exits(await step('forced', 'test ! -e /tmp/private', { image: true }), 0)
+  await ends(first)
+  const trash = join(at.cluster.nodes[0]?.storeDir ?? '', 'containers/.trash')
+  await until('an empty trash', async () => readdirSync(trash).length === 0, 10_000)
+})
+
+test('the image below a container is not removed, and names are a user’s own', async () => {
+  exits(await step('based', 'true', { image: true }), 0)
+  const program = [join(dist(at.cluster), 'node'), join(dist(at.cluster), 'bin/berth.js')]
+  const root = (...args: string[]) => run([...program, ...args], { env: environment() })
+  refuses(await root('rm', at.images.busybox), /BERTH_EIMAGEUSED.*based/)
+  exits(await root('gc', '--all'), 0)
+  exits(await step('based', 'true'), 0)
+  const other = await at.cluster.command([...program, 'containers'], {
+    user: USER_B.name,
+    env: environment(),
+  })
+  saysNot(exits(other, 0), /based/)
+  says(await root('containers'), new RegExp(`${USER_A.uid}/global/based`))
+})
+
+test('enroot lists, joins and removes by the names of pyxis', async () => {
+  const first = await stays('tools', { image: true })
+  says(exits(await enroot('list'), 0), /^pyxis_tools$/m)
+  const table = exits(await enroot('list', '-f'), 0).stdout
+  const [, pid = ''] = /^pyxis_tools\s+(\d+)\s+sleep/m.exec(table) ?? []
+  exits(await enroot('exec', pid, 'true'), 0)
+  prints(await enroot('exec', pid, 'cat', '/tmp/private'), ['mine'])
+  await ends(first)
+  prints(await enroot('start', 'pyxis_tools', 'echo', 'started'), ['started'])
+  exits(await enroot('remove', '-f', 'pyxis_tools'), 0)
+  refuses(await step('tools', 'true'), /does not exist/)
+  says(fails(await enroot('remove', '-f', 'pyxis_tools')), /no container/)
+})
+
+test('enroot imports a file and makes a container of it; what it cannot it says', async () => {
+  const file = join(at.cluster.shared, 'imported.sqsh')
+  exits(await enroot('import', '-o', file, `docker://${at.images.busybox}`), 0)
+  assert.ok(existsSync(file))
+  exits(await enroot('create', '-n', 'pyxis_made', file), 0)
+  prints(await step('made', 'echo inside'), ['inside'])
+  says(fails(await enroot('export', '-o', 'x.sqsh', 'pyxis_made')), /--container-save/)
+  says(fails(await enroot('bundle', file)), /not "bundle"/)
+})
+
+test('with container_scope=job a name is the job’s, and goes with it', async () => {
+  const cluster = await startCluster({ nodes: [{}], plugArgs: ['container_scope=job'] })
+  try {
+    const images = await publishImages(await startRegistry(cluster.undo))
+    const folder = join(cluster.nodes[0]?.storeDir ?? '', 'containers', String(USER_A.uid))
+    const script = [
+      '#!/bin/sh',
+      `srun --container-name=own --container-image=${images.busybox} sh -c 'echo here > /file'`,
+      'srun --container-name=own cat /file',
+      `ls ${'$'}SLURM_JOB_ID 2>/dev/null; true`,
+    ].join('\n')
+    says(exits(await cluster.batch(script, ['-N1', '-n1']), 0), /here/)
+    await until(
+      'its end',
+      async () =>
+        !existsSync(folder) ||
+        readdirSync(folder).every((one) => readdirSync(join(folder, one)).length === 0),
+      20_000,
+    )
+    fails(await cluster.srun(['-N1', '-n1', '--container-name=own', 'true']))
+  } finally {
+    await cluster.stop()
+  }
+  assert.equal(leftovers(cluster.dir), [])
+})
+
+test.run()
