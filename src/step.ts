@@ -11,54 +11,37 @@
  *
  * `srun`, `sbatch` and `berth run` differ in who sends the facts, not in what happens here.
  */
-import { join } from 'node:path'
 import type { Engine, LaunchFields } from './engine/engine.js'
 import { pickEngine } from './engine/select.js'
 import type { ImageReference, StoredImage } from './image/image.js'
 import { familiarName, parseReference, pinReference } from './image/reference.js'
-import { launchAsIs, launchImageCommand } from './launch/bare.js'
-import { listDevices } from './launch/devices.js'
+import { launchAsIs } from './launch/bare.js'
 import { ensureImage, type HeldImage, holdImage, peekImage } from './launch/hold_image.js'
 import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
-import { containerId, holdBase, joiningRequest, referenceOf, withNameDefaults } from './launch/named.js'
+import { containerId, holdBase, referenceOf, withNameDefaults } from './launch/named.js'
 import { type Namespaces, reopenNamespaces } from './launch/namespaces.js'
-import {
-  adoptRunning,
-  buildFor,
-  createNamed,
-  openNamed,
-  removeNamed,
-  rootOf,
-  willJoin,
-} from './launch/open_named.js'
+import { accessOf, joinRunning, openOn, openSaveTarget, planWith } from './launch/open.js'
+import { adoptRunning, createNamed, openNamed, removeNamed, willJoin } from './launch/open_named.js'
 import { openStore } from './launch/open_store.js'
-import { imageWithOwnFiles, withoutOwnFiles } from './launch/own_files.js'
-import { type Instance, Running } from './launch/running.js'
-import { type PendingSave, pendingSave, type SaveTurn, saveContainer } from './launch/save.js'
-import { closeTarget, openTarget, type SaveTarget } from './launch/save_target.js'
+import { Running } from './launch/running.js'
+import { type PendingSave, type SaveTurn, saveContainer } from './launch/save.js'
 import { importBySite } from './launch/site_importer.js'
 import { Undo } from './launch/undo.js'
 import { findUser } from './launch/user.js'
-import { native } from './native.js'
 import { explainPlan } from './plan/explain.js'
 import type { PlanUser } from './plan/input.js'
-import { planStep } from './plan/plan.js'
-import type { Plan } from './plan/spec.js'
 import type { ImportEvent } from './report/progress.js'
 import { parseRequest } from './request/grammar.js'
 import { pinnedOption } from './request/pin.js'
 import type { Request } from './request/request.js'
 import type { Site } from './site/site.js'
 import { type Container, type ContainerId, keyOf } from './store/containers.js'
-import type { Access, Store } from './store/store.js'
+import type { Store } from './store/store.js'
 import type { StepFacts } from './worker/facts.js'
 
 /** Variables that the options mention: what the worker must keep of a job's environment. */
 export { variablesNeeded } from './request/grammar.js'
-
-/** Beside this program in dist/. */
-const LAUNCHER = 'berth-exec'
 
 /** The rooms that the story walks through. */
 export interface Rooms {
@@ -203,83 +186,6 @@ export async function openStep(
   return openOn(rooms, prepared, place, turn, held, target)
 }
 
-function joinRunning(
-  rooms: Rooms,
-  prepared: PreparedStep,
-  instance: Instance,
-  place: StepPlace,
-  turn: Turn,
-  target: SaveTarget | undefined,
-): OpenedStep {
-  const { facts, container } = prepared
-  if (container === undefined) throw new Error('a step without a container joins none')
-  const { image, namespaces } = instance
-  const request = joiningRequest(container.request, instance)
-  const plan = planWith(rooms, { facts, container: { ...container, request } }, place, image)
-  // Of the translation only the launch counts: everything else is there.
-  const nothing = { image: { directory: '/' }, staging: rooms.staging, idmap: false }
-  const { launch } = container.engine.translate(plan, nothing)
-  if (turn.namespaces === undefined) turn.undo.add('container', rooms.running.use(instance))
-  const own = rooms.store.containers.list().find((one) => keyOf(one) === instance.key)
-  const { held } = prepared
-  const save =
-    target === undefined || own === undefined || held === undefined
-      ? {}
-      : { save: pendingSave(target, held, { upperDir: own.path }, namespaces) }
-  return {
-    launch: facts.imageCommand ? launchImageCommand(launch, image?.config) : launch,
-    ...save,
-    namespaces,
-    joined: true,
-    ...(image === undefined ? {} : { image }),
-    warnings: plan.warnings,
-    notes: [],
-  }
-}
-
-async function openOn(
-  rooms: Rooms,
-  prepared: PreparedStep,
-  place: StepPlace,
-  turn: Turn,
-  held: HeldImage,
-  target: SaveTarget | undefined,
-  own?: Container,
-): Promise<OpenedStep> {
-  const { facts, container } = prepared
-  if (container === undefined) throw new Error('a step without a container opens none')
-  const image = own === undefined ? held.image : imageWithOwnFiles(held.image, own.path)
-  const whole = planWith(rooms, prepared, place, image)
-  const plan = own === undefined ? whole : withoutOwnFiles(whole, own.path)
-  const { namespaces: spec, launch } = container.engine.translate(plan, {
-    image: held.source,
-    staging: rooms.staging,
-    idmap: native.kernelFeatures().squashfsIdmap,
-    ...(own === undefined ? {} : { root: rootOf(rooms.running, own) }),
-    ...(place.mountNs === undefined ? {} : { mountNs: place.mountNs }),
-    ...(place.userNs === undefined ? {} : { userNs: place.userNs }),
-  })
-  const opened: OpenedStep = {
-    launch: facts.imageCommand ? launchImageCommand(launch, held.image.config) : launch,
-    image: held.image,
-    warnings: plan.warnings,
-    notes: [],
-  }
-  if (spec === undefined) return opened
-  const asked = target === undefined ? spec : { ...spec, keepUpper: true }
-  const saveOf = (built: Namespaces) =>
-    target === undefined ? {} : { save: pendingSave(target, held, spec, built) }
-  if (turn.namespaces !== undefined)
-    return { ...opened, ...saveOf(turn.namespaces), namespaces: turn.namespaces }
-  const namespaces = await buildFor(rooms.running, asked, turn.signal, own)
-  const { uid, job, step } = facts
-  const { request } = container
-  const key = own === undefined ? {} : { key: keyOf(own) }
-  const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, namespaces)
-  turn.undo.add('container', rooms.running.use(instance))
-  return { ...opened, ...saveOf(namespaces), namespaces, notes: namespaces.notes }
-}
-
 /** @throws BerthError BERTH_ESAVE; the file that was there is unchanged then */
 export function saveStep({ site }: Rooms, pending: PendingSave, turn: SaveTurn): Promise<void> {
   return saveContainer(site, import.meta.dirname, pending, turn)
@@ -374,48 +280,3 @@ export function reopenStep(
 }
 
 export type Reopen = typeof reopenStep
-
-/** One node writes it: all have the same image, and their changes cannot be one. */
-async function openSaveTarget({ facts, container }: PreparedStep, place: StepPlace, undo: Undo) {
-  const path = container?.request.save
-  if (path === undefined || facts.node !== 0) return undefined
-  const target = await openTarget(path, accessOf(facts, place))
-  undo.add('save target', () => closeTarget(target))
-  return target
-}
-
-function planWith(
-  rooms: Rooms,
-  prepared: PreparedStep,
-  place: StepPlace,
-  stored: StoredImage | undefined,
-): Plan {
-  const { facts, container } = prepared
-  if (container === undefined) throw new Error('a step without a container has no plan')
-  const { request, engine, reference, user } = container
-  return planStep({
-    request,
-    image: { reference: reference?.canonical ?? '', ...(stored === undefined ? {} : { stored }) },
-    engine: engine.name,
-    site: rooms.site,
-    user,
-    launcher: join(import.meta.dirname, LAUNCHER),
-    ...(request.unshare.includes('ipc') ? { devices: listDevices() } : {}),
-    step: {
-      context: facts.context,
-      job: facts.job,
-      step: facts.step,
-      cwd: place.cwd,
-      environment: place.environment ?? new Map(Object.entries(facts.env)),
-      ...(facts.script === undefined ? {} : { script: facts.script }),
-    },
-  })
-}
-
-function accessOf(facts: StepFacts, place?: StepPlace): Access {
-  const { uid, gid, gids, env } = facts
-  return {
-    ...{ uid, gid, gids, env, cwd: place?.cwd ?? facts.cwd },
-    ...(place?.mountNs === undefined ? {} : { mountNs: place.mountNs }),
-  }
-}

@@ -51,7 +51,7 @@ export function openNamed<Opened>(
   access: Access,
   turn: NamedTurn,
   ways: {
-    join(instance: Instance): Opened
+    join(instance: Instance): Promise<Opened>
     open(held: HeldImage, own: Container): Promise<Opened>
   },
 ): Promise<Opened> {

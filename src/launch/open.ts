@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A prepared step becomes namespaces and a launch: its own, or those of a container that runs. */
+import { join } from 'node:path'
+import type { StoredImage } from '../image/image.js'
+import { native } from '../native.js'
+import { planStep } from '../plan/plan.js'
+import type { Plan } from '../plan/spec.js'
+import type { OpenedStep, PreparedStep, Rooms, StepPlace, Turn } from '../step.js'
+import { type Container, keyOf } from '../store/containers.js'
+import type { Access } from '../store/store.js'
+import type { StepFacts } from '../worker/facts.js'
+import { launchImageCommand } from './bare.js'
+import { listDevices } from './devices.js'
+import type { HeldImage } from './hold_image.js'
+import { holdBase, joiningRequest } from './named.js'
+import type { Namespaces } from './namespaces.js'
+import { buildFor, rootOf } from './open_named.js'
+import { imageWithOwnFiles, withoutOwnFiles } from './own_files.js'
+import type { Instance } from './running.js'
+import { type PendingSave, pendingSave } from './save.js'
+import { saveError } from './save_failure.js'
+import { closeTarget, openTarget, type SaveTarget } from './save_target.js'
+import type { Undo } from './undo.js'
+
+/** In dist/, which this folder is in. */
+const LAUNCHER = 'berth-exec'
+
+/** The step's own namespaces, on an image and, with a name, on what was written before. */
+export async function openOn(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  place: StepPlace,
+  turn: Turn,
+  held: HeldImage,
+  target: SaveTarget | undefined,
+  own?: Container,
+): Promise<OpenedStep> {
+  const { facts, container } = prepared
+  if (container === undefined) throw new Error('a step without a container opens none')
+  const image = own === undefined ? held.image : imageWithOwnFiles(held.image, own.path)
+  const whole = planWith(rooms, prepared, place, image)
+  const plan = own === undefined ? whole : withoutOwnFiles(whole, own.path)
+  const { namespaces: spec, launch } = container.engine.translate(plan, {
+    image: held.source,
+    staging: rooms.staging,
+    idmap: native.kernelFeatures().squashfsIdmap,
+    ...(own === undefined ? {} : { root: rootOf(rooms.running, own) }),
+    ...(place.mountNs === undefined ? {} : { mountNs: place.mountNs }),
+    ...(place.userNs === undefined ? {} : { userNs: place.userNs }),
+  })
+  const opened: OpenedStep = {
+    launch: facts.imageCommand ? launchImageCommand(launch, held.image.config) : launch,
+    image: held.image,
+    warnings: plan.warnings,
+    notes: [],
+  }
+  if (spec === undefined) return opened
+  const asked = target === undefined ? spec : { ...spec, keepUpper: true }
+  const withSave = (built: Namespaces) =>
+    target === undefined ? {} : { save: pendingSave(target, held, spec, built) }
+  if (turn.namespaces !== undefined)
+    return { ...opened, ...withSave(turn.namespaces), namespaces: turn.namespaces }
+  const namespaces = await buildFor(rooms.running, asked, turn.signal, own)
+  const { uid, job, step } = facts
+  const { request } = container
+  const key = own === undefined ? {} : { key: keyOf(own) }
+  const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, namespaces)
+  turn.undo.add('container', rooms.running.use(instance))
+  return { ...opened, ...withSave(namespaces), namespaces, notes: namespaces.notes }
+}
+
+/** The namespaces of another step, and a launch of its own. */
+export async function joinRunning(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  instance: Instance,
+  place: StepPlace,
+  turn: Turn,
+  target: SaveTarget | undefined,
+): Promise<OpenedStep> {
+  const { facts, container } = prepared
+  if (container === undefined) throw new Error('a step without a container joins none')
+  const { image, namespaces } = instance
+  const request = joiningRequest(container.request, instance)
+  const plan = planWith(rooms, { facts, container: { ...container, request } }, place, image)
+  // Of the translation only the launch counts: everything else is there.
+  const nothing = { image: { directory: '/' }, staging: rooms.staging, idmap: false }
+  const { launch } = container.engine.translate(plan, nothing)
+  if (turn.namespaces === undefined) turn.undo.add('container', rooms.running.use(instance))
+  const save =
+    target === undefined ? {} : { save: await saveOf(rooms, prepared, instance, place, turn, target) }
+  return {
+    launch: facts.imageCommand ? launchImageCommand(launch, image?.config) : launch,
+    ...save,
+    namespaces,
+    joined: true,
+    ...(image === undefined ? {} : { image }),
+    warnings: plan.warnings,
+    notes: [],
+  }
+}
+
+/** One node writes it: all have the same image, and their changes cannot be one. */
+export async function openSaveTarget({ facts, container }: PreparedStep, place: StepPlace, undo: Undo) {
+  const path = container?.request.save
+  if (path === undefined || facts.node !== 0) return undefined
+  const target = await openTarget(path, accessOf(facts, place))
+  undo.add('save target', () => closeTarget(target))
+  return target
+}
+
+/** Of a container that another step started: what was written is on disk where it has a name. */
+async function saveOf(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  { key, namespaces }: Instance,
+  place: StepPlace,
+  turn: Turn,
+  target: SaveTarget,
+): Promise<PendingSave> {
+  const own = rooms.store.containers.list().find((one) => keyOf(one) === key)
+  if (own === undefined)
+    throw saveError(target.path, 'it has no name, so only the step that started it can save it')
+  const held = prepared.held ?? (await holdBase(rooms.store, own, accessOf(prepared.facts, place), turn))
+  return pendingSave(target, held, { upperDir: own.path }, namespaces)
+}
+
+export function planWith(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  place: StepPlace,
+  stored: StoredImage | undefined,
+): Plan {
+  const { facts, container } = prepared
+  if (container === undefined) throw new Error('a step without a container has no plan')
+  const { request, engine, reference, user } = container
+  return planStep({
+    request,
+    image: { reference: reference?.canonical ?? '', ...(stored === undefined ? {} : { stored }) },
+    engine: engine.name,
+    site: rooms.site,
+    user,
+    launcher: join(import.meta.dirname, '..', LAUNCHER),
+    ...(request.unshare.includes('ipc') ? { devices: listDevices() } : {}),
+    step: {
+      context: facts.context,
+      job: facts.job,
+      step: facts.step,
+      cwd: place.cwd,
+      environment: place.environment ?? new Map(Object.entries(facts.env)),
+      ...(facts.script === undefined ? {} : { script: facts.script }),
+    },
+  })
+}
+
+/** Who asks the store for an image, and from where files are opened. */
+export function accessOf(facts: StepFacts, place?: StepPlace): Access {
+  const { uid, gid, gids, env } = facts
+  return {
+    ...{ uid, gid, gids, env, cwd: place?.cwd ?? facts.cwd },
+    ...(place?.mountNs === undefined ? {} : { mountNs: place.mountNs }),
+  }
+}
