@@ -2,13 +2,17 @@
 /** What a run may leave behind on a machine: mounts, loop devices, cgroups, processes, System V segments. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 
 export type Machine = Record<'mounts' | 'loops' | 'cgroups' | 'processes' | 'directories', string[]>
 
 /** Names of programs that only this suite starts. */
 const OURS =
   /^(slurmctld|slurmd|slurmstepd|munged|docker-registry|srun|sbatch|salloc|berth|node-worker|squashfuse)/
+
+/** Made by slurmd, by its steps or by the worker; others come and go with whoever else is on the machine. */
+const OUR_CGROUPS = /slurm|berth|\/(job|step|task|uid)_/
+const DIST = resolve(import.meta.dirname, '../../dist')
 
 export function lookAtMachine(): Machine {
   return {
@@ -53,7 +57,7 @@ function cgroups(folder: string): string[] {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     if (!entry.isDirectory()) continue
     const path = join(folder, entry.name)
-    found.push(path)
+    if (OUR_CGROUPS.test(path)) found.push(path)
     found.push(...cgroups(path))
   }
   return found
@@ -71,10 +75,7 @@ function processes(): string[] {
         if (rest[0] === 'Z') return []
         const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ')
         const uid = Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
-        const ours =
-          OURS.test(name) ||
-          /dist\/(bin\/(worker|importer)|berth)/.test(command) ||
-          (uid > 61_200 && uid < 61_210)
+        const ours = OURS.test(name) || command.includes(DIST) || (uid > 61_200 && uid < 61_210)
         return ours ? [`${name} ${pid} ${rest[19]}`] : []
       } catch {
         return []
