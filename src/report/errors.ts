@@ -67,7 +67,7 @@ export const ERRORS = {
   },
   BERTH_EENGINE: {
     text: 'unknown engine {engine}',
-    hint: 'engines of this berth: {engines}; `berth engines` says what this node has',
+    hint: 'engines of this berth: {engines}',
     exit: FAILED,
   },
   BERTH_EENTRYPOINT: {

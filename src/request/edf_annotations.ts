@@ -20,12 +20,21 @@ const ROWS: readonly Row[] = [
     note: 'no ssh server is started; `srun --overlap --jobid=JOBID` opens a shell beside the program',
   },
   { name: 'com.hooks.nvidia_cuda_mps', note: 'start nvidia-cuda-mps-control in the job script' },
-  { name: 'com.hooks.cxi', note: "the host's fabric is the site's setting and --container-mpi's" },
-  { name: 'com.hooks.aws_ofi_nccl', note: "plugins for NCCL are the site's setting and --container-mpi's" },
-  { name: 'com.hooks.netstack', note: "the host's fabric is the site's setting and --container-mpi's" },
-  { name: 'com.hooks.mpi', note: 'use --container-mpi' },
-  { name: 'com.hooks.glibc', note: 'use --container-mpi' },
-  { name: 'com.sarus.perfmon', note: 'berth measures every step; `berth ps` shows it' },
+  {
+    name: 'com.hooks.cxi',
+    note: "berth does not inject the host's fabric yet: mount it, or ask the site to",
+  },
+  {
+    name: 'com.hooks.aws_ofi_nccl',
+    note: 'berth does not inject NCCL plugins yet: mount them, or ask the site to',
+  },
+  {
+    name: 'com.hooks.netstack',
+    note: "berth does not inject the host's fabric yet: mount it, or ask the site to",
+  },
+  { name: 'com.hooks.mpi', note: "berth does not replace an image's MPI yet: the image's own runs" },
+  { name: 'com.hooks.glibc', note: "berth does not replace an image's C library" },
+  { name: 'com.sarus.perfmon', note: 'berth does not measure steps' },
 ]
 /** Values that ask for nothing. */
 const NOTHING = ['', '0', 'false', 'no']
