@@ -61,7 +61,9 @@ export class Lab {
   /** Files that the store has now, without those of images that are complete. */
   leftovers(): string[] {
     const names = readdirSync(this.directory, { recursive: true }).map(String)
-    return names.filter((name) => !/^(images|tmp|images\/[\w-]+\.(sqsh|json))$/.test(name))
+    return names.filter(
+      (name) => !/^(images|tmp|containers(\/\.(new|trash))?|images\/[\w-]+\.(sqsh|json))$/.test(name),
+    )
   }
 
   async close(): Promise<void> {
