@@ -30,6 +30,9 @@ export class Shelf {
     this.entries = this.directory.open()
   }
 
+  /** Bytes in the store that are no images', by the latest count; the quota is for all of it. */
+  others = 0
+
   records(): (StoreRecord & { used: number })[] {
     return [...this.entries.values()].map(({ record, used }) => ({ ...record, used }))
   }
@@ -79,7 +82,7 @@ export class Shelf {
 
   /** Frees what quota and floor ask for when `wanted` bytes are to come; `atLeast` bytes in any case. */
   collect(wanted: number, atLeast = 0): Removed[] {
-    const stored = this.records().reduce((sum, { size }) => sum + size, 0)
+    const stored = this.records().reduce((sum, { size }) => sum + size, this.others)
     const over = Math.max(atLeast, bytesOver(wanted, stored, this.directory.free(), this.limits))
     return chooseVictims(this.candidates(), over).map(({ key }) => this.remove(key))
   }

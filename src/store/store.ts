@@ -152,6 +152,15 @@ export class Store {
     for (const { key } of this.find(name)) this.shelf.pin(key, pinned)
   }
 
+  /** How much users have written in named containers; from now on the quota knows of it. */
+  async countContainers(): Promise<{ count: number; bytes: number }> {
+    const all = this.containers.list()
+    const sizes = await Promise.all(all.map((container) => this.containers.size(container)))
+    const bytes = sizes.reduce((sum, size) => sum + size, 0)
+    this.shelf.others = bytes
+    return { count: all.length, bytes }
+  }
+
   /** Makes room for so many bytes within quota and floor, or removes all that is neither pinned nor in use. */
   async collect(request: number | { all: boolean } = 0): Promise<{ removed: Removed[] }> {
     if (typeof request === 'object' && request.all) {

@@ -49,7 +49,11 @@ const CALLS: Readonly<Record<string, Row>> = {
   rm: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.remove(words) },
   gc: {
     rootOnly: true,
-    run: ({ worker, words }) => worker.rooms.store.collect({ all: words.includes('all') }),
+    run: async ({ worker, words }) => {
+      const { store } = worker.rooms
+      const containers = await store.countContainers()
+      return { containers, ...(await store.collect({ all: words.includes('all') })) }
+    },
   },
 }
 

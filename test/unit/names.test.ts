@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Named containers without a node: their place on disk, the turn of each name, the names of pyxis. */
+import { deepEqual, equal, throws } from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { findListed, listed, pyxisName, unnamedStep } from '../../src/cli/enroot_names.js'
+import { Containers, keyOf } from '../../src/store/containers.js'
+import { suite } from '../suite.js'
+
+const test = suite('names')
+const folder = mkdtempSync(join(tmpdir(), 'berth-names-'))
+test.after(() => rmSync(folder, { recursive: true, force: true }))
+
+const ID = { uid: 1000, scope: 'global', name: 'tools' }
+const FACTS = { creator: 'ab', image: { key: 'sha256-1-f1', reference: 'docker.io/library/x:1' } }
+
+function newStore(name: string): string {
+  const store = join(folder, name)
+  mkdirSync(store)
+  return store
+}
+
+test('a container is found again by the next worker, with its facts', () => {
+  const store = newStore('again')
+  const job = { processes: [{ pid: 7, start: 8 }], end: 9 }
+  const made = new Containers(store).create(ID, { ...FACTS, job })
+  deepEqual(new Containers(store).find(ID), made)
+  equal(statSync(made.path).mode & 0o777, 0o700)
+  equal(statSync(join(store, 'containers')).mode & 0o777, 0o700)
+})
+
+test('half of one never stays, and one that was taken away is not there', () => {
+  const store = newStore('half')
+  const before = new Containers(store)
+  mkdirSync(join(store, 'containers/.new/abc'))
+  const made = before.create(ID, FACTS)
+  const after = new Containers(store)
+  deepEqual(readdirSync(join(store, 'containers/.new')), [])
+  rmSync(made.path, { recursive: true })
+  equal(after.find(ID), undefined)
+  equal(after.list().length, 0)
+})
+
+test('a second one of that name cannot be made', () => {
+  const containers = new Containers(newStore('twice'))
+  containers.create(ID, FACTS)
+  throws(() => containers.create(ID, FACTS), /ENOTEMPTY|EEXIST/)
+})
+
+test('buried, its name is free; its files go when that is asked', async () => {
+  const store = newStore('buried')
+  const containers = new Containers(store)
+  const made = containers.create(ID, FACTS)
+  mkdirSync(join(made.path, 'upper'))
+  writeFileSync(join(made.path, 'upper/file'), Buffer.alloc(100_000))
+  equal((await containers.size(made)) >= 100_000, true)
+  const grave = containers.bury(made)
+  equal(containers.find(ID), undefined)
+  containers.create(ID, FACTS)
+  await containers.discard(grave)
+  deepEqual(readdirSync(join(store, 'containers/.trash')), [])
+})
+
+test('what sits on an image is known by the image', () => {
+  const containers = new Containers(newStore('on'))
+  containers.create(ID, FACTS)
+  deepEqual(containers.on('sha256-1-f1').map(keyOf), ['1000/global/tools'])
+  deepEqual(containers.on('sha256-2-f1'), [])
+})
+
+test('a record that cannot be read hides its container and harms no other', () => {
+  const store = newStore('broken')
+  const containers = new Containers(store)
+  const made = containers.create(ID, FACTS)
+  containers.create({ ...ID, name: 'other' }, FACTS)
+  writeFileSync(join(made.path, 'container.json'), '{"image":1}')
+  deepEqual(
+    new Containers(store).list().map(({ name }) => name),
+    ['other'],
+  )
+})
+
+const row = (name: string, scope: string, pids: number[][] = []) => ({
+  ...{ id: `1000/${scope}/${name}`, name, scope, uid: 1000, image: '', size: 0, created: 0 },
+  running: pids.map((of) => ({ step: 'step 1.0', pids: of })),
+})
+const running = (job: number, stepId: number, name: string, pids: number[]) => ({
+  ...{ step: `step ${job}.${stepId}`, uid: 1000, job, stepId, name, image: 'x', engine: 'native' },
+  ...{ state: 'running', pids, since: 0 },
+})
+
+test('pyxis calls them pyxis_NAME, pyxis_JOBID_NAME and pyxis_JOBID.STEPID', () => {
+  equal(pyxisName({ name: 'a', scope: 'global' }), 'pyxis_a')
+  equal(pyxisName({ name: 'a', scope: 'job-12' }), 'pyxis_12_a')
+  const rows = listed(
+    [row('b', 'global', [[5, 6], [9]]), row('a', 'job-12')],
+    [running(3, 1, '', [7, 8]), running(3, 2, 'b', [5, 6]), running(0, 0, '', [1])],
+    1000,
+  )
+  deepEqual(rows, [
+    { name: 'pyxis_12_a', pids: [] },
+    { name: 'pyxis_3.1', pids: [7] },
+    { name: 'pyxis_b', pids: [5, 9] },
+  ])
+  deepEqual(listed([row('b', 'global')], [], 1001), [])
+})
+
+test('and they are found by these names, or by their own', () => {
+  const rows = [row('a', 'job-12'), row('a', 'global')]
+  equal(findListed(rows, 'pyxis_12_a', 1000)?.scope, 'job-12')
+  equal(findListed(rows, 'pyxis_a', 1000)?.scope, 'global')
+  equal(findListed(rows, 'b', 1000), undefined)
+  equal(findListed(rows, 'pyxis_a', 1001), undefined)
+  equal(unnamedStep('pyxis_12_12.3'), '12.3')
+  equal(unnamedStep('pyxis_12.3'), '12.3')
+  equal(unnamedStep('pyxis_a'), undefined)
+})
+
+test.run()
