@@ -59,7 +59,7 @@ async function showSteps(terminal: Terminal, image: string): Promise<void> {
   await terminal.type('cat job.out')
   terminal.note('what would happen, and why; nothing runs')
   await terminal.type(
-    `srun -n1 ${flags} --container-mounts=/usr/share:/data:ro --container-explain true | head -n 24`,
+    `srun -n1 ${flags} --container-mounts=/usr/share:/data:ro --container-explain true | grep -A6 '"destination": "/data"'`,
   )
   terminal.note('a mistake is told with its cause and the next step')
   await terminal.type(`srun -n2 ${flags.replace(/:\w+( |$)/, ':no-such-tag$1')} true`, 'fails')
