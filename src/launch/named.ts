@@ -33,6 +33,9 @@ export interface NamedRooms {
 }
 
 const STEP_NAME = /^(\d{1,10})\.(\d{1,10})$/
+const JOB_SCOPE = /^job-(\d+)$/
+/** Each is a few inodes of root's, which no disk quota counts. */
+const CONTAINERS_PER_USER_MAX = 1000
 const NAMESPACE_WORDS: readonly (readonly [Namespace, string])[] = [
   ['net', 'network namespace'],
   ['ipc', 'IPC namespace'],
@@ -102,13 +105,18 @@ export function findContainer(
   return container
 }
 
+/** @throws BERTH_ENAMECOUNT */
 export function createContainer(
-  { site, store }: NamedRooms,
+  { store }: Pick<NamedRooms, 'store'>,
   id: ContainerId,
   asker: Asker,
   reference: ImageReference,
   image: StoredImage,
 ): Container {
+  const { uid } = id
+  if (store.containers.list(uid).length >= CONTAINERS_PER_USER_MAX)
+    throw new BerthError('BERTH_ENAMECOUNT', { uid, count: CONTAINERS_PER_USER_MAX })
+  const [, job] = JOB_SCOPE.exec(id.scope) ?? []
   const facts: ContainerFacts = {
     creator: asker.handle,
     image: {
@@ -116,7 +124,7 @@ export function createContainer(
       reference: reference.canonical,
       ...(isInStore(image) ? {} : { path: image.path }),
     },
-    ...(site.get('container_scope') === 'job' && asker.job > 0 ? { job: jobOf(asker.job, asker.env) } : {}),
+    ...(job === undefined ? {} : { job: jobOf(Number(job), asker.env) }),
   }
   return store.containers.create(id, facts)
 }

@@ -180,6 +180,11 @@ export const ERRORS = {
     hint: 'wait for its end, or end those processes',
     exit: FAILED,
   },
+  BERTH_ENAMECOUNT: {
+    text: 'user {uid} has {count} containers with names on this node already',
+    hint: 'remove some with `berth containers rm NAME`',
+    exit: FAILED,
+  },
   BERTH_ENAMEEXISTS: {
     text: '"create" flag was passed to --container-name but the container "{name}" already exists',
     hint: 'leave out :create, choose another name, or remove it with `berth containers rm {name}`',

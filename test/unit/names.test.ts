@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Named containers without a node: their place on disk, the turn of each name, the names of pyxis. */
+/** Named containers without a node: their place on disk, the names of pyxis. */
 import { deepEqual, equal, throws } from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Named containers on a node without Slurm: their life, and what a worker's crash leaves of it. */
 import { deepEqual, equal, match } from 'node:assert/strict'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from '../../suite.js'
 import { missingForNode, TestNode } from './node.js'
@@ -187,6 +187,21 @@ scene('one name made by ten steps at once: one container, all run in it', async 
   )
   equal(runs.map(({ code, stderr }) => `${code}${stderr}`).join(), Array(10).fill('0').join())
   equal((await run('rush', 'cat /all')).stdout.trim().split('\n').length, 10)
+})
+
+scene('accounts that were added stay, whoever the user appears as', async () => {
+  const asRoot = { options: ['container-remap-root=1'] }
+  const add = 'echo svc:x:99:99::/:/bin/sh >> /etc/passwd; echo svc:x:99: >> /etc/group; id -un'
+  equal((await run('accounts', add, asRoot)).stdout, 'root\n')
+  const seen = await run('accounts', 'grep -c ^svc: /etc/passwd /etc/group; id -u; id -un')
+  match(seen.stdout, /passwd:1\n.*group:1\n61301\n/)
+  equal((await run('accounts', 'grep -c ^svc: /etc/passwd', asRoot)).stdout, '1\n')
+})
+
+scene('a container whose image file was replaced is refused, and says why', async () => {
+  equal((await run('based', 'true')).code, 0)
+  utimesSync(node.image, 1, 1)
+  match((await run('based', 'true', { image: false })).stderr, /BERTH_ENAMEBASE/)
 })
 
 test.run()
