@@ -3,6 +3,7 @@
  * `enroot`, for scripts that call it beside pyxis: the same words on berth's containers and images. Shipped as
  * dist/compat/enroot and put on PATH by whoever wants it; what cannot be mapped is refused with exit 1.
  */
+import { existsSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { isAbsolute, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -179,9 +180,22 @@ async function importImage({ values, words: [uri], places }: Parameters<Row['run
   return Exit.OK
 }
 
-async function exportImage({ words: [name = 'NAME'] }: Parameters<Row['run']>[0]): Promise<number> {
-  const bare = unnamedStep(name) ?? bareName(name)
-  throw new Unmapped(`export is a step here: srun --container-name=${bare} --container-save=FILE true`)
+/** A step that only saves; what runs in the container meanwhile goes on. */
+async function exportImage({ values, words: [name], places }: Parameters<Row['run']>[0]): Promise<number> {
+  if (name === undefined) throw new Unmapped('usage: enroot export [-f] [-o FILE] NAME')
+  const found = findListed(await listContainers(places), name, process.getuid?.() ?? 0)
+  if (found === undefined && unnamedStep(name) !== undefined)
+    throw new Unmapped(`${name} has no name of its own: use --container-save in the step that starts it`)
+  if (found === undefined) throw new BerthError('BERTH_ENOSUCHCONTAINER', { name })
+  const output = resolve(typeof values.output === 'string' ? values.output : `${name}.sqsh`)
+  if (values.force !== true && existsSync(output))
+    throw new Unmapped(`${output} exists already; -f replaces it`)
+  const status = await runContainer(
+    places,
+    [`container-name=${found.name}`, `container-save=${output}`],
+    ['true'],
+  )
+  return status === 0 ? Exit.OK : Exit.USER
 }
 
 /** Options of the container's own that a launcher takes from its environment. */

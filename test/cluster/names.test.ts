@@ -223,7 +223,11 @@ test('enroot imports a file and makes a container of it; what it cannot it says'
   assert.ok(existsSync(file))
   exits(await enroot('create', '-n', 'pyxis_made', file), 0)
   prints(await step('made', 'echo inside'), ['inside'])
-  says(fails(await enroot('export', '-o', 'x.sqsh', 'pyxis_made')), /--container-save/)
+  exits(await step('made', 'echo changed > /file'), 0)
+  const saved = join(at.cluster.shared, 'exported.sqsh')
+  exits(await enroot('export', '-o', saved, 'pyxis_made'), 0)
+  says(fails(await enroot('export', '-o', saved, 'pyxis_made')), /exists already/)
+  prints(await step('again', 'cat /file', { options: [`--container-image=${saved}`] }), ['changed'])
   says(fails(await enroot('bundle', file)), /not "bundle"/)
 })
 
