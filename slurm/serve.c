@@ -46,6 +46,21 @@ bool serve_answers(const struct keeper *keeper) {
   return fd >= 0 || (errno != ENOENT && errno != ECONNREFUSED);
 }
 
+static void write_pid(const struct keeper *keeper, bool present) {
+  char path[PATH_MAX], number[NUMBER_TEXT_MAX];
+
+  if (!text_join(path, sizeof(path), keeper->runtime_dir, "/keeper.pid", NULL))
+    return;
+  if (!present) {
+    (void)unlink(path);
+    return;
+  }
+  cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+  char *pid = text_number(number, getpid());
+  if (fd >= 0)
+    text_write(fd, pid, strlen(pid));
+}
+
 int serve_listen(const struct keeper *keeper) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -66,6 +81,8 @@ int serve_listen(const struct keeper *keeper) {
     keeper_log("cannot listen at ", keeper->socket, ": ", text_errno(errno), NULL);
     return -1;
   }
+  /* Before anybody is told that the keeper is there. */
+  write_pid(keeper, true);
   return chdir("/") < 0 ? -1 : steal_fd(&fd);
 }
 
@@ -181,21 +198,6 @@ static int next_wait(const struct worker *worker) {
   return left > 0 ? (int)left : 0;
 }
 
-static void write_pid(const struct keeper *keeper, bool present) {
-  char path[PATH_MAX], number[NUMBER_TEXT_MAX];
-
-  if (!text_join(path, sizeof(path), keeper->runtime_dir, "/keeper.pid", NULL))
-    return;
-  if (!present) {
-    (void)unlink(path);
-    return;
-  }
-  cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-  char *pid = text_number(number, getpid());
-  if (fd >= 0)
-    text_write(fd, pid, strlen(pid));
-}
-
 static int keep_serving(struct keeper *keeper, int listener, int signals) {
   struct worker worker = {0};
 
@@ -228,7 +230,6 @@ int serve(struct keeper *keeper, int listener) {
 
   if (signals < 0)
     return 1;
-  write_pid(keeper, true);
   const int status = keep_serving(keeper, listener, signals);
   (void)unlink(keeper->socket);
   write_pid(keeper, false);
