@@ -12,6 +12,7 @@ import type { StepFacts } from '../worker/facts.js'
 import { launchImageCommand } from './bare.js'
 import { listDevices } from './devices.js'
 import type { HeldImage } from './hold_image.js'
+import { hostFacts } from './host_facts.js'
 import { holdBase, joiningRequest } from './named.js'
 import type { Namespaces } from './namespaces.js'
 import { buildFor, rootOf } from './open_named.js'
@@ -52,7 +53,7 @@ export async function openOn(
     launch: facts.imageCommand ? launchImageCommand(launch, held.image.config) : launch,
     image: held.image,
     warnings: plan.warnings,
-    notes: [],
+    notes: plan.notes,
   }
   if (spec === undefined) return opened
   const asked = target === undefined ? spec : { ...spec, keepUpper: true }
@@ -66,7 +67,7 @@ export async function openOn(
   const key = own === undefined ? {} : { key: keyOf(own) }
   const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, namespaces)
   turn.undo.add('container', rooms.running.use(instance))
-  return { ...opened, ...withSave(namespaces), namespaces, notes: namespaces.notes }
+  return { ...opened, ...withSave(namespaces), namespaces, notes: [...plan.notes, ...namespaces.notes] }
 }
 
 /** The namespaces of another step, and a launch of its own. */
@@ -142,6 +143,7 @@ export function planWith(
     user,
     launcher: join(import.meta.dirname, '..', LAUNCHER),
     ...(request.unshare.includes('ipc') ? { devices: listDevices() } : {}),
+    host: hostFacts(),
     step: {
       context: facts.context,
       job: facts.job,

@@ -4,8 +4,8 @@
  * --container-env; what only the host has stays; the host's locale goes, since the image rarely has it.
  * (pyxis' rules, which its users' scripts rely on.) An environment file's variables win over both.
  */
+import { planHookup } from './hookup.js'
 import { BERTH_DEFAULT, IMAGE_CONFIG, originOf, type PlanInput } from './input.js'
-import { planPmiVariables } from './pmi.js'
 import { planPytorchVariables } from './pytorch.js'
 import type { PlannedVariable } from './spec.js'
 
@@ -19,7 +19,7 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 const OF_THE_TASK =
   /^(SLURM_.*|SLURMD_.*|PMI_.*|PMI2_.*|PALS_.*|PMIX_(RANK|NAMESPACE|HOSTNAME|VERSION|SERVER_.*|MCA_(psec|gds|ptl)|[A-Z]+_MODE|GDS_MODULE|SYSTEM_TMPDIR)|TERM)$/
 
-export function planEnvironment(input: PlanInput): PlannedVariable[] {
+export function planEnvironment(input: PlanInput, hookup = planHookup(input)): PlannedVariable[] {
   const variables = new Map<string, PlannedVariable>()
   const add = (variable: PlannedVariable): void => void variables.set(variable.name, variable)
   const kept = new Set(input.request.env)
@@ -46,7 +46,7 @@ export function planEnvironment(input: PlanInput): PlannedVariable[] {
     const origin = originOf(input.request, 'container-remap-root', input.site.origin('container_remap_root'))
     add({ name: 'HOME', action: 'set', value: '/root', reason: 'user appears as root', origin })
   }
-  for (const variable of planPmiVariables(input.step.environment)) add(variable)
+  for (const variable of hookup.variables) add(variable)
   for (const variable of planPytorchVariables(input)) add(variable)
   for (const variable of fileVariables(input)) add(variable)
   keepHostValues(input, variables)

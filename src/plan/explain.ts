@@ -50,6 +50,7 @@ function explainReasons(plan: Plan): object {
     mounts: plan.mounts.map(explainMount),
     namespaces: plan.namespaces.map(({ type, ...why }) => ({ type, ...because(why) })),
     warnings: plan.warnings,
+    notes: plan.notes,
   }
 }
 

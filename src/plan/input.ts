@@ -3,6 +3,7 @@
 import type { StoredImage } from '../image/image.js'
 import type { Request } from '../request/request.js'
 import type { Site } from '../site/site.js'
+import type { HostFacts } from './host.js'
 
 export interface PlanUser {
   name: string
@@ -42,6 +43,8 @@ export interface PlanInput {
   launcher?: string
   /** What is in the host's /dev, for a container that gets one of its own. */
   devices?: readonly HostDevice[]
+  /** Absent: nothing of the node's is offered to the image. */
+  host?: HostFacts
 }
 
 export interface HostDevice {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-/** All mounts in the order in which they are made: berth's own, Slurm's, the site's, the user's. */
+/** All mounts in the order in which they are made: berth's own, the node's, the site's, the user's. */
 import { planEntrypointMounts } from './entrypoint.js'
+import { planHookup } from './hookup.js'
 import type { PlanInput } from './input.js'
-import { planPmiMounts } from './pmi.js'
 import type { PlannedMount } from './spec.js'
 import { planSiteMounts, planSystemMounts } from './system_mounts.js'
 import { planUserMounts } from './user_mounts.js'
 
 /** @throws BERTH_EMOUNTTARGET, BERTH_EOPTION, BERTH_EPOLICY */
-export function planMounts(input: PlanInput): PlannedMount[] {
+export function planMounts(input: PlanInput, hookup = planHookup(input)): PlannedMount[] {
   const asked = [
     ...planSystemMounts(input),
-    ...planPmiMounts(input),
+    ...hookup.mounts,
     ...planEntrypointMounts(input),
     ...(input.request.siteMounts === false ? [] : planSiteMounts(input)),
     ...planUserMounts(input),

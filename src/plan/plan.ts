@@ -3,9 +3,9 @@
 import { planCwd } from './cwd.js'
 import { entrypointOf } from './entrypoint.js'
 import { planEnvironment } from './env.js'
+import { planHookup } from './hookup.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
 import { planMounts } from './mounts.js'
-import { planPmiWarnings } from './pmi.js'
 import { NAMESPACE_TYPES, type Plan } from './spec.js'
 
 export type { PlanInput, PlanStepFacts, PlanUser } from './input.js'
@@ -17,6 +17,7 @@ const OCI_VERSION = '1.2.0'
 export function planStep(input: PlanInput): Plan {
   const { request, image, engine, user } = input
   const stored = image.stored
+  const hookup = planHookup(input)
   return {
     ociVersion: OCI_VERSION,
     engine,
@@ -24,7 +25,7 @@ export function planStep(input: PlanInput): Plan {
     root: planRoot(input),
     process: {
       ...planCwd(input),
-      env: planEnvironment(input),
+      env: planEnvironment(input, hookup),
       ...planEntrypoint(input),
       noNewPrivileges: true,
       user: {
@@ -34,10 +35,11 @@ export function planStep(input: PlanInput): Plan {
         ...insideIds(input),
       },
     },
-    mounts: planMounts(input),
+    mounts: planMounts(input, hookup),
     namespaces: planNamespaces(input),
     annotations: annotate(input),
-    warnings: [...request.warnings, ...planPmiWarnings(input)],
+    warnings: [...request.warnings, ...hookup.warnings],
+    notes: hookup.notes,
   }
 }
 

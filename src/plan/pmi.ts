@@ -7,7 +7,7 @@
 import { isAbsolute, join } from 'node:path'
 import { insideRoot } from './cwd.js'
 import type { PlanInput } from './input.js'
-import type { PlannedMount, PlannedVariable } from './spec.js'
+import type { HookupEdits, PlannedMount, PlannedVariable } from './spec.js'
 
 const ORIGIN = 'mpi/pmix of Slurm'
 /** Slurm's name of a mode → the client's MCA parameter. */
@@ -19,8 +19,16 @@ const MODULES: Readonly<Record<string, string>> = {
 /** mpi.conf PMIxCliTmpDirBase is TmpFS unless set; SLURM_PMIX_TMPDIR overrides both. */
 const CLIENT_BASE = '/tmp'
 
+export function planPmi(input: PlanInput): Partial<HookupEdits> {
+  return {
+    mounts: planPmiMounts(input),
+    variables: planPmiVariables(input.step.environment),
+    warnings: planPmiWarnings(input),
+  }
+}
+
 /** A parameter that the user gave is left alone. */
-export function planPmiVariables(environment: ReadonlyMap<string, string>): PlannedVariable[] {
+function planPmiVariables(environment: ReadonlyMap<string, string>): PlannedVariable[] {
   const variables: PlannedVariable[] = []
   for (const [mode, name] of Object.entries(MODULES)) {
     const value = environment.get(mode)
@@ -41,7 +49,7 @@ export function planPmiVariables(environment: ReadonlyMap<string, string>): Plan
  * PMIx 3 to 5): PMIx_Init then fails with UNREACHABLE, and nothing tells why. Said to those who asked for root
  * themselves: where it is the site's default, most steps use no PMIx.
  */
-export function planPmiWarnings({ request, step }: PlanInput): string[] {
+function planPmiWarnings({ request, step }: PlanInput): string[] {
   const mode = step.environment.get('PMIX_SECURITY_MODE') ?? ''
   if (request.remapRoot !== true || !mode.split(',').includes('native')) return []
   return [
@@ -50,7 +58,7 @@ export function planPmiWarnings({ request, step }: PlanInput): string[] {
 }
 
 /** Opened with the user's rights: the directories come from the user's environment. Each may be missing. */
-export function planPmiMounts({ step, user }: PlanInput): PlannedMount[] {
+function planPmiMounts({ step, user }: PlanInput): PlannedMount[] {
   const server = step.environment.get('PMIX_SERVER_TMPDIR')
   if (server === undefined || !isAbsolute(server)) return []
   const base = step.environment.get('SLURM_PMIX_TMPDIR') ?? CLIENT_BASE

@@ -23,6 +23,17 @@ export interface PlannedVariable extends Reason {
   value?: string
 }
 
+/** What one contributor of hookup.ts adds to a plan. */
+export interface HookupEdits {
+  mounts: PlannedMount[]
+  /** Over the image's own, below what the user and the site set. */
+  variables: PlannedVariable[]
+  /** For the user, before the payload: only what they can and should act on. */
+  warnings: string[]
+  /** One line each on what was done or left out and why: for --container-explain and the worker's log. */
+  notes: string[]
+}
+
 /** OCI's names of the namespaces. */
 export type NamespaceType = 'user' | 'mount' | 'network' | 'ipc' | 'uts' | 'pid'
 
@@ -55,4 +66,6 @@ export interface Plan {
   annotations: Record<string, string>
   /** For the user, before the payload: what was asked for and has no effect. */
   warnings: string[]
+  /** What the node added to the image or kept out of it, and why; one line each. */
+  notes: string[]
 }

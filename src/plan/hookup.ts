@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the node adds to every image: process managers, MPI, fabric, accelerators. Each contributor is a pure function
+ * of the plan's input; its edits go between berth's own mounts and the user's, so that a user can always undo one.
+ */
+import type { PlanInput } from './input.js'
+import { planPmi } from './pmi.js'
+import type { HookupEdits } from './spec.js'
+
+export type Contributor = (input: PlanInput) => Partial<HookupEdits>
+
+/** In the order in which their mounts are made. */
+const CONTRIBUTORS: readonly Contributor[] = [planPmi]
+
+/** @throws BerthError where the user asked for something that this node cannot give */
+export function planHookup(input: PlanInput): HookupEdits {
+  const parts = CONTRIBUTORS.map((contribute) => contribute(input))
+  return {
+    mounts: parts.flatMap(({ mounts = [] }) => mounts),
+    variables: parts.flatMap(({ variables = [] }) => variables),
+    warnings: parts.flatMap(({ warnings = [] }) => warnings),
+    notes: parts.flatMap(({ notes = [] }) => notes),
+  }
+}
