@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs the test files below the named folders of test/, one process each and one after the other, so that a crash
- * or a leaked handle in one file cannot hide in another. Last line: `N passed, N failed, N skipped`.
+ * Runs the test files below the named folders of test/, one process each, so that a crash or a leaked handle in one
+ * file cannot hide in another; as many at once as the machine has processors, for most of a cluster's time is waiting.
+ * A file's output is printed in one piece when it ends. Last line: `N passed, N failed, N skipped`.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { SKIP_MARK } from './suite.js'
 
-/** One file may not hang the whole run: the slowest cluster file needs about two minutes on two cores. */
-const FILE_TIME_MAX_MS = 300_000
+/** One file may not hang the whole run: the slowest cluster file needs about two minutes beside another. */
+const FILE_TIME_MAX_MS = 420_000
+/** More would make the waits of real daemons too long for their own limits. */
+const LANES_MAX = 4
+/** Looks at the whole machine, so nothing else may run then. */
+const ALONE = new Set(['leak'])
 
 interface Count {
   passed: number
@@ -31,21 +37,28 @@ function findTests(folder: string): string[] {
 function runFile(file: string): Promise<Count> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['--import', 'tsx', file], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1' },
       detached: true,
     })
+    const began = Date.now()
     let output = ''
+    let said = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output += text
-      process.stdout.write(text)
+      said += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text
     })
     const timer = setTimeout(() => {
-      process.stdout.write(`${basename(file)}: no end after ${FILE_TIME_MAX_MS / 1000} s, killed\n`)
+      said += `${basename(file)}: no end after ${FILE_TIME_MAX_MS / 1000} s, killed\n`
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     }, FILE_TIME_MAX_MS)
     child.on('close', (code) => {
       clearTimeout(timer)
+      const seconds = ((Date.now() - began) / 1000).toFixed(1)
+      process.stdout.write(`\n# ${file.slice(import.meta.dirname.length + 1)} (${seconds} s)\n${said}`)
       const total = Number(/Total:\s+(\d+)/.exec(output)?.[1] ?? 0)
       const passed = Number(/Passed:\s+(\d+)/.exec(output)?.[1] ?? 0)
       const skipped = output.split('\n').filter((line) => line.startsWith(SKIP_MARK)).length
@@ -57,18 +70,28 @@ function runFile(file: string): Promise<Count> {
 
 const sum: Count = { passed: 0, failed: 0, skipped: 0 }
 const failedFiles: string[] = []
-const only = process.env.BERTH_TEST_ONLY ?? ''
-for (const folder of process.argv.slice(2)) {
-  for (const file of findTests(join(import.meta.dirname, folder))) {
-    if (!file.includes(only)) continue
-    process.stdout.write(`\n# ${file.slice(import.meta.dirname.length + 1)}\n`)
-    const count = await runFile(file)
-    if (count.failed > 0) failedFiles.push(file)
-    sum.passed += count.passed
-    sum.failed += count.failed
-    sum.skipped += count.skipped
+
+async function runAll(files: string[], lanes: number): Promise<void> {
+  const waiting = files.values()
+  const lane = async (): Promise<void> => {
+    for (const file of waiting) {
+      const count = await runFile(file)
+      if (count.failed > 0) failedFiles.push(file)
+      sum.passed += count.passed
+      sum.failed += count.failed
+      sum.skipped += count.skipped
+    }
   }
+  await Promise.all(Array.from({ length: lanes }, lane))
 }
+
+const only = process.env.BERTH_TEST_ONLY ?? ''
+const lanes = Number(process.env.BERTH_TEST_LANES ?? Math.min(availableParallelism(), LANES_MAX))
+const testsOf = (folder: string) =>
+  findTests(join(import.meta.dirname, folder)).filter((file) => file.includes(only))
+const folders = process.argv.slice(2)
+await runAll(folders.filter((folder) => !ALONE.has(folder)).flatMap(testsOf), lanes)
+await runAll(folders.filter((folder) => ALONE.has(folder)).flatMap(testsOf), 1)
 for (const file of failedFiles) process.stdout.write(`FAILED: ${file}\n`)
 process.stdout.write(`\n${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`)
 process.exitCode = sum.failed > 0 ? 1 : 0
