@@ -4,6 +4,9 @@
  * `code` (errno name), `errno`, `syscall` and `path` (see core/result.hh). Asynchronous calls run on libuv's pool.
  */
 import { createRequire } from 'node:module'
+import type { BuiltNamespace, MadeEntry, NamespaceSpec } from './native/namespaces.js'
+
+export type * from './native/namespaces.js'
 
 /** errno-carrying failure, as thrown by every function below. */
 export interface NativeError extends Error {
@@ -57,108 +60,6 @@ export interface LoopImage {
   device: string
   /** Detached mount that keeps the superblock alive, so that each step's mount is a lookup and not a read. */
   mountFd: number
-}
-
-export type MountStep =
-  /** Bind of a host path (opened with the user's rights in the job's mount namespace unless `trusted`). */
-  | {
-      kind: 'bind'
-      source: string
-      target: string
-      /** mount_setattr names: ro, rw, nosuid, nodev, noexec; propagation: private, slave, shared, unbindable. */
-      flags: string[]
-      recursive: boolean
-      /** Create the target (in the overlay's upper directory) as the source's kind. */
-      create: 'auto' | 'file' | 'dir' | 'no'
-      /** true: a site/system mount, opened as root, missing source is skipped when `optional`. */
-      trusted: boolean
-      optional: boolean
-      /** true: if the target is a symlink in the image, replace it by a file instead of following it. */
-      replaceLink: boolean
-      /** A copy of the (small, trusted) file instead of a mount, which the user may change. */
-      plain?: boolean
-    }
-  | { kind: 'tmpfs'; target: string; options: string; flags: string[]; mode: number }
-  /** The POSIX message queues of the container's ipc namespace (its own with unshare 'ipc', else the job's). */
-  | { kind: 'mqueue'; target: string; flags: string[] }
-  /** Pseudo-terminals of the container's own. */
-  | { kind: 'devpts'; target: string; flags: string[] }
-  /**
-   * A small file with this content appears at target, read-only; `plain`: as a file of the root itself, which its user
-   * may change. `optional`: only where its directory is there.
-   */
-  | {
-      kind: 'file'
-      target: string
-      content: Uint8Array
-      mode: number
-      replaceLink: boolean
-      plain?: boolean
-      optional?: boolean
-    }
-  | { kind: 'dir'; target: string; mode: number }
-  | { kind: 'symlink'; target: string; to: string }
-  | { kind: 'umount'; target: string }
-
-export interface NamespaceSpec {
-  /** Root file system: squashfs image below, private upper on tmpfs (or `upper` directory on disk) above. */
-  image:
-    | { device: string }
-    /** Opened as the user in the job's mount namespace, or, trusted, as root in the worker's. */
-    | { directory: string; trusted?: boolean }
-  /** Remount the finished root read-only. */
-  readonly: boolean
-  /** BuiltNamespace.upper and made are wanted; upper not with `upperDir`, which has a path. */
-  keepUpper?: boolean
-  /** Size option of the tmpfs that holds upper and work directories, e.g. "50%"; ignored with upperDir. */
-  upperSize: string
-  upperDir?: string
-  /** Asks for BuiltNamespace.rootNs, so that others can use the same writable root. */
-  keepRoot?: boolean
-  /** A borrowed rootNs: its root is used; image and upperDir are not looked at. */
-  rootNs?: number
-  uid: number
-  gid: number
-  /** Supplementary groups, mapped identically. */
-  gids: number[]
-  /** Ids inside: uid_map "inside uid 1". Equal to uid/gid without root remapping. */
-  insideUid: number
-  insideGid: number
-  /** Files of root in the image appear as the user's (MOUNT_ATTR_IDMAP); false where the kernel cannot. */
-  idmap: boolean
-  mounts: MountStep[]
-  /** New namespaces besides user and mount. */
-  unshare: ('net' | 'ipc' | 'uts')[]
-  /** Job's own namespaces to build below; absent: the worker's. Borrowed fds. */
-  mountNs?: number
-  userNs?: number
-  /** Directory that exists and may be covered in the private mount namespace while building. */
-  staging: string
-}
-
-export interface BuiltNamespace {
-  /** Owned by the caller; in the order of setns: user first. */
-  userNs: number
-  mountNs: number
-  netNs?: number
-  ipcNs?: number
-  utsNs?: number
-  /** With keepRoot: holds the root while open. Closing the last use may sync the file system below: never on the loop. */
-  rootNs?: number
-  /** The upper directory, with keepUpper. */
-  upper?: number
-  /** With keepUpper: what the build itself put into the root's file system. */
-  made: MadeEntry[]
-  /** Things the user should know: a skipped optional mount, a kernel fallback. */
-  notes: string[]
-}
-
-/** A mount point, or a plain file or link. */
-export interface MadeEntry {
-  /** Relative to the root, without links. */
-  path: string
-  /** SHA-256 in hex of a file's content or a link's target; '': a directory or an empty file. */
-  digest: string
 }
 
 export interface AssembleOptions {
@@ -288,6 +189,7 @@ export interface SandboxOptions {
 }
 
 export interface Native {
+  /** `@name`: an abstract one, open to all. */
   listen(path: string, mode: number, accepted: (socket: NativeSocket) => SocketHandler): NativeListener
   /** The same on an already bound fd (systemd or keeper activation). */
   listenFd(fd: number, accepted: (socket: NativeSocket) => SocketHandler): NativeListener

@@ -11,8 +11,11 @@
  *
  * `srun`, `sbatch` and `berth run` differ in who sends the facts, not in what happens here.
  */
+
+import { describeEngines, type EngineRow } from './engine/describe.js'
 import type { Engine, LaunchFields } from './engine/engine.js'
-import { pickEngine } from './engine/select.js'
+import { engineFinder, type FindEngine, type Installed } from './engine/installed.js'
+import { pickEngine, pickInstalled } from './engine/select.js'
 import type { ImageReference, StoredImage } from './image/image.js'
 import { familiarName, parseReference, pinReference } from './image/reference.js'
 import { launchAsIs } from './launch/bare.js'
@@ -49,6 +52,7 @@ export interface Rooms {
   store: Store
   running: Running
   jobEnds: JobEnds
+  findEngine: FindEngine
   /** Exists in every job's mount namespace and may be covered while a container is built. */
   staging: string
 }
@@ -89,6 +93,7 @@ export interface PreparedStep {
 export interface PreparedContainer {
   request: Request
   engine: Engine
+  installed: Installed
   /** Absent: only a name was given, and nothing of that name is there yet. */
   reference?: ImageReference
   user: PlanUser
@@ -117,7 +122,8 @@ export interface OpenedStep {
 export async function openRooms(site: Site, staging: string, log: (line: string) => void): Promise<Rooms> {
   const store = await openStore(site, import.meta.dirname)
   const running = new Running()
-  return { site, store, running, jobEnds: new JobEnds(store.containers, running, log), staging }
+  const jobEnds = new JobEnds(store.containers, running, log)
+  return { site, store, running, jobEnds, findEngine: engineFinder(site), staging }
 }
 
 /** Grammar, policy and spelling. @throws BerthError: the words cannot be understood, or are not offered here */
@@ -131,16 +137,22 @@ export function parseStep({ site }: Rooms, facts: StepFacts): Request | undefine
     defaultScope: site.get('batch_scope'),
   })
   if (request === undefined) return undefined
-  pickEngine(request, site)
+  pickEngine(request, site, { partition: partitionOf(facts) })
   if (request.name === undefined || request.image !== '') parseReference(request.image)
   return withNameDefaults(request)
+}
+
+/** What slurmstepd has put into the job's environment: it chooses a default, it forbids nothing. */
+function partitionOf({ env }: StepFacts): string {
+  return env.SLURM_JOB_PARTITION ?? ''
 }
 
 /** Everything that can be done before a task is there; it runs while Slurm is still starting them. */
 export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): Promise<PreparedStep> {
   const request = parseStep(rooms, facts)
   if (request === undefined) return { facts }
-  const engine = pickEngine(request, rooms.site)
+  const partition = partitionOf(facts)
+  const { engine, installed } = await pickInstalled(request, rooms.site, rooms.findEngine, { partition })
   const id = request.name === undefined ? undefined : containerId(rooms.site, facts, request.name.name)
   const adopted = adoptRunning(rooms.running, facts, request, id, turn)
   const existing = id === undefined ? undefined : rooms.store.containers.find(id)
@@ -157,7 +169,7 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
   const [user, held] = await Promise.all([findUser(facts), hold()])
   if (adopted !== undefined && held !== undefined) adopted.image = held.image
   const container: PreparedContainer = {
-    ...{ request, engine, user, shown: reference === undefined ? '' : familiarName(reference) },
+    ...{ request, engine, installed, user, shown: reference === undefined ? '' : familiarName(reference) },
     ...(reference === undefined ? {} : { reference }),
     ...(id === undefined ? {} : { id, key: keyOf(id) }),
   }
@@ -221,6 +233,11 @@ export async function pullImage(
   const id = request.name && containerId(rooms.site, facts, request.name.name)
   if (id !== undefined && rooms.store.containers.find(id) !== undefined) return undefined
   return ensureImage(rooms.store, accessOf(facts), parseReference(request.image), turn)
+}
+
+/** What this node has, in the order of `auto`. */
+export function listEngines({ site, findEngine }: Rooms): Promise<EngineRow[]> {
+  return describeEngines(site, findEngine)
 }
 
 /** What a user has under names here; root has all. */

@@ -49,7 +49,8 @@ static Napi::Value AttachImageFd(const Napi::CallbackInfo &info) {
 
 static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
   auto object = Napi::Object::New(env);
-  object.Set("userNs", built.userNs.release());
+  if (built.userNs)
+    object.Set("userNs", built.userNs.release());
   object.Set("mountNs", built.mountNs.release());
   if (built.netNs)
     object.Set("netNs", built.netNs.release());
@@ -61,6 +62,8 @@ static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
     object.Set("rootNs", built.rootNs.release());
   if (built.upper)
     object.Set("upper", built.upper.release());
+  if (built.prepared)
+    object.Set("prepared", built.prepared.release());
   auto made = Napi::Array::New(env, built.made.size());
   for (uint32_t i = 0; i < built.made.size(); i++) {
     auto one = Napi::Object::New(env);

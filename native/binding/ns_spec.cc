@@ -78,6 +78,31 @@ static int unshareOf(const Napi::Object &object) {
   return flags;
 }
 
+static std::optional<ViewSpec> viewOf(const Napi::Object &object) {
+  if (!object.Get("view").IsObject())
+    return std::nullopt;
+  const auto from = object.Get("view").ToObject();
+  ViewSpec view{textOf(from, "program"), textOf(from, "name"), {}, listOf(from, "hidden")};
+  const auto files = from.Get("files").As<Napi::Array>();
+  for (uint32_t i = 0; i < files.Length(); i++) {
+    const auto file = files.Get(i).ToObject();
+    view.files.push_back({textOf(file, "name"), textOf(file, "content")});
+  }
+  return view;
+}
+
+static std::optional<EngineRoot> engineOf(const Napi::Object &object) {
+  if (!object.Get("engine").IsObject())
+    return std::nullopt;
+  const auto from = object.Get("engine").ToObject();
+  EngineRoot engine;
+  engine.mountNs = static_cast<int>(numberOf(from, "mountNs", -1));
+  engine.root = static_cast<int>(numberOf(from, "root", -1));
+  engine.prepared = static_cast<int>(numberOf(from, "prepared", -1));
+  engine.name = textOf(from, "name");
+  return engine;
+}
+
 std::optional<NamespaceSpec> specOf(const Napi::Object &object) {
   NamespaceSpec spec;
   const auto image = object.Get("image").ToObject();
@@ -98,6 +123,8 @@ std::optional<NamespaceSpec> specOf(const Napi::Object &object) {
   spec.mountNs = static_cast<int>(numberOf(object, "mountNs", -1));
   spec.userNs = static_cast<int>(numberOf(object, "userNs", -1));
   spec.staging = textOf(object, "staging");
+  spec.view = viewOf(object);
+  spec.engine = engineOf(object);
   const auto mounts = object.Get("mounts").As<Napi::Array>();
   for (uint32_t i = 0; i < mounts.Length(); i++) {
     auto step = stepOf(mounts.Get(i).ToObject());

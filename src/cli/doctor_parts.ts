@@ -7,7 +7,15 @@ import { DIST } from './places.js'
 
 /** package.json "engines": the first release with the node:util parseArgs and test features used here. */
 const NODE_MIN = [20, 17] as const
-const PARTS = ['berth.so', 'berth-exec', 'berth-keeper', 'bin/worker.js', 'bin/importer.js'] as const
+const PARTS = [
+  'berth.so',
+  'berth-exec',
+  'berth-keeper',
+  'berth-hold',
+  'berth-tend',
+  'bin/worker.js',
+  'bin/importer.js',
+] as const
 
 export async function checkParts(): Promise<Finding[]> {
   return [await checkFiles(), checkNode(), await checkNodeLink()]

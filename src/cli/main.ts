@@ -17,6 +17,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   edf: async () => (await import('./edf.js')).edf,
   importer: async () => (await import('./importer.js')).importer,
   doctor: async () => (await import('./doctor.js')).doctor,
+  engines: async () => (await import('./engines.js')).engines,
   containers: async () => (await import('./containers.js')).containers,
   exec: async () => (await import('./exec.js')).exec,
   ps: async () => (await import('./ps.js')).ps,

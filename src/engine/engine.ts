@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The engine contract. An adapter is data first: what the host must have, which artifact it takes, how it is entered,
- * what it can do; then the functions that spell a plan in its words. Adding one is a file here, a row in engines.ts
- * and a page in docs.
+ * The engine contract. An adapter is data first: what the host must have, what it can do, which command line starts it.
+ * Adding one is a file here, a row in engines.ts, a row in test/engine and a page in docs/engines, which says how.
+ *
+ * Every engine is entered the same way: it is started once per node and step, around a program that does nothing, in
+ * the root file system that berth has prepared; what it has made of that (its mounts, its hooks' work, its variables) is
+ * what all tasks of the step then join, by berth's launcher, in one user namespace.
  */
 import type { NamespaceSpec } from '../native.js'
-import type { Plan, PlannedMount } from '../plan/spec.js'
-
-/**
- * join: one holder per node and step, tasks enter its namespaces with berth's launcher.
- * exec: the launcher executes the engine's command line in each task.
- * replace: the engine's process becomes the task.
- */
-export type EntryWay = 'join' | 'exec' | 'replace'
-
-/** squashfs: berth's file. rootfs: a directory prepared once per node. oci: a layout. store: the engine's own. */
-export type Artifact = 'squashfs' | 'rootfs' | 'oci' | 'store'
+import type { Plan } from '../plan/spec.js'
 
 /** What a user can ask for that not every engine has; each key is a row of ABILITIES. */
 export interface Abilities {
@@ -53,25 +46,63 @@ export type Ability = keyof Abilities
 export interface EngineNeeds {
   /** Program that must be found; absent: nothing but the kernel. */
   binary?: string
-  /** Lowest version that was tried. */
+  /** Words that make it say its version; --version by default. */
+  versionWords?: readonly string[]
+  /** What its version must match: some programs go by several names. */
+  versionPattern?: RegExp
+  /** Lowest version that was tried, dotted numbers. */
   versionMin?: string
-  /** Command that must exit with 0. */
+  /** Programs that it starts itself and that must be found too. */
+  helpers?: readonly string[]
+  /** Command that must exit with 0, run as nobody. */
   probe?: readonly string[]
+  /** How it is installed, for the error: "apt install crun". */
+  install?: string
   daemon: boolean
   setuid: boolean
   /** Rows of native.kernelFeatures() that must be true. */
   kernel: readonly ('mountApi' | 'squashfs' | 'overlay' | 'loop' | 'userNamespaces')[]
 }
 
-/** How the words of a command line are formed; engines that join have none. */
-export interface Spelling {
-  mount(mount: PlannedMount): string[]
-  variable(name: string, value: string): string[]
-  unset(name: string): string[]
-  cwd(path: string): string[]
-  user(user: Plan['process']['user']): string[]
-  /** Ends the options: artifact, then the program's own words follow. */
-  root(artifact: string): string[]
+/** What an adapter makes its command line from. All paths are those of the host as the engine sees it. */
+export interface StartPlace {
+  /** The binary by its absolute path. */
+  binary: string
+  /** As it said itself, e.g. "1.8.1". */
+  version: string
+  /** The prepared root: writable, owned by the user, with every mount point of `mountPoints`. */
+  root: string
+  /** The user's own, with `files`; gone with the step. */
+  work: string
+  /** Empty directory of the user's, exported as XDG_RUNTIME_DIR; gone with the step. */
+  run: string
+  /** Unique on the node, letters, digits and '-': a name for the container. */
+  id: string
+  /** Command line of the program to run in the container. */
+  hold: readonly string[]
+  /** --container-engine-args, allowed by the site already. */
+  args: readonly string[]
+  plan: Plan
+}
+
+/** How an engine is started around the prepared root. */
+export interface EngineStart {
+  /** A foreground command that ends when `hold` ends, or one that leaves it running. */
+  command(place: StartPlace): string[]
+  /** Beside PATH, HOME, USER, LANG and XDG_RUNTIME_DIR. */
+  environment?(place: StartPlace): Record<string, string>
+  /** Written to `work` before. */
+  files?(place: StartPlace): { name: string; content: string }[]
+  /** Directories that it wants to mount on, made in the root. */
+  mountPoints: readonly string[]
+  /** Directories of the host that it finds empty. */
+  hidden?: readonly string[]
+  /** Where the prepared root is inside the container, when it is not its "/". */
+  rootInside?: string
+  /** Commands after the end, each with its own time limit; what fails is logged. What still runs is killed after them. */
+  teardown?(place: StartPlace): string[][]
+  /** Names, and prefixes with a star, of variables that it makes for its own use and that no task needs. */
+  ownVariables?: readonly string[]
 }
 
 /** What the launch room made before: the artifact, and the job's own namespaces to build below. */
@@ -121,8 +152,7 @@ export interface EntrypointLaunch {
 }
 
 export interface Translation {
-  /** Absent for engines that make their own. */
-  namespaces?: NamespaceSpec
+  namespaces: NamespaceSpec
   launch: LaunchFields
 }
 
@@ -131,13 +161,9 @@ export interface Engine {
   /** One clause for `berth engines` and the page. */
   summary: string
   needs: EngineNeeds
-  artifact: Artifact
-  entry: EntryWay
   abilities: Abilities
-  spelling?: Spelling
-  /** Engine's own exit code → berth's 125, 126 or 127; others are the program's. */
-  exitCodes: Readonly<Record<number, number>>
-  /** Command that ends what outlives a killed launcher; {step} is replaced by the step's label. Empty: nothing does. */
-  teardown: readonly string[]
-  translate(plan: Plan, place: EnginePlace): Translation
+  /** Exit codes of the engine itself and what they mean, for the error when it does not start. */
+  exitCodes: Readonly<Record<number, string>>
+  /** Absent: berth is the engine. */
+  start?: EngineStart
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Every engine berth knows, in the order in which `auto` tries them. */
+import { charliecloudEngine } from './charliecloud.js'
+import { crunEngine } from './crun.js'
 import type { Engine } from './engine.js'
 import { nativeEngine } from './native.js'
+import { runcEngine } from './runc.js'
 
-export const ENGINES: readonly Engine[] = [nativeEngine]
+export const ENGINES: readonly Engine[] = [nativeEngine, crunEngine, charliecloudEngine, runcEngine]
 
 export function engineByName(name: string, engines: readonly Engine[] = ENGINES): Engine | undefined {
   return engines.find((engine) => engine.name === name)

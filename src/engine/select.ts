@@ -6,33 +6,79 @@ import type { Site } from '../site/site.js'
 import { type Demand, demandsOf } from './demands.js'
 import type { Engine } from './engine.js'
 import { ENGINES, engineByName } from './engines.js'
+import type { FindEngine, Installed } from './installed.js'
 
 type SiteView = Pick<Site, 'get' | 'origin'>
 
 /** Takes the first engine that can do all that is asked. */
 const AUTOMATIC = 'auto'
 
+/** What the choice is made from; a test gives its own table. */
+export interface Choice {
+  /** Of the job, for the site's default. */
+  partition?: string
+  engines?: readonly Engine[]
+}
+
 /**
- * @param engines the table, given by tests
+ * Whether this node has the engine is not asked: a login node may lack what the job's nodes have.
  * @throws BERTH_EENGINE unknown, BERTH_EPOLICY not offered here, BERTH_EABILITY lacks what a flag needs
  */
-export function pickEngine(request: Request, site: SiteView, engines: readonly Engine[] = ENGINES): Engine {
-  const name = request.engine === '' ? site.get('engine') : request.engine
+export function pickEngine(request: Request, site: SiteView, choice: Choice = {}): Engine {
+  const { candidates } = findCandidates(request, site, choice)
+  return candidates[0]
+}
+
+/** On the node that runs it. @throws as pickEngine, and BERTH_EENGINEMISSING */
+export async function pickInstalled(
+  request: Request,
+  site: SiteView,
+  find: FindEngine,
+  choice: Choice = {},
+): Promise<{ engine: Engine; installed: Installed }> {
+  const { candidates } = findCandidates(request, site, choice)
+  const problems: string[] = []
+  for (const engine of candidates) {
+    const presence = await find(engine)
+    if (!('problem' in presence)) return { engine, installed: presence }
+    problems.push(presence.problem)
+  }
+  const [{ name, needs }] = candidates
+  throw new BerthError('BERTH_EENGINEMISSING', {
+    engine: name,
+    problem: problems[0] ?? '',
+    install: needs.install ?? 'see `berth doctor`',
+  })
+}
+
+/** One, or with `auto` all that can do what is asked, in order. */
+function findCandidates(
+  request: Request,
+  site: SiteView,
+  { partition = '', engines = ENGINES }: Choice,
+): { candidates: [Engine, ...Engine[]] } {
+  const name = request.engine === '' ? siteEngine(site, partition) : request.engine
   checkPolicy(name, request, site)
   const demands = demandsOf(request, site)
   const offered = engines.filter((engine) => isOffered(engine.name, site))
   if (name === AUTOMATIC) {
-    const able = offered.find((engine) => missing(engine, demands) === undefined)
-    if (able !== undefined) return able
+    const [first, ...others] = offered.filter((engine) => missing(engine, demands) === undefined)
+    if (first !== undefined) return { candidates: [first, ...others] }
   }
   const engine = name === AUTOMATIC ? offered[0] : engineByName(name, engines)
   if (engine === undefined) {
     throw new BerthError('BERTH_EENGINE', { engine: name, engines: list(offered) })
   }
   const lacking = missing(engine, demands)
-  if (lacking === undefined) return engine
+  if (lacking === undefined) return { candidates: [engine] }
   const able = offered.filter((other) => other.abilities[lacking.ability])
   throw new BerthError('BERTH_EABILITY', { engine: engine.name, flag: lacking.flag, engines: list(able) })
+}
+
+/** Entries of engine_partitions are PARTITION=ENGINE. */
+function siteEngine(site: SiteView, partition: string): string {
+  const own = site.get('engine_partitions').find((entry) => entry.startsWith(`${partition}=`))
+  return own === undefined ? site.get('engine') : own.slice(partition.length + 1)
 }
 
 function checkPolicy(name: string, request: Request, site: SiteView): void {
@@ -47,7 +93,8 @@ function checkPolicy(name: string, request: Request, site: SiteView): void {
   }
 }
 
-function isOffered(name: string, site: SiteView): boolean {
+/** The site has not left it out. */
+export function isOffered(name: string, site: Pick<Site, 'get'>): boolean {
   const offered = site.get('engines')
   return offered.length === 0 || offered.includes(name)
 }

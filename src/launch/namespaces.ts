@@ -24,6 +24,8 @@ export interface Namespaces {
   /** With keepUpper, from the build alone: the upper directory, and what the build put there. */
   upper?: number
   made?: MadeEntry[]
+  /** "K=V" that the engine has made for whoever lives there. */
+  engineVariables?: string[]
   /** Of a root that others may use too; whoever built it takes it over. */
   rootNs?: number
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A prepared step becomes namespaces and a launch: its own, or those of a container that runs. */
 import { join } from 'node:path'
+import type { LaunchFields } from '../engine/engine.js'
+import { translate } from '../engine/translate.js'
 import type { StoredImage } from '../image/image.js'
-import { native } from '../native.js'
+import { type NamespaceSpec, native } from '../native.js'
 import { planStep } from '../plan/plan.js'
 import type { Plan } from '../plan/spec.js'
 import type { OpenedStep, PreparedStep, Rooms, StepPlace, Turn } from '../step.js'
@@ -11,10 +13,11 @@ import type { Access } from '../store/store.js'
 import type { StepFacts } from '../worker/facts.js'
 import { launchImageCommand } from './bare.js'
 import { listDevices } from './devices.js'
+import { buildAround } from './engine_root.js'
 import type { HeldImage } from './hold_image.js'
 import { hostFacts } from './host_facts.js'
 import { holdBase, joiningRequest } from './named.js'
-import type { Namespaces } from './namespaces.js'
+import { buildNamespaces, type Namespaces } from './namespaces.js'
 import { buildFor, rootOf } from './open_named.js'
 import { imageWithOwnFiles, withoutOwnFiles } from './own_files.js'
 import type { Instance } from './running.js'
@@ -25,6 +28,8 @@ import type { Undo } from './undo.js'
 
 /** In dist/, which this folder is in. */
 const LAUNCHER = 'berth-exec'
+/** Of a handle, in names that people read. */
+const HANDLE_SHOWN = 8
 
 /** The step's own namespaces, on an image and, with a name, on what was written before. */
 export async function openOn(
@@ -41,7 +46,7 @@ export async function openOn(
   const image = own === undefined ? held.image : imageWithOwnFiles(held.image, own.path)
   const whole = planWith(rooms, prepared, place, image)
   const plan = own === undefined ? whole : withoutOwnFiles(whole, own.path)
-  const { namespaces: spec, launch } = container.engine.translate(plan, {
+  const { namespaces: spec, launch } = translate(plan, {
     image: held.source,
     staging: rooms.staging,
     idmap: native.kernelFeatures().squashfsIdmap,
@@ -55,19 +60,50 @@ export async function openOn(
     warnings: plan.warnings,
     notes: plan.notes,
   }
-  if (spec === undefined) return opened
   const asked = target === undefined ? spec : { ...spec, keepUpper: true }
   const withSave = (built: Namespaces) =>
     target === undefined ? {} : { save: pendingSave(target, held, spec, built) }
   if (turn.namespaces !== undefined)
     return { ...opened, ...withSave(turn.namespaces), namespaces: turn.namespaces }
-  const namespaces = await buildFor(rooms.running, asked, turn.signal, own)
+  const build = builderOf(rooms, prepared, plan, turn)
+  const namespaces = await buildFor(rooms.running, asked, turn.signal, own, build)
   const { uid, job, step } = facts
   const { request } = container
   const key = own === undefined ? {} : { key: keyOf(own) }
   const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, namespaces)
   turn.undo.add('container', rooms.running.use(instance))
-  return { ...opened, ...withSave(namespaces), namespaces, notes: [...plan.notes, ...namespaces.notes] }
+  return {
+    ...opened,
+    ...withSave(namespaces),
+    launch: withVariables(opened.launch, namespaces),
+    namespaces,
+    notes: [...plan.notes, ...namespaces.notes],
+  }
+}
+
+/** berth's own engine, or one of the host around what berth prepares. */
+function builderOf(
+  rooms: Rooms,
+  { facts, container }: PreparedStep,
+  plan: Plan,
+  turn: Turn,
+): (spec: NamespaceSpec) => Promise<Namespaces> {
+  if (container === undefined || container.engine.start === undefined) return buildNamespaces
+  const { engine, installed, user, request } = container
+  const { job, step, handle } = facts
+  const wish = {
+    ...{ engine, start: container.engine.start, user, plan },
+    ...installed,
+    args: request.engineArgs,
+    path: rooms.site.get('engine_path'),
+    label: job === 0 ? `berth-run-${handle.slice(0, HANDLE_SHOWN)}` : `berth-${job}-${step}`,
+  }
+  return (spec) => buildAround(wish, spec, turn)
+}
+
+/** What the engine made for its container is there for every task that has none of that name. */
+function withVariables(launch: LaunchFields, { engineVariables = [] }: Namespaces): LaunchFields {
+  return { ...launch, defaults: [...launch.defaults, ...engineVariables] }
 }
 
 /** The namespaces of another step, and a launch of its own. */
@@ -86,7 +122,7 @@ export async function joinRunning(
   const plan = planWith(rooms, { facts, container: { ...container, request } }, place, image)
   // Of the translation only the launch counts: everything else is there.
   const nothing = { image: { directory: '/' }, staging: rooms.staging, idmap: false }
-  const { launch } = container.engine.translate(plan, nothing)
+  const launch = withVariables(translate(plan, nothing).launch, namespaces)
   if (turn.namespaces === undefined) turn.undo.add('container', rooms.running.use(instance))
   const save =
     target === undefined ? {} : { save: await saveOf(rooms, prepared, instance, place, turn, target) }

@@ -20,7 +20,7 @@ import {
   holdBase,
   type NamedRooms,
 } from './named.js'
-import { buildNamespaces, type Namespaces } from './namespaces.js'
+import type { Namespaces } from './namespaces.js'
 import type { Instance, Running } from './running.js'
 import type { Undo } from './undo.js'
 
@@ -31,6 +31,9 @@ export interface NamedTurn extends ImageTurn {
   /** And they are another step's. */
   joined?: boolean
 }
+
+/** How the engine that was picked makes namespaces. */
+export type Build = (spec: NamespaceSpec) => Promise<Namespaces>
 
 interface Wanted {
   id: ContainerId
@@ -85,15 +88,16 @@ export async function buildFor(
   running: Running,
   spec: NamespaceSpec,
   signal: AbortSignal,
-  own?: Container,
+  own: Container | undefined,
+  build: Build,
 ): Promise<Namespaces> {
   try {
-    if (own === undefined) return await buildNamespaces(spec)
+    if (own === undefined) return await build(spec)
     const key = keyOf(own)
     if (running.named(key) === undefined) await running.settled(key)
     // Of one that an earlier worker started no copy can be made: its mounts are locked.
     else if (running.root(key) === undefined) throw new BerthError('BERTH_ENAMEBUSY', { name: own.name })
-    const namespaces = await buildWhenFree(own.name, spec, signal)
+    const namespaces = await buildWhenFree(own.name, () => build(spec), signal)
     if (namespaces.rootNs !== undefined) running.keepRoot(key, namespaces.rootNs)
     return namespaces
   } catch (error) {
@@ -177,11 +181,15 @@ function findInstance(
 }
 
 /** Tries again while the kernel has not let go of an instance that has ended. @throws BERTH_ENAMEBUSY */
-async function buildWhenFree(name: string, spec: NamespaceSpec, signal: AbortSignal): Promise<Namespaces> {
+async function buildWhenFree(
+  name: string,
+  build: () => Promise<Namespaces>,
+  signal: AbortSignal,
+): Promise<Namespaces> {
   const end = performance.now() + BUSY_WAIT_MS_MAX
   for (;;) {
     try {
-      return await buildNamespaces(spec)
+      return await build()
     } catch (error) {
       if (!isOverlayBusy(error)) throw error
       if (performance.now() > end) throw new BerthError('BERTH_ENAMEBUSY', { name }, { cause: error })

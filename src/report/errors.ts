@@ -70,6 +70,16 @@ export const ERRORS = {
     hint: 'engines of this berth: {engines}',
     exit: FAILED,
   },
+  BERTH_EENGINEMISSING: {
+    text: 'engine {engine} is not on this node: {problem}',
+    hint: '{install}; `berth engines` lists what this node has',
+    exit: FAILED,
+  },
+  BERTH_EENGINESTART: {
+    text: 'engine {engine} did not start: {problem}; it said: {said}',
+    hint: 'start it by hand as this user on the node; --container-engine=native needs no engine of the host',
+    exit: FAILED,
+  },
   BERTH_EENTRYPOINT: {
     text: "the image's entrypoint has lost what it was given for the command",
     hint: 'let it end with exec "$@", and without closing other descriptors',

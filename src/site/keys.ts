@@ -107,6 +107,16 @@ export const KEYS = {
 
   engine: { type: 'name', default: 'native', help: 'engine of a step that names none' },
   engines: { type: 'list', default: '', help: 'engines that users may name; empty: all that this node has' },
+  engine_partitions: {
+    type: 'list',
+    default: '',
+    help: 'PARTITION=ENGINE[,...]: engine of a step of that partition that names none',
+  },
+  engine_path: {
+    type: 'text',
+    default: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    help: 'DIR[:DIR]: where engines and what they start are looked for',
+  },
   engine_args: {
     type: ['deny', 'allow'],
     default: 'deny',

@@ -30,6 +30,7 @@ interface Row {
 const CALLS: Readonly<Record<string, Row>> = {
   status: { rootOnly: false, run: ({ worker }) => workerStatus(worker) },
   ps: { rootOnly: false, run: ({ worker, connection }) => listSteps(worker, connection.peer.uid) },
+  engines: { rootOnly: false, run: ({ worker }) => worker.story.engines() },
   containers: { rootOnly: false, run: ({ worker, connection }) => listNamed(worker, connection.peer.uid) },
   'containers-rm': {
     rootOnly: false,

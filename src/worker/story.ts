@@ -5,6 +5,7 @@ import {
   explainStep,
   joinStep,
   listContainers,
+  listEngines,
   makeContainer,
   openStep,
   parseStep,
@@ -27,6 +28,7 @@ export interface Story {
   pull: Rest<typeof pullImage>
   pin: Rest<typeof pinImage>
   save: Rest<typeof saveStep>
+  engines: Rest<typeof listEngines>
   containers: Rest<typeof listContainers>
   removeContainer: Rest<typeof removeContainer>
   makeContainer: Rest<typeof makeContainer>
@@ -44,6 +46,7 @@ export function storyIn(rooms: Rooms): Story {
     pull: (...rest) => pullImage(rooms, ...rest),
     pin: (...rest) => pinImage(rooms, ...rest),
     save: (...rest) => saveStep(rooms, ...rest),
+    engines: (...rest) => listEngines(rooms, ...rest),
     containers: (...rest) => listContainers(rooms, ...rest),
     removeContainer: (...rest) => removeContainer(rooms, ...rest),
     makeContainer: (...rest) => makeContainer(rooms, ...rest),

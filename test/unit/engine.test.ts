@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import type { Engine } from '../../src/engine/engine.js'
 import { ENGINES } from '../../src/engine/engines.js'
 import { nativeEngine } from '../../src/engine/native.js'
-import { pickEngine } from '../../src/engine/select.js'
+import { pickEngine, pickInstalled } from '../../src/engine/select.js'
+import { translate } from '../../src/engine/translate.js'
+import { isOlder } from '../../src/engine/version.js'
 import { planStep } from '../../src/plan/plan.js'
 import { suite } from '../suite.js'
 import { type Given, planInput } from './plan_input.js'
@@ -26,7 +28,7 @@ const weak: Engine = {
 
 function pick(given: Given, engines: readonly Engine[] = ENGINES): string {
   const { request, site } = planInput(given)
-  return pickEngine(request, site, engines).name
+  return pickEngine(request, site, { engines }).name
 }
 
 test('the site chooses when the user does not', () => {
@@ -102,15 +104,14 @@ test('the site may offer fewer engines, and no words for them', () => {
   assert.equal(pick({ ...words, site: 'engine_args = allow' }, [strong]), 'strong')
 })
 
-test('native: the plan becomes a namespace to build, without its reasons', () => {
+test('the plan becomes a namespace to build, without its reasons', () => {
   const plan = planStep(planInput({ options: ['container-mounts=/a:/b:ro', 'container-writable=1G'] }))
-  const { namespaces } = nativeEngine.translate(plan, {
+  const { namespaces } = translate(plan, {
     image: { device: '/dev/loop7' },
     staging: '/run/berth/staging',
     idmap: true,
     mountNs: 9,
   })
-  assert.ok(namespaces)
   const { mounts, ...rest } = namespaces
   assert.deepEqual(rest, {
     image: { device: '/dev/loop7' },
@@ -130,14 +131,14 @@ test('native: the plan becomes a namespace to build, without its reasons', () =>
   assert.ok(mounts.every((mount) => !('reason' in mount) && !('origin' in mount)))
 })
 
-test('native: the launcher is told where to start and how to edit the environment', () => {
+test('the launcher is told where to start and how to edit the environment', () => {
   const plan = planStep(
     planInput({
       options: ['container-env=B', 'container-workdir=/w'],
       config: { env: ['PATH=/bin', 'A=1', 'B=2'] },
     }),
   )
-  const { launch } = nativeEngine.translate(plan, { image: { directory: '/d' }, staging: '/s', idmap: false })
+  const { launch } = translate(plan, { image: { directory: '/d' }, staging: '/s', idmap: false })
   assert.deepEqual(launch, {
     cwd: '/w',
     set: ['PATH=/bin', 'A=1'],
@@ -151,19 +152,52 @@ test('native: the launcher is told where to start and how to edit the environmen
   })
 })
 
-test("native: an entrypoint is told what it may see of the task's environment", () => {
+test("an entrypoint is told what it may see of the task's environment", () => {
   const plan = planStep(
     planInput({
       options: ['container-env=B', 'container-entrypoint=1', 'container-entrypoint-log=1'],
       config: { env: ['PATH=/bin', 'B=2'], entrypoint: ['/entry', '-x'] },
     }),
   )
-  const { launch } = nativeEngine.translate(plan, { image: { directory: '/d' }, staging: '/s', idmap: false })
+  const { launch } = translate(plan, { image: { directory: '/d' }, staging: '/s', idmap: false })
   assert.deepEqual(launch.argv, [])
   assert.deepEqual(launch.entrypoint?.argv, ['/entry', '-x'])
   assert.deepEqual(launch.entrypoint?.keeps, ['B'])
   assert.equal(launch.entrypoint?.log, true)
   assert.ok(launch.entrypoint?.sees.includes('SLURM_*'))
+})
+
+test('a partition of the site may have an engine of its own', () => {
+  const { request, site } = planInput({ site: 'engine_partitions = gpu=strong, debug=weak' })
+  const engines = [nativeEngine, strong]
+  assert.equal(pickEngine(request, site, { engines, partition: 'gpu' }).name, 'strong')
+  assert.equal(pickEngine(request, site, { engines, partition: 'cpu' }).name, 'native')
+})
+
+test('on the node: auto passes by what is missing, a name says how to install it', async () => {
+  const engines = [{ ...strong, needs: { ...strong.needs, install: 'apt install strong' } }, nativeEngine]
+  const find = async ({ name }: Engine) =>
+    name === 'strong' ? { problem: 'no strong in /usr/bin' } : { binary: '', version: '6.1' }
+  const auto = planInput({ options: ['container-engine=auto'] })
+  assert.equal((await pickInstalled(auto.request, auto.site, find, { engines })).engine.name, 'native')
+  const named = planInput({ options: ['container-engine=strong'] })
+  await assert.rejects(pickInstalled(named.request, named.site, find, { engines }), (error: Error) => {
+    assert.match(error.message, /engine strong is not on this node: no strong in \/usr\/bin/)
+    assert.match((error as Error & { hint: string }).hint, /^apt install strong/)
+    return true
+  })
+})
+
+test('versions are compared by number', () => {
+  assert.ok(isOlder('1.8', '1.10'))
+  assert.ok(!isOlder('1.10.1-dev', '1.10'))
+  assert.ok(!isOlder('5.8.6', '4.3'))
+})
+
+test('every engine of the host says how it is installed, and has a page', () => {
+  for (const engine of ENGINES.filter(({ start }) => start !== undefined)) {
+    assert.ok(engine.needs.binary && engine.needs.install && engine.needs.versionMin, engine.name)
+  }
 })
 
 test.run()

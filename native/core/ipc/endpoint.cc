@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "endpoint.hh"
 
+#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -37,7 +38,27 @@ static Error dropping(const std::string &name, Error error) {
   return error;
 }
 
+/** Whoever finds the name may connect: the peer's credentials decide. */
+static Result<Fd> listenAbstract(const std::string &name) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (name.size() > kPathBytesMax)
+    return fail(ENAMETOOLONG, "bind", name);
+  memcpy(address.sun_path + 1, name.data() + 1, name.size() - 1);
+  auto fd = newSocket(SOCK_NONBLOCK);
+  if (!fd)
+    return fd.error();
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+  if (bind(fd->get(), reinterpret_cast<sockaddr *>(&address), size) < 0)
+    return fail("bind", name);
+  if (listen(fd->get(), kBacklog) < 0)
+    return fail("listen", name);
+  return fd;
+}
+
 Result<Fd> listenAt(const std::string &path, mode_t mode) {
+  if (path.starts_with('@'))
+    return listenAbstract(path);
   if (path.size() > kPathBytesMax)
     return fail(ENAMETOOLONG, "bind", path);
   const std::string early = path + ".new";

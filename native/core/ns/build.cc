@@ -24,7 +24,7 @@ static Result<> collect(const NamespaceSpec &spec, int proc, BuiltNamespace &bui
     bool wanted;
     Fd &into;
   } rows[] = {
-      {"ns/user", true, built.userNs},
+      {"ns/user", !spec.view, built.userNs},
       {"ns/mnt", true, built.mountNs},
       {"ns/net", (spec.unshareFlags & CLONE_NEWNET) != 0, built.netNs},
       {"ns/ipc", (spec.unshareFlags & CLONE_NEWIPC) != 0, built.ipcNs},
@@ -38,7 +38,7 @@ static Result<> collect(const NamespaceSpec &spec, int proc, BuiltNamespace &bui
       return ns.error();
     row.into = std::move(*ns);
   }
-  return requireOwner(built.userNs.get(), spec.user.uid);
+  return spec.view ? Nothing{} : requireOwner(built.userNs.get(), spec.user.uid);
 }
 
 std::optional<BuildFailure> Build::start(const NamespaceSpec &spec) {
@@ -88,6 +88,9 @@ bool Build::advance(int waitMsMax) {
     return false;
   case Report::kRoot:
     built_.rootNs = std::move(report->fd);
+    return false;
+  case Report::kPrepared:
+    built_.prepared = std::move(report->fd);
     return false;
   case Report::kReady:
     if (auto written = writeMaps(proc_.get(), maps_); !written)

@@ -4,6 +4,7 @@
 #include "loopback.hh"
 #include "mounts.hh"
 #include "rootfs.hh"
+#include "view.hh"
 #include "void.hh"
 
 #include <fcntl.h>
@@ -27,13 +28,17 @@ bool Builder::tell(const std::optional<StepFailure> &failure) {
 
 void Builder::run() {
   umask(0);
-  const bool shared = spec_.rootNs >= 0;
-  auto layers = shared ? Result<Layers>(Layers{}) : openLayers(spec_, idmap_);
+  const bool own = spec_.rootNs < 0 && !spec_.engine;
+  auto layers = own ? openLayers(spec_, idmap_) : Result<Layers>(Layers{});
   if (!layers)
     return parent_.failed(layers.error(), -1);
+  auto program = spec_.view ? openProgram(*spec_.view) : Result<Fd>(Fd());
+  if (!program)
+    return parent_.failed(program.error(), -1);
   if (!tell(enterJob()))
     return;
-  if (!tell(shared ? Nothing{} : openUserDirectory(spec_, idmap_, *layers)) ||
+  const Fd job = ownMounts();
+  if (!tell(own ? openUserDirectory(spec_, idmap_, *layers) : Nothing{}) ||
       !tell(plan_.openSources([this](const std::string &text) { parent_.note(text); })))
     return;
   // Leaving a mount namespace for the last time waits for RCU: its descriptor puts that off until after the
@@ -41,34 +46,57 @@ void Builder::run() {
   if (!tell(enterVoid(voidNs_)))
     return;
   const Fd assembly = ownMounts();
-  auto rootfs = shared ? shareRoot(spec_, voidNs_) : assembleRoot(spec_, *layers);
+  auto rootfs = makeRoot(*layers);
   if (!rootfs)
     return parent_.failed(rootfs.error(), -1);
-  if (spec_.keepRoot)
+  if (spec_.keepRoot && !spec_.engine)
     parent_.send(Report::kRoot, assembly.get());
-  const Fd upper(spec_.keepUpper && spec_.upperDir.empty()
+  const Fd upper(own && spec_.keepUpper && spec_.upperDir.empty()
                      ? openat(rootfs->stage.get(), "upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
                      : -1);
+  std::vector<Made> made;
+  if (spec_.view) {
+    if (applyOn(*rootfs, made) && tell(makeView(spec_, rootfs->root, job.get(), program->get(), parent_)))
+      report(made, upper.get());
+    return;
+  }
   if (!tell(plan_.writeFiles(rootfs->stage.get())) || !tell(enterVoid(voidNs_)) ||
       !tell(attachRoot(rootfs->root)))
     return;
   const Fd unlocked = ownMounts();
-  auto root = Root::at(rootfs->root.get(), spec_.user);
-  if (!root)
-    return parent_.failed(root.error(), -1);
-  std::vector<Made> made;
-  if (spec_.keepUpper)
-    root->recordTo(made);
-  if (!tell(plan_.apply(root.value())) || !tell(enterRoot(rootfs->root, spec_.readonly)) ||
-      !tell(becomeOwner()))
+  if (!applyOn(*rootfs, made) || !tell(enterRoot(rootfs->root, spec_.readonly)) || !tell(becomeOwner()))
     return;
   if ((spec_.unshareFlags & CLONE_NEWNET) != 0 && !tell(raiseLoopback()))
     return;
   if (plan_.hasLateSteps() && !tell(plan_.applyLate()))
     return;
+  report(made, upper.get());
+}
+
+Result<Rootfs> Builder::makeRoot(const Layers &layers) {
+  if (spec_.engine)
+    return adoptRoot(spec_, voidNs_);
+  return spec_.rootNs >= 0 ? shareRoot(spec_, voidNs_) : assembleRoot(spec_, layers);
+}
+
+bool Builder::applyOn(const Rootfs &rootfs, std::vector<Made> &made) {
+  // Only what is certainly berth's own is changed with root's rights: in an engine's namespace its user may
+  // have put anything at "/".
+  auto root =
+      Root::at(rootfs.root.get(), spec_.engine ? spec_.engine->prepared : rootfs.root.get(), spec_.user);
+  if (!root) {
+    parent_.failed(root.error(), -1);
+    return false;
+  }
+  if (spec_.keepUpper)
+    root->recordTo(made);
+  return tell(plan_.apply(root.value()));
+}
+
+void Builder::report(const std::vector<Made> &made, int upper) {
   for (const Made &one : made)
     parent_.made(one.path, one.digest);
-  parent_.send(Report::kDone, upper.get());
+  parent_.send(Report::kDone, upper);
   parent_.waitForEnd();
 }
 

@@ -21,6 +21,9 @@ public:
   void run();
 
 private:
+  Result<Rootfs> makeRoot(const Layers &layers);
+  bool applyOn(const Rootfs &rootfs, std::vector<Made> &made);
+  void report(const std::vector<Made> &made, int upper);
   Result<> enterJob();
   struct Mapper {
     pid_t pid = -1;

@@ -16,7 +16,7 @@
 namespace berth {
 
 struct Report {
-  enum Kind : uint32_t { kNote, kFailed, kRoot, kReady, kMade, kDone };
+  enum Kind : uint32_t { kNote, kFailed, kRoot, kPrepared, kReady, kMade, kDone };
   Kind kind = kDone;
   /** Failure: what and where; `step` is the index of the mount step, -1 outside of them. Note: error.message.
    */

@@ -183,6 +183,32 @@ Result<Rootfs> shareRoot(const NamespaceSpec &spec, int voidNs) {
   return Rootfs{std::move(*stage), std::move(overlay)};
 }
 
+/**
+ * A copy in a namespace of berth's: what the engine's user does to theirs afterwards changes nothing here. No
+ * mount of it may carry privileges (NODEV: what a task needs of /dev is mounted over it by the plan).
+ */
+Result<Rootfs> adoptRoot(const NamespaceSpec &spec, int voidNs) {
+  const EngineRoot &engine = *spec.engine;
+  if (unlinkat(engine.prepared, engine.name.c_str(), 0) < 0 && errno != ENOENT)
+    return fail("unlinkat", engine.name);
+  if (setns(engine.mountNs, CLONE_NEWNS) < 0)
+    return fail("setns", "mount namespace of the engine");
+  Fd tree = kernel::cloneTree(engine.root, true);
+  if (!tree)
+    return fail("open_tree", "root of the engine");
+  kernel::MountAttributes attributes;
+  attributes.set = kernel::kAttrNoSuid | kernel::kAttrNoDev;
+  attributes.propagation = MS_PRIVATE;
+  if (kernel::setAttributes(tree.get(), attributes, true) < 0)
+    return fail("mount_setattr", "root of the engine");
+  if (auto entered = enterVoid(voidNs); !entered)
+    return entered.error();
+  auto stage = makeStage(spec);
+  if (!stage)
+    return stage.error();
+  return Rootfs{std::move(*stage), std::move(tree)};
+}
+
 Result<> attachRoot(const Fd &root) {
   if (kernel::moveMount(root.get(), AT_FDCWD, "/") < 0)
     return fail("move_mount", "/");

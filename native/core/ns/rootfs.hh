@@ -39,6 +39,9 @@ Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers);
 /** The same around the overlay of a namespace that an earlier build kept (NamespaceSpec::rootNs). */
 Result<Rootfs> shareRoot(const NamespaceSpec &spec, int voidNs);
 
+/** The same around what an engine made of a view (NamespaceSpec::engine), with all of its mounts. */
+Result<Rootfs> adoptRoot(const NamespaceSpec &spec, int voidNs);
+
 /** Covers "/" of the current mount namespace (another copy of the void) with the container's root. */
 Result<> attachRoot(const Fd &root);
 

@@ -32,6 +32,32 @@ struct MountStep {
   std::string content;
 };
 
+/** What an engine of the host is started in: the job's tree, and the finished root beside it (view.hh). */
+struct ViewSpec {
+  /** A static program, copied into the root as the hidden file `name`. */
+  std::string program;
+  std::string name;
+  struct File {
+    std::string name;
+    std::string content;
+  };
+  /** For the engine to read, in its work directory. */
+  std::vector<File> files;
+  /** Directories of the host that are empty for the engine, where they are there. */
+  std::vector<std::string> hidden;
+};
+
+/** A root that an engine made of a view. Descriptors are borrowed. */
+struct EngineRoot {
+  int mountNs = -1;
+  /** O_PATH of the container's root directory in there. */
+  int root = -1;
+  /** BuiltNamespace::prepared of the view. */
+  int prepared = -1;
+  /** ViewSpec::name, which goes. */
+  std::string name;
+};
+
 struct NamespaceSpec {
   /** One of both: a block device with a squashfs, or a directory. */
   std::string imageDevice;
@@ -58,6 +84,10 @@ struct NamespaceSpec {
   int mountNs = -1;
   int userNs = -1;
   std::string staging;
+  /** BuiltNamespace::mountNs is to be a view; of `mounts` only what is made in the root itself counts. */
+  std::optional<ViewSpec> view;
+  /** Used in place of image and upper. */
+  std::optional<EngineRoot> engine;
 };
 
 /** A name that the build put into the root's own file system: mount points, plain files. */
@@ -75,6 +105,8 @@ struct BuiltNamespace {
   Fd rootNs;
   /** The upper directory, with keepUpper. */
   Fd upper;
+  /** Of a view: O_PATH of the root, through a mount that can be written to. */
+  Fd prepared;
   std::vector<Made> made;
   std::vector<std::string> notes;
 };

@@ -42,9 +42,9 @@ static Result<> refuseEscape(const std::string &target) {
   return Nothing{};
 }
 
-Result<Root> Root::at(int fd, const Identity &user) {
+Result<Root> Root::at(int fd, int own, const Identity &user) {
   struct stat status;
-  if (fstatat(fd, "", &status, AT_EMPTY_PATH) < 0)
+  if (fstatat(own, "", &status, AT_EMPTY_PATH) < 0)
     return fail("fstatat", "/");
   return Root(fd, user, status.st_dev);
 }

@@ -15,8 +15,11 @@ namespace berth {
 
 class Root {
 public:
-  /** Borrows `fd` (the root directory) and `user`. */
-  static Result<Root> at(int fd, const Identity &user);
+  /**
+   * Borrows `fd` (the root directory) and `user`. Root's own file system, which is changed with root's
+   * rights, is the one that `own` is on.
+   */
+  static Result<Root> at(int fd, int own, const Identity &user);
   /** From now on what is made on the root's own file system is remembered there. */
   void recordTo(std::vector<Made> &made) { made_ = &made; }
 

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * berth-tend UID GID GROUPS NAMESPACES PROGRAM WORD...: starts an engine's program as the user in a given
+ * mount namespace and answers for all of its processes, wherever they fork to: when the control connection
+ * ends, they end. Run by the worker as root. GROUPS: comma-separated, may be empty. NAMESPACES: mnt, or
+ * mnt,user. The environment is the program's.
+ *
+ *   fd 3  control: "exit STATUS\n" (as waitpid(2) gives it) once the program has ended; EOF: end all
+ *   fd 4  mount namespace
+ *   fd 5  user namespace of the job, where it has one
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clean.h"
+#include "text.h"
+
+enum { CONTROL = 3, MOUNT_NS = 4, USER_NS = 5 };
+
+/* NGROUPS_MAX of Linux. */
+enum { GROUPS_MAX = 65536 };
+/* As the shell's: the engine itself was not run. */
+#define STATUS_NOT_RUN 126
+#define OLD_KERNEL_FDS_MAX 1024
+/* Killed processes end at once, unless one waits for a disk; then nobody can do more. */
+#define END_ROUNDS_MAX 2000
+#define END_ROUND_US 5000
+
+static void say(const char *what, const char *why) {
+  char text[512];
+
+  (void)text_join(text, sizeof(text), "berth-tend: ", what, ": ", why, "\n", NULL);
+  text_write(STDERR_FILENO, text, strlen(text));
+}
+
+static _Noreturn void give_up(const char *what) {
+  say(what, text_errno(errno));
+  _exit(STATUS_NOT_RUN);
+}
+
+static void take_groups(const char *list) {
+  static gid_t groups[GROUPS_MAX];
+  size_t count = 0;
+
+  for (char *end = NULL; *list && count < GROUPS_MAX; list = *end == ',' ? end + 1 : end) {
+    groups[count++] = (gid_t)strtoul(list, &end, 10);
+    if (*end != ',' && *end != '\0') {
+      errno = EINVAL;
+      give_up("groups");
+    }
+  }
+  if (setgroups(count, groups) < 0)
+    give_up("setgroups");
+}
+
+static void close_from(unsigned int first) {
+  if (syscall(SYS_close_range, first, ~0u, 0) == 0)
+    return;
+  for (unsigned int fd = first; fd < OLD_KERNEL_FDS_MAX; fd++)
+    (void)close((int)fd);
+}
+
+static _Noreturn void run(char **argv, const sigset_t *signals) {
+  const uid_t uid = (uid_t)strtoul(argv[1], NULL, 10);
+  const gid_t gid = (gid_t)strtoul(argv[2], NULL, 10);
+
+  if (setns(MOUNT_NS, CLONE_NEWNS) < 0)
+    give_up("mount namespace");
+  if (strcmp(argv[4], "mnt,user") == 0 && setns(USER_NS, CLONE_NEWUSER) < 0)
+    give_up("user namespace");
+  take_groups(argv[3]);
+  if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+    give_up("identity");
+  if (setsid() < 0 || chdir("/") < 0)
+    give_up("session");
+  umask(022);
+  const int nothing = open("/dev/null", O_RDONLY);
+  if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0)
+    give_up("/dev/null");
+  close_from(STDERR_FILENO + 1);
+  (void)sigprocmask(SIG_SETMASK, signals, NULL);
+  (void)execv(argv[5], argv + 5);
+  give_up(argv[5]);
+}
+
+static void tell_status(int status) {
+  char text[64], number[NUMBER_TEXT_MAX];
+
+  (void)text_join(text, sizeof(text), "exit ", text_number(number, status), "\n", NULL);
+  (void)send(CONTROL, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* False when there are no children any more. */
+static bool reap(pid_t program) {
+  int status;
+
+  for (;;) {
+    const pid_t ended = waitpid(-1, &status, WNOHANG);
+    if (ended == program)
+      tell_status(status);
+    if (ended == 0)
+      return true;
+    if (ended < 0 && errno != EINTR)
+      return false;
+  }
+}
+
+/* The fourth field; the second, the name in brackets, may hold anything. */
+static long parent_of(const char *pid) {
+  char path[64], text[1024];
+
+  if (!text_join(path, sizeof(path), "/proc/", pid, "/stat", NULL) ||
+      text_read_file(path, text, sizeof(text)) < 0)
+    return -1;
+  const char *after = strrchr(text, ')');
+  return after && strlen(after) > 4 ? strtol(after + 4, NULL, 10) : -1;
+}
+
+static void kill_children(void) {
+  DIR *all = opendir("/proc");
+
+  for (const struct dirent *entry; all && (entry = readdir(all));)
+    if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && parent_of(entry->d_name) == getpid())
+      (void)kill((pid_t)strtol(entry->d_name, NULL, 10), SIGKILL);
+  if (all)
+    (void)closedir(all);
+}
+
+/* Children of the killed become children of this process, which is their subreaper (prctl(2)). */
+static void end_all(pid_t program) {
+  for (int round = 0; round < END_ROUNDS_MAX; round++) {
+    kill_children();
+    if (!reap(program))
+      return;
+    (void)usleep(END_ROUND_US);
+  }
+}
+
+static void attend(pid_t program, int signals) {
+  struct pollfd wait[] = {{.fd = CONTROL, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+  struct signalfd_siginfo signal;
+  char byte;
+
+  for (;;) {
+    if (!reap(program))
+      return;
+    if (poll(wait, ARRAY_SIZE(wait), -1) < 0 && errno != EINTR)
+      break;
+    if (wait[0].revents && recv(CONTROL, &byte, 1, MSG_DONTWAIT) <= 0)
+      break;
+    if (wait[1].revents)
+      (void)!read(signals, &signal, sizeof(signal));
+  }
+  end_all(program);
+}
+
+int main(int argc, char **argv) {
+  sigset_t all, before;
+
+  if (argc < 6) {
+    say("words", "berth-tend UID GID GROUPS NAMESPACES PROGRAM WORD...");
+    return STATUS_NOT_RUN;
+  }
+  /* A stop of the worker's service must not keep it from its duty. */
+  (void)sigfillset(&all);
+  (void)sigprocmask(SIG_SETMASK, &all, &before);
+  (void)sigemptyset(&before);
+  (void)fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
+  const int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+    give_up("subreaper");
+  const pid_t program = fork();
+  if (program < 0)
+    give_up("fork");
+  if (program == 0)
+    run(argv, &before);
+  (void)close(MOUNT_NS);
+  (void)close(USER_NS);
+  attend(program, signals);
+  return 0;
+}

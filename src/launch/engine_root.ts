@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Namespaces around what an engine of the host makes of the prepared root: view, engine, namespaces of the step. */
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Engine, EngineStart, StartPlace } from '../engine/engine.js'
+import { type BuiltNamespace, type MountStep, type NamespaceSpec, native } from '../native.js'
+import type { PlanUser } from '../plan/input.js'
+import type { Plan } from '../plan/spec.js'
+import { BerthError } from '../report/errors.js'
+import { EngineRun, type ViewPlace } from './engine_run.js'
+import { type Holder, HolderDoor, openHolder } from './holder.js'
+import { buildNamespaces, type Namespaces } from './namespaces.js'
+import type { Undo } from './undo.js'
+
+export interface EngineWish {
+  engine: Engine
+  start: EngineStart
+  binary: string
+  version: string
+  user: PlanUser
+  plan: Plan
+  /** --container-engine-args */
+  args: readonly string[]
+  /** PATH of the engine and its helpers. */
+  path: string
+  /** Label of the step on this node. */
+  label: string
+}
+
+export interface EngineTurn {
+  signal: AbortSignal
+  undo: Undo
+}
+
+/** From a cold disk, with hooks and helpers, on a node whose tasks all start. */
+const START_MS_MAX = 60_000
+/** The holder ends at once; its engine has a little to write. */
+const END_MS_MAX = 5000
+const TEARDOWN_MS_MAX = 10_000
+const LINES_SHOWN = 3
+const HOLD = join(import.meta.dirname, '..', 'berth-hold')
+const ID_BYTES = 4
+const DIRECTORY_MODE = 0o755
+
+/** @throws BerthError BERTH_EENGINESTART, NativeError */
+export async function buildAround(
+  wish: EngineWish,
+  spec: NamespaceSpec,
+  turn: EngineTurn,
+): Promise<Namespaces> {
+  const door = new HolderDoor(spec.uid)
+  const program = `.${door.name}`
+  const place = placeOf(wish, spec, [`/${program}`, door.name])
+  let view: BuiltNamespace | undefined
+  try {
+    view = await buildView(spec, wish, place, program)
+    const running = new RunningEngine(wish, place, viewPlace(wish, place, spec, view))
+    turn.undo.add('engine', () => running.end())
+    const holder = await running.begin(door, program, turn.signal)
+    const made = await finish(spec, view, holder, program)
+    return { ...made, engineVariables: running.variables(holder) }
+  } finally {
+    door.close()
+    if (view?.prepared !== undefined) native.closeFd(view.prepared)
+  }
+}
+
+async function buildView(
+  spec: NamespaceSpec,
+  { start }: EngineWish,
+  place: StartPlace,
+  name: string,
+): Promise<BuiltNamespace> {
+  const mounts = start.mountPoints.map(directory)
+  const { files, hidden = [] } = start
+  const view = { program: HOLD, name, files: files?.(place) ?? [], hidden }
+  try {
+    return await native.buildNamespace({ ...spec, mounts, view })
+  } catch (error) {
+    // It counts these mounts and not the user's.
+    if (error instanceof Error && 'step' in error) delete error.step
+    throw error
+  }
+}
+
+async function finish(
+  spec: NamespaceSpec,
+  view: BuiltNamespace,
+  holder: Holder,
+  name: string,
+): Promise<Namespaces> {
+  const { mountNs, root } = holder
+  try {
+    const engine = { mountNs, root, prepared: view.prepared ?? -1, name }
+    const built = await buildNamespaces({ ...spec, engine })
+    const { upper, rootNs } = view
+    return {
+      ...built,
+      notes: [...view.notes, ...built.notes],
+      ...(upper === undefined ? {} : { upper }),
+      ...(rootNs === undefined ? {} : { rootNs }),
+      ...(spec.keepUpper === true ? { made: [...view.made, ...(built.made ?? [])] } : {}),
+    }
+  } catch (error) {
+    for (const fd of [view.upper, view.rootNs]) if (fd !== undefined) native.closeFd(fd)
+    throw error
+  } finally {
+    for (const fd of [mountNs, root]) native.closeFd(fd)
+  }
+}
+
+/** One engine, from its start to the end of all it left behind. */
+class RunningEngine {
+  private run: EngineRun | undefined
+  private holder: Holder | undefined
+
+  constructor(
+    private readonly wish: EngineWish,
+    private readonly place: StartPlace,
+    private readonly view: ViewPlace,
+  ) {}
+
+  async begin(door: HolderDoor, program: string, signal: AbortSignal): Promise<Holder> {
+    signal.throwIfAborted()
+    const run = new EngineRun(this.wish.start.command(this.place), this.view)
+    this.run = run
+    const late = new AbortController()
+    const stop = AbortSignal.any([signal, late.signal])
+    const timeout = sleep(START_MS_MAX, 'late' as const, { signal: stop })
+    timeout.catch(() => undefined)
+    try {
+      const came = await Promise.race([door.arrived, this.failed(run), timeout])
+      if (came === 'ended') throw this.error(run, exitProblem(this.wish.engine, run))
+      if (came === 'late') throw this.error(run, `no container after ${START_MS_MAX / 1000} s`)
+      const holder = openHolder(came, program, this.wish.start.rootInside)
+      if (holder === undefined) throw this.error(run, 'it did not run in the root that it was given')
+      this.holder = holder
+      return holder
+    } finally {
+      late.abort()
+    }
+  }
+
+  /** What the engine and its hooks have added; a task's own variables go before. */
+  variables({ environment }: Holder): string[] {
+    const own = [
+      ...Object.keys(this.view.environment),
+      ...SHELL_VARIABLES,
+      ...(this.wish.start.ownVariables ?? []),
+    ]
+    const isOwn = (name: string) =>
+      own.some((word) => (word.endsWith('*') ? name.startsWith(word.slice(0, -1)) : name === word))
+    const added = [...environment].filter(([name]) => !isOwn(name)).map(([name, value]) => `${name}=${value}`)
+    return added.join('').length > VARIABLES_BYTES_MAX ? [] : added
+  }
+
+  /** The holder goes, then the engine by itself, then by its own command, then by force. */
+  async end(): Promise<void> {
+    const { run, holder } = this
+    holder?.close()
+    const bySelf =
+      holder !== undefined && run?.exitCode === undefined && (await run?.isGone(END_MS_MAX)) === true
+    if (run !== undefined && !bySelf) {
+      for (const command of this.wish.start.teardown?.(this.place) ?? []) await this.tearDown(command)
+      await run.kill()
+    }
+    native.closeFd(this.view.mountNs)
+  }
+
+  private async tearDown(command: readonly string[]): Promise<void> {
+    const run = new EngineRun(command, this.view)
+    await run.isGone(TEARDOWN_MS_MAX)
+    await run.kill()
+  }
+
+  /** A program that leaves the container running says so by 0. */
+  private async failed(run: EngineRun): Promise<'ended'> {
+    await run.ended
+    if (run.exitCode === 0) await run.gone
+    return 'ended'
+  }
+
+  private error(run: EngineRun, problem: string): BerthError {
+    const said = run.lastLines(LINES_SHOWN)
+    const { engine } = this.wish
+    return new BerthError('BERTH_EENGINESTART', { engine: engine.name, problem, said: said || 'nothing' })
+  }
+}
+
+/** As a shell would make them, should a hook or wrapper be one. */
+const SHELL_VARIABLES = ['PWD', 'OLDPWD', 'SHLVL', '_', 'TERM', 'HOSTNAME', 'container']
+/** Beside the task's own, within what execve(2) takes. */
+const VARIABLES_BYTES_MAX = 256 << 10
+
+function exitProblem({ exitCodes }: Engine, run: EngineRun): string {
+  const code = run.exitCode
+  if (code === undefined) return 'it could not be run'
+  const meaning = exitCodes[code]
+  return meaning === undefined ? `exit code ${code}` : `exit code ${code} (${meaning})`
+}
+
+function placeOf(wish: EngineWish, spec: NamespaceSpec, hold: string[]): StartPlace {
+  const { binary, version, plan, args, label } = wish
+  return {
+    ...{ binary, version, plan, args, hold },
+    root: join(spec.staging, 'root'),
+    work: join(spec.staging, 'work'),
+    run: join(spec.staging, 'run'),
+    id: `${label}-${randomBytes(ID_BYTES).toString('hex')}`,
+  }
+}
+
+function viewPlace(
+  wish: EngineWish,
+  place: StartPlace,
+  spec: NamespaceSpec,
+  view: BuiltNamespace,
+): ViewPlace {
+  const { user, path, start } = wish
+  return {
+    mountNs: view.mountNs,
+    ...(spec.userNs === undefined ? {} : { userNs: spec.userNs }),
+    user: { uid: spec.uid, gid: spec.gid, gids: spec.gids },
+    environment: {
+      PATH: path,
+      HOME: user.home,
+      USER: user.name,
+      LOGNAME: user.name,
+      LANG: 'C.UTF-8',
+      XDG_RUNTIME_DIR: place.run,
+      ...start.environment?.(place),
+    },
+  }
+}
+
+function directory(target: string): MountStep {
+  return { kind: 'dir', target, mode: DIRECTORY_MODE }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * An engine of the host while it holds a container: started in a view by berth-tend, which answers for its processes;
+ * over when the holder's connection is closed, at the latest when berth-tend's is.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export interface ViewUser {
+  uid: number
+  gid: number
+  gids: readonly number[]
+}
+
+export interface ViewPlace {
+  /** Borrowed. */
+  mountNs: number
+  userNs?: number
+  user: ViewUser
+  environment: Readonly<Record<string, string>>
+}
+
+const TEND = join(import.meta.dirname, '..', 'berth-tend')
+/** What an engine says before it fails fits; what it says later is dropped. */
+const OUTPUT_BYTES_MAX = 64 << 10
+/** berth-tend gives up on processes that do not die after 10 s. */
+const KILL_MS_MAX = 12_000
+const CONTROL = 3
+
+/** One command in a view, and all that it leaves running. */
+export class EngineRun {
+  private readonly child: ChildProcess
+  private readonly control: Duplex
+  private said = ''
+  private status: number | undefined
+  /** Resolves when no process is left. */
+  readonly gone: Promise<void>
+  /** Resolves when the command itself has ended. */
+  readonly ended: Promise<void>
+
+  constructor(argv: readonly string[], { mountNs, userNs, user, environment }: ViewPlace) {
+    const ids = [user.uid, user.gid, user.gids.join(',')].map(String)
+    const namespaces = userNs === undefined ? [mountNs] : [mountNs, userNs]
+    const names = userNs === undefined ? 'mnt' : 'mnt,user'
+    this.child = spawn(TEND, [...ids, names, ...argv], {
+      cwd: '/',
+      env: { ...environment },
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', ...namespaces],
+    })
+    this.gone = once(this.child, 'exit').then(
+      () => undefined,
+      (error: unknown) => this.hear(`${error instanceof Error ? error.message : error}\n`),
+    )
+    for (const stream of [this.child.stdout, this.child.stderr])
+      stream?.setEncoding('utf8').on('data', (text: string) => this.hear(text))
+    this.control = this.child.stdio[CONTROL] as Duplex
+    this.control.on('error', () => undefined)
+    this.ended = Promise.race([this.readStatus(), this.gone])
+  }
+
+  /** 128+n for signal n; undefined while it runs. */
+  get exitCode(): number | undefined {
+    if (this.status === undefined) return undefined
+    const signal = this.status & 0x7f
+    return signal === 0 ? (this.status >> 8) & 0xff : 128 + signal
+  }
+
+  /** The last words, for a message. */
+  lastLines(count: number): string {
+    const lines = this.said
+      .split('\n')
+      .map((line) => line.replaceAll(/[^\x20-\x7e\u00a0-\uffff]+/g, ' ').trim())
+    return lines
+      .filter((line) => line !== '')
+      .slice(-count)
+      .join('; ')
+  }
+
+  /** True when all of it is over in time. */
+  async isGone(waitMsMax: number): Promise<boolean> {
+    const late = new AbortController()
+    const timeout = sleep(waitMsMax, false, { signal: late.signal }).catch(() => false)
+    const answer = await Promise.race([this.gone.then(() => true), timeout])
+    late.abort()
+    return answer
+  }
+
+  /** Ends every process that is left. */
+  async kill(): Promise<void> {
+    this.control.destroy()
+    await this.isGone(KILL_MS_MAX)
+    this.child.stdout?.destroy()
+    this.child.stderr?.destroy()
+  }
+
+  private async readStatus(): Promise<void> {
+    let text = ''
+    await new Promise<void>((resolve) => {
+      this.control.on('data', (piece: Buffer) => {
+        text += piece.toString('latin1')
+        if (text.includes('\n')) resolve()
+      })
+      this.control.on('close', resolve)
+    })
+    const status = /^exit (-?\d+)\n/.exec(text)?.[1]
+    if (status !== undefined) this.status = Number(status)
+  }
+
+  private hear(text: string): void {
+    this.said = (this.said + text).slice(-OUTPUT_BYTES_MAX)
+  }
+}

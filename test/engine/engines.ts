@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The engines that the matrix runs, one row each. */
+import { existsSync } from 'node:fs'
+
+export interface EngineCase {
+  name: string
+  /** Why this machine cannot run it; undefined: it can. */
+  missing?: string | undefined
+  /** Further options of its steps. */
+  options?: readonly string[]
+  /** What its step gives tasks of its own, as NAME=VALUE. */
+  variable?: string
+}
+
+export const ENGINE_CASES: readonly EngineCase[] = [
+  { name: 'native' },
+  { name: 'crun', missing: without('crun') },
+  { name: 'charliecloud', missing: without('ch-run') },
+  { name: 'runc', missing: without('runc') },
+]
+
+/** Where Debian's packages put programs. */
+export function without(program: string): string | undefined {
+  const found = ['/usr/bin', '/usr/sbin'].some((directory) => existsSync(`${directory}/${program}`))
+  return found ? undefined : `no ${program} on this machine`
+}
