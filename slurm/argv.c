@@ -2,6 +2,7 @@
 #include "argv.h"
 
 #include <dlfcn.h>
+#include <getopt.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,14 +106,33 @@ int argv_put_launcher(spank_t spank, char *const *environment, const char *launc
   return exchange_first(argv, launcher, error);
 }
 
+static long read_command_line(char *line) {
+  return line ? text_read_file("/proc/self/cmdline", line, COMMAND_LINE_MAX) : -1;
+}
+
+/* Slurm takes options by any prefix that only one has. */
+static bool is_multi_prog_option(const char *word) {
+  const char *const option = "--multi-prog";
+  return text_starts(word, "--mul") && text_starts(option, word);
+}
+
+int argv_check_multi_prog(struct error *error) {
+  cleanup_free char *line = malloc(COMMAND_LINE_MAX);
+  const long size = find_prepend() ? -1 : read_command_line(line);
+  int word = 0;
+
+  /* getopt(3) has left optind at the command; what follows is its own business. */
+  for (size_t at = 0; (long)at < size && word < optind; at += strlen(line + at) + 1)
+    if (word++ > 0 && is_multi_prog_option(line + at))
+      return refuse_multi_prog(error);
+  return 0;
+}
+
 /* True when the word is one of this process's own command line. */
 static bool was_typed(const char *word) {
   cleanup_free char *line = malloc(COMMAND_LINE_MAX);
   const size_t length = strlen(word) + 1;
-
-  if (!line)
-    return true;
-  const long size = text_read_file("/proc/self/cmdline", line, COMMAND_LINE_MAX);
+  const long size = read_command_line(line);
   if (size <= 0)
     return true;
   for (size_t at = 0; at + length <= (size_t)size; at += strlen(line + at) + 1)

@@ -15,13 +15,14 @@
 #include "clean.h"
 #include "command.h"
 #include "entrypoint.h"
+#include "place.h"
 #include "variables.h"
 #include "text.h"
 
 #define HINT_LOG "see worker.log in berth's runtime_dir on the node"
 
 /* What the launcher was told and no command needs. */
-static const char *const own_variables[] = {"SLURM_BERTH_ARGV0", "BERTH_SOCKET", "BERTH_TICKET"};
+static const char *const own_variables[] = {ARGV0_VARIABLE, "BERTH_SOCKET", "BERTH_TICKET"};
 
 static int bad_frame(struct error *error, const char *what) {
   return error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",

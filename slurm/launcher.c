@@ -14,6 +14,7 @@
 #include "error.h"
 #include "fail.h"
 #include "join.h"
+#include "place.h"
 #include "resume.h"
 #include "stay.h"
 #include "text.h"
@@ -151,10 +152,13 @@ static int ask(const char *path, const char *argv0, struct frame_in *answer, str
 
 static int launch(char **argv, struct error *error) {
   const char *path = getenv("BERTH_SOCKET");
+  const char *refused = getenv(REFUSED_VARIABLE);
   struct frame_in answer = {0};
   uint32_t status = 0;
   int ended = -1;
 
+  if (refused)
+    return BERTH_EXIT_FAILED;
   /* A relative path could be the user's working directory's; slurmstepd and `berth run` give an absolute one.
    */
   if (!path || path[0] != '/')
@@ -185,7 +189,7 @@ static int launch(char **argv, struct error *error) {
 
 int main(int argc, char **argv) {
   static struct error error;
-  char *argv0 = getenv("SLURM_BERTH_ARGV0");
+  char *argv0 = getenv(ARGV0_VARIABLE);
 
   if (resume_is_asked(argv)) {
     resume_run(argv, environ, &error);

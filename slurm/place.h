@@ -21,4 +21,10 @@ bool place_find(struct place *place);
 /** Name of the launcher's file, by which both sides recognise an argv[0] that is replaced already. */
 #define LAUNCHER_NAME "berth-exec"
 
+/** Read and unset by the launcher. The SLURM_ prefix takes it through --export=NONE. */
+#define ARGV0_VARIABLE "SLURM_BERTH_ARGV0"
+/** Set by srun when it has told the user why the step cannot run: nodes ask nobody, the launcher says
+ * nothing. */
+#define REFUSED_VARIABLE "SLURM_BERTH_REFUSED"
+
 #endif

@@ -26,7 +26,7 @@ enum berth_type {
   /* slurmstepd child, root: HANDLE LOCAL_ID GLOBAL_ID PID CWD + fds mnt,user ns -> ACK|FAIL */
   BERTH_TASK = 3,
   BERTH_HELLO = 4,    /* launcher, user: TTY ARGV0 CWD [TICKET] -> PROGRESS* then JOIN|FAIL|PRINT */
-  BERTH_RELEASE = 5,  /* slurmstepd, root, on the lease connection: all tasks ended -> ACK */
+  BERTH_RELEASE = 5,  /* slurmstepd, root, on the lease connection: all tasks ended -> ACK, not awaited */
   BERTH_PREFETCH = 6, /* prolog, root: OPTION* UID -> ACK at once */
   BERTH_CALL = 7,     /* CLI, any uid: NAME ARG* -> PROGRESS* then RESULT|FAIL */
   BERTH_RUN = 8,      /* CLI, any uid: OPTION* CWD ENV -> ACK(TICKET)|FAIL; connection is the lease */

@@ -50,6 +50,7 @@ static void take_inherited(void) {
     (void)unsetenv(name);
   }
   (void)unsetenv(ARGV0_VARIABLE);
+  (void)unsetenv(REFUSED_VARIABLE);
 }
 
 void srun_init(spank_t spank, int count, char **arguments) {
@@ -157,6 +158,8 @@ static int check_component(spank_t spank, struct options *merged, struct error *
     *error = submit.error;
     return -1;
   }
+  if (submit.local && argv_check_multi_prog(error) < 0)
+    return -1;
   if (check_start(&submit.check, &submit.settings, context_name(), &submit.options, error) < 0)
     return -1;
   if (submit.local)
@@ -188,8 +191,13 @@ int srun_launch(spank_t spank) {
 
   if (!submit.wanted)
     return 0;
-  if (check_finish(&submit.check, &submit.options, &error) < 0)
-    return refuse(&error);
+  /* The step is allocated: srun that fails here leaves it running for the controller, and its CPUs taken,
+   * until the job ends (seen with 22.05). So it goes on, and the launcher ends the tasks. */
+  if (check_finish(&submit.check, &submit.options, &error) < 0) {
+    error_print(&error, STDERR_FILENO);
+    error = (struct error){0};
+    (void)setenv(REFUSED_VARIABLE, "1", 1);
+  }
   carry(spank, &submit.options);
   return argv_put_launcher_local(spank, submit.place.launcher, &error) < 0 ? refuse(&error) : 0;
 }

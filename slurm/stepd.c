@@ -11,6 +11,7 @@
 #include "argv.h"
 #include "clean.h"
 #include "client.h"
+#include "place.h"
 #include "register.h"
 #include "text.h"
 
@@ -21,8 +22,6 @@
 
 /* The worker answers from memory; signals are blocked meanwhile, so it must be short. */
 #define TASK_ACK_MS_MAX 5000
-/* Writing a container's file system to a shared disk, tens of gigabytes at worst. */
-#define SAVE_MS_MAX (30 * 60 * 1000)
 /* 128 bits tie a TASK to its REGISTER. */
 #define HANDLE_BYTES 16
 
@@ -32,6 +31,8 @@ static struct step {
   struct options options;
   /** The step runs in a container. */
   bool wanted;
+  /** srun has told the user why the step cannot run. */
+  bool refused;
   /** Remembered until task_init, the first hook that may report it. */
   struct error error;
   /** The failure concerns this task alone (in the task's own process). */
@@ -115,7 +116,8 @@ int stepd_register(spank_t spank) {
     return 0;
   collect(spank);
   step.wanted = options_want_container(&step.options);
-  if (!step.wanted || error_is_set(&step.error))
+  step.refused = text_variable(job_environment(spank), REFUSED_VARIABLE) != NULL;
+  if (!step.wanted || step.refused || error_is_set(&step.error))
     return 0;
   step.tasks_running = word_item(spank, S_JOB_LOCAL_TASK_COUNT);
   if (getrandom(step.handle, HANDLE_BYTES, 0) != HANDLE_BYTES) {
@@ -172,7 +174,7 @@ int stepd_announce(spank_t spank) {
   /* The lease is the parent's: a copy here would keep the step registered beyond it. */
   clean_close(&step.lease);
   step.lease = -1;
-  if (!error_is_set(&step.error)) {
+  if (!step.refused && !error_is_set(&step.error)) {
     announce(spank);
     step.task_failed = error_is_set(&step.error);
   }
@@ -201,20 +203,16 @@ int stepd_prepare(spank_t spank) {
   return -1;
 }
 
+/* No answer is awaited: what is to be saved is saved, the launchers have waited for it. A worker that is gone
+ * reads the lease's end of file. */
 static int release(void) {
-  struct error error = {0};
+  struct error unheard = {0};
   cleanup_frame_out struct frame_out frame = {0};
-  cleanup_frame_in struct frame_in answer = {0};
-  const char *save = options_value(&step.options, "container-save");
 
   frame_start(&frame, BERTH_RELEASE);
-  if (!frame_finish(&frame) || client_send(step.lease, &frame, NULL, 0, &error) < 0)
-    /* A worker that is gone reads the lease's end of file. */
-    return 0;
-  if (!save || client_receive(step.lease, &answer, SAVE_MS_MAX, &error) == 0)
-    return 0;
-  slurm_spank_log("berth: error[%s]: %s", error.code, error.text);
-  return -1;
+  if (frame_finish(&frame))
+    (void)client_send(step.lease, &frame, NULL, 0, &unheard);
+  return 0;
 }
 
 int stepd_task_ended(spank_t spank) {

@@ -4,7 +4,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
-import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
+import { countLines, exits, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { hostRelease, otherRelease } from './images.js'
 
@@ -128,6 +128,22 @@ test('an image that is not there fails at submit in sbatch', async () => {
   const seen = await at.cluster.batch('#!/bin/sh\ntrue\n', [image])
   refuses(seen, /no-such-tag/)
   assert.is(await jobCount(), 0)
+})
+
+test('a step that is refused leaves its place to the next one', async () => {
+  const image = `${at.registry.host}/debian:no-such-tag`
+  const file = join(at.cluster.shared, 'refused.conf')
+  writeFileSync(file, '0-7 true\n')
+  const step = 'srun -n8 --immediate=20'
+  const script = [
+    `${step} --container-image=${image} touch must-not-run; echo told $?`,
+    `${step} --container-image=${at.images.busybox} --multi-prog ${file}; test -z "$(squeue -hs -o %i)" && echo free`,
+    `${step} --container-image=${at.images.busybox} true && echo next`,
+  ].join('; ')
+  const seen = await at.cluster.salloc(['-N1', '-n8', 'sh', '-c', script])
+  prints(seen, ['told 125', 'free', 'next'])
+  assert.is(countLines(seen, /failed to import docker image: .*no-such-tag/), 1, seen.output)
+  assert.not.ok(existsSync(join(at.cluster.shared, 'must-not-run')))
 })
 
 test('--multi-prog works or is refused clearly, never run on the host', async () => {
