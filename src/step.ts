@@ -120,7 +120,7 @@ export interface OpenedStep {
 
 /** @throws BerthError when the site gives the rooms no place or no account */
 export async function openRooms(site: Site, staging: string, log: (line: string) => void): Promise<Rooms> {
-  const store = await openStore(site, import.meta.dirname)
+  const store = await openStore(site, import.meta.dirname, log)
   const running = new Running()
   const jobEnds = new JobEnds(store.containers, running, log)
   return { site, store, running, jobEnds, findEngine: engineFinder(site), staging }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { pickEngine } from '../engine/select.js'
 import { parseReference } from '../image/reference.js'
+import { sharedFailure } from '../launch/open_shared.js'
 import { BerthError, renderError } from '../report/errors.js'
 import { parseRequest } from '../request/grammar.js'
 import type { Request } from '../request/request.js'
@@ -40,7 +41,8 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
     const words = [...named, ...args.container, ...(args.all.option ?? [])]
     const options = await renderOptions(words, input.places)
     const site = loadSite(siteSettings(input))
-    if (options.length === 0 && args.values.context === undefined) return checkSite(site, json)
+    if (options.length === 0 && args.values.context === undefined)
+      return checkSite(site, await sharedFailure(site), json)
     const request = checkRequest(options, args.values.context ?? 'run', site)
     const pin =
       args.values.context === undefined && request !== undefined ? await askWorker(input, options) : undefined
@@ -56,16 +58,17 @@ function siteSettings({ args, places }: CommandInput): Record<string, string> {
   return { runtime_dir: places.runtimeDir, store: places.store, ...(config ? { config: places.config } : {}) }
 }
 
-function checkSite(site: Site, json: boolean): number {
+function checkSite(site: Site, shared: BerthError | undefined, json: boolean): number {
+  const found = [...site.errors, ...(shared === undefined ? [] : [shared])]
   if (json) {
-    const errors = site.errors.map(({ code, message }) => ({ code, message }))
+    const errors = found.map(({ code, message }) => ({ code, message }))
     process.stdout.write(`${JSON.stringify({ errors, warnings: site.warnings }, null, 2)}\n`)
   } else {
-    for (const error of site.errors) process.stderr.write(renderError(error))
+    for (const error of found) process.stderr.write(renderError(error))
     for (const line of site.warnings) process.stderr.write(`berth: warning: ${line}\n`)
-    if (site.errors.length === 0) process.stdout.write('ok: the site configuration can be used\n')
+    if (found.length === 0) process.stdout.write('ok: the site configuration can be used\n')
   }
-  return site.errors.length === 0 ? Exit.OK : Exit.CHECK
+  return found.length === 0 ? Exit.OK : Exit.CHECK
 }
 
 /** The same words of the same grammar as on the node. @throws BerthError */

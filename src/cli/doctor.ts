@@ -3,7 +3,7 @@ import { type Command, Exit } from './command.js'
 import { checkKernel } from './doctor_kernel.js'
 import { checkParts } from './doctor_parts.js'
 import { checkSlurm } from './doctor_slurm.js'
-import { checkStore, checkWorker } from './doctor_worker.js'
+import { checkShared, checkStore, checkWorker } from './doctor_worker.js'
 
 /** One line of the report; `fix` says what to do when it is not ok. */
 export interface Finding {
@@ -29,6 +29,7 @@ root on a compute node for all checks. Exits 3 if one failed.`,
       ...(await checkKernel()),
       ...(await checkSlurm(places)),
       ...(await checkStore(places)),
+      ...(await checkShared(places)),
       ...(await checkWorker(places)),
     ]
     if (json) process.stdout.write(`${JSON.stringify(findings, null, 2)}\n`)

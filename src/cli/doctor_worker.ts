@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Is there room for images, and does the worker answer, in this very version. */
+import { existsSync } from 'node:fs'
 import { access, constants, stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { sharedFailure } from '../launch/open_shared.js'
 import { BerthError } from '../report/errors.js'
+import { loadSite } from '../site/site.js'
+import { filesystemName, mountsFromThere } from '../store/shared/policy.js'
 import type { WorkerStatus } from '../worker/status.js'
 import { callWorker } from './client.js'
 import { showBytes } from './columns.js'
@@ -51,6 +55,22 @@ export async function checkStore({ store }: Places): Promise<Finding[]> {
       fix: 'free space there, or name another store=',
     })
   return findings
+}
+
+/** Nothing where the site has none. */
+export async function checkShared({ config }: Places): Promise<Finding[]> {
+  const site = loadSite(existsSync(config) ? { config } : {})
+  const directory = site.get('shared_store')
+  if (directory === '') return []
+  const failure = await sharedFailure(site)
+  if (failure !== undefined)
+    return [{ check: 'shared store', state: 'fail', found: failure.message, fix: failure.hint }]
+  const space = await statfs(directory).catch(() => undefined)
+  const free = space === undefined ? 0 : space.bavail * space.bsize
+  const name = filesystemName(space?.type ?? 0)
+  const way = mountsFromThere(site.get('shared_use'), space?.type ?? 0, Infinity, 0) ? 'mounted' : 'copied'
+  const found = `${directory} (${name}), ${showBytes(free)} free; images are ${way}`
+  return [{ check: 'shared store', state: 'ok', found }]
 }
 
 export async function checkWorker(places: Places): Promise<Finding[]> {

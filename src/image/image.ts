@@ -32,6 +32,8 @@ export interface StoredImage {
   /** Manifest digest, sha256:… ; empty for a squashfs file. */
   digest: string
   path: string
+  /** `path` lies in the shared store, which only the store may open. */
+  shared?: true
   size: number
   config: ImageConfig
   /** etc/passwd and etc/group as in the image, at most 256 KiB each. */

@@ -95,11 +95,20 @@ class EventMaker {
     private readonly tell: (event: ImportEvent) => void,
   ) {}
 
-  take({ done, total, layer, layers }: ImportProgress): void {
+  take({ done, total, layer, layers, node }: ImportProgress): void {
     const at = performance.now()
     if (!this.started) this.tell({ kind: 'start', image: this.image, at })
     this.started = true
-    if (layers > 0) this.tell({ kind: 'bytes', done, total, layersDone: layer, layers, at })
+    if (layers > 0 || node !== undefined)
+      this.tell({
+        kind: 'bytes',
+        done,
+        total,
+        layersDone: layer,
+        layers,
+        at,
+        ...(node === undefined ? {} : { node }),
+      })
   }
 
   end(bytes: number): void {

@@ -6,6 +6,7 @@ import { BerthError } from '../report/errors.js'
 import type { Site } from '../site/site.js'
 import type { Space } from '../site/values.js'
 import { Store } from '../store/store.js'
+import { sharedOptions } from './open_shared.js'
 
 /** The account that sites are advised to make, then the one that every system has. */
 const IMPORTER_ACCOUNTS = ['berth', 'nobody']
@@ -15,16 +16,22 @@ const STORE_MODE = 0o700
  * @param distDir where importer.js and node lie
  * @throws BerthError BERTH_ESITE when no account is there for the importer, or the directory cannot be made
  */
-export async function openStore(site: Site, distDir: string): Promise<Store> {
+export async function openStore(
+  site: Site,
+  distDir: string,
+  log: (line: string) => void = () => undefined,
+): Promise<Store> {
   const directory = site.get('store')
   try {
     mkdirSync(directory, { recursive: true, mode: STORE_MODE })
   } catch (error) {
     throw siteError(site, 'store', `cannot be made: ${error instanceof Error ? error.message : error}`)
   }
+  const importerUser = await findImporter(site)
+  const shared = await sharedOptions(site, importerUser.uid, log)
   return Store.open({
     directory,
-    importerUser: await findImporter(site),
+    importerUser,
     compressor: site.get('compressor'),
     level: site.get('level'),
     blockSize: site.get('block_size'),
@@ -36,6 +43,8 @@ export async function openStore(site: Site, distDir: string): Promise<Store> {
     freeFloorBytes: bytesOf(site.get('store_free_floor'), directory),
     tagTtlSeconds: site.get('tag_ttl'),
     insecure: site.get('registries_insecure'),
+    ...(shared === undefined ? {} : { shared }),
+    log,
     distDir,
     native,
   })

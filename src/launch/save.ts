@@ -79,7 +79,9 @@ function openUpper({ target, upperDir }: PendingSave): number {
 
 /** A file of a site's is known by its mounted device; the name may be another file's by now. */
 function imagePath({ image, source }: HeldImage): string {
-  return image.key.startsWith('file-') && 'device' in source ? source.device : image.path
+  return (image.key.startsWith('file-') || image.shared === true) && 'device' in source
+    ? source.device
+    : image.path
 }
 
 function orderOf(site: Site, image: StoredImage, own: MadeEntry[]): SaveOrder {

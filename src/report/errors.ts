@@ -280,6 +280,16 @@ export const ERRORS = {
     hint: 'a file of that name is unchanged; name a file in a directory that you may write to, or make room there, and run the step again',
     exit: FAILED,
   },
+  BERTH_ESHARED: {
+    text: 'the shared store {directory} cannot be used: {problem}',
+    hint: '{fix}',
+    exit: FAILED,
+  },
+  BERTH_ESHAREDIMAGE: {
+    text: '{image} cannot be had from the shared store {directory}: {problem}',
+    hint: 'run the step again, or `berth pull {image}`: it is imported anew',
+    exit: FAILED,
+  },
   BERTH_ESITE: {
     text: '{place}: {key}: {problem}',
     hint: 'correct the setting; `berth doctor` checks the whole configuration',

@@ -12,7 +12,16 @@ export type ProgressMode = 'none' | 'plain' | 'auto'
 export type ImportEvent =
   | { kind: 'start'; image: string; at: number }
   /** done and total in bytes as transferred; total 0: not known yet. */
-  | { kind: 'bytes'; done: number; total: number; layersDone: number; layers: number; at: number }
+  | {
+      kind: 'bytes'
+      done: number
+      total: number
+      layersDone: number
+      layers: number
+      /** Another node, which does it for this one too. */
+      node?: string
+      at: number
+    }
   /** bytes: size of the converted image. */
   | { kind: 'end'; bytes: number; at: number }
   | { kind: 'failed'; at: number }
@@ -42,6 +51,7 @@ export class Progress {
   private started = 0
   private shown = 0
   private drawn = false
+  private node = ''
 
   constructor(private readonly options: ProgressOptions) {}
 
@@ -65,6 +75,13 @@ export class Progress {
   }
 
   private takeBytes(event: ImportEvent & { kind: 'bytes' }): string {
+    // Whom one waits for is told at once, and again when that changes.
+    const isNews = event.node !== undefined && event.node !== this.node
+    this.node = event.node ?? ''
+    if (isNews && !this.isLine()) {
+      this.shown = event.at
+      return `berth: waiting for ${event.node}, which imports ${this.image}\n`
+    }
     if (event.at - this.shown < (this.isLine() ? REDRAW_INTERVAL_MS : PLAIN_INTERVAL_MS)) return ''
     this.shown = event.at
     const numbers = ` ${describe(event, this.started)}`
@@ -108,5 +125,6 @@ function describe(event: ImportEvent & { kind: 'bytes' }, started: number): stri
   const seconds = Math.max(event.at - started, 1) / 1000
   const total = event.total > 0 ? ` of ${formatBytes(event.total)}` : ''
   const rate = `${formatBytes(event.done / seconds)}/s`
-  return `${formatBytes(event.done)}${total}, ${rate}, layers ${event.layersDone}/${event.layers}`
+  const where = event.node === undefined ? '' : ` on ${event.node}`
+  return `${formatBytes(event.done)}${total}${where}, ${rate}, layers ${event.layersDone}/${event.layers}`
 }

@@ -104,6 +104,26 @@ export const KEYS = {
     default: '5%',
     help: 'free space that the store leaves on its file system',
   },
+  shared_store: {
+    type: 'text',
+    default: '',
+    help: 'directory on a file system of all nodes, where images are converted once for all; empty: none',
+  },
+  shared_store_user: {
+    type: 'name',
+    default: '',
+    help: 'account that alone writes there, where root may not (NFS with root_squash); empty: root',
+  },
+  shared_use: {
+    type: ['auto', 'mount', 'copy'],
+    default: 'auto',
+    help: 'images of the shared store are mounted from there or copied; auto: mounted on parallel file systems',
+  },
+  shared_copy_size: {
+    type: 'size',
+    default: '64M',
+    help: 'with shared_use=auto, images up to this size are copied everywhere',
+  },
 
   engine: { type: 'name', default: 'native', help: 'engine of a step that names none' },
   engines: { type: 'list', default: '', help: 'engines that users may name; empty: all that this node has' },

@@ -51,10 +51,10 @@ export class Directory {
     for (const name of names) {
       const [, key, kind] = /^(.*)\.(sqsh|json)$/.exec(name) ?? []
       if (key === undefined || !KEY.test(key)) continue
-      if (kind === 'json' && names.has(`${key}.sqsh`)) {
+      if (kind === 'json') {
         const entry = this.read(key)
         if (entry !== undefined) entries.set(key, entry)
-      } else if (!names.has(`${key}.json`) || kind === 'json') {
+      } else if (!names.has(`${key}.json`)) {
         rmSync(join(this.images, name), { force: true })
       }
     }
@@ -67,7 +67,8 @@ export class Directory {
 
   /** @throws the file system's error (ENOSPC among them). */
   write(record: StoreRecord): void {
-    const { key, path: _, ...kept } = record
+    const { key, path, ...own } = record
+    const kept = record.shared === true ? { ...own, path } : own
     const temporary = join(this.temporary, `${key}.json`)
     const fd = openSync(temporary, 'w', 0o600)
     try {
@@ -98,7 +99,7 @@ export class Directory {
     try {
       const path = this.imagePath(key)
       const record = parseRecord(readFileSync(this.jsonPath(key), 'utf8'), key, path)
-      if (statSync(path).size !== record.size) throw new Error('size')
+      if (record.shared !== true && statSync(path).size !== record.size) throw new Error('size')
       return { record, used: statSync(this.jsonPath(key)).mtimeMs }
     } catch {
       this.remove(key)

@@ -23,6 +23,7 @@ import { type Access, openUserFile, readCredentials } from './access.js'
 import type { Between, ImporterProcess } from './importer.js'
 import type { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
+import type { Shared, Wanted } from './shared/shared.js'
 import type { Shelf } from './shelf.js'
 
 /** Part of the key: another layout of the converted file is another file, and so is one with other owners. */
@@ -43,6 +44,8 @@ export interface ImportProgress {
   /** Layers that have arrived, of how many. */
   layer: number
   layers: number
+  /** Another one, which does the work for this one too. */
+  node?: string
 }
 
 export const WAITING: ImportProgress = { phase: 'waiting', done: 0, total: 0, layer: 0, layers: 0 }
@@ -58,6 +61,8 @@ export interface Intake {
   shelf: Shelf
   settings: ImportOrder
   insecure: string[]
+  /** One conversion for all nodes, where the site has a place for it. */
+  shared?: Shared
   /** Importers that one user may keep busy. */
   turns: Turns
 }
@@ -95,7 +100,8 @@ export function importImage(
       const learned = { digest, reference: reference.canonical, open }
       const known = shelf.byDigest(manifest)
       // A manifest alone proves nothing: anybody who has read one can serve it. Who gave the layers once may speak.
-      if (known !== undefined && (known.open || isOwn(known, place, access.uid))) {
+      const isAllowed = known !== undefined && (known.open || isOwn(known, place, access.uid))
+      if (isAllowed && ((await intake.shared?.keeps(known)) ?? true)) {
         shelf.use(known, learned)
         return known
       }
@@ -104,12 +110,29 @@ export function importImage(
         [Tag.DIGEST, manifest],
       ]
       const opener = between(intake, reference, access)
-      const record = await land(intake, process, keyOf(manifest, intake.settings), manifest, (fd) =>
-        askImport(intake, process, fields, [fd], report, opener),
-      )
+      const key = keyOf(manifest, intake.settings)
+      const make = (tell: Report) =>
+        land(intake, process, key, manifest, (fd) => askImport(intake, process, fields, [fd], tell, opener))
+      const record = await onceForAll(intake, { key, digest: manifest, place, report, signal }, make)
       const own = place === '' ? { owner: access.uid } : { place }
       shelf.use(record, { ...learned, ...own })
       return record
+    }),
+  )
+}
+
+/** Files of a user's own are for this node only: nobody else can prove a right to them. */
+function onceForAll(
+  { shared }: Intake,
+  wanted: Wanted & { report: Report },
+  make: (report: Report) => Promise<StoreRecord>,
+): Promise<StoreRecord> {
+  const { place, report } = wanted
+  if (shared === undefined || place === '') return make(report)
+  return shared.once(wanted, (tell) =>
+    make((progress) => {
+      tell(progress)
+      report(progress)
     }),
   )
 }

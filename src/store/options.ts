@@ -3,6 +3,7 @@
 import type { Native } from '../native.js'
 import type { Access } from './access.js'
 import type { ImportProgress } from './intake.js'
+import type { SharedOptions } from './shared/shared.js'
 
 export interface StoreOptions {
   directory: string
@@ -23,6 +24,9 @@ export interface StoreOptions {
   freeFloorBytes: number
   /** A tag that was resolved this recently is not asked for again. */
   tagTtlSeconds: number
+  /** A directory for several nodes. */
+  shared?: SharedOptions
+  log?: (line: string) => void
   /** The built program, dist/. */
   distDir: string
   /** Hosts that may be spoken to by plain http. */

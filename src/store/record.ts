@@ -16,6 +16,8 @@ export interface StoreRecord extends StoredImage {
   owners: number[]
   pinned: boolean
   entries: number
+  /** Of the squashfs, where somebody has read it whole since it was made. */
+  sha256?: string
 }
 
 /** More names than these for one image tell nobody anything. */
@@ -25,9 +27,12 @@ const CAPTURED_CHARS_MAX = 256 << 10
 /** @throws BerthError when the file is not one of ours. */
 export function parseRecord(text: string, key: string, path: string): StoreRecord {
   const json = parseData(text)
+  const shared = json.shared === true
   return {
     key,
-    path,
+    path: shared ? takeText(json.path) : path,
+    ...(shared ? { shared } : {}),
+    ...(typeof json.sha256 === 'string' ? { sha256: takeText(json.sha256) } : {}),
     digest: takeText(json.digest),
     size: takeCount(json.size),
     entries: takeCount(json.entries),

@@ -54,6 +54,21 @@ export class Shelf {
     this.entries.set(record.key, { record, used: Date.now() })
   }
 
+  /** The same image by another way: what is known of it stays, and so does a file of this node's own. */
+  admit(record: StoreRecord): StoreRecord {
+    const known = this.entries.get(record.key)?.record
+    if (known !== undefined && (known.shared !== true || record.shared === true)) return known
+    const { places = [], references = [], aliases = [], pinned = false } = known ?? {}
+    const union = (one: string[], other: string[]) => [...new Set([...one, ...other])]
+    const merged = {
+      ...record,
+      ...{ pinned, places: union(record.places, places) },
+      ...{ references: union(record.references, references), aliases: union(record.aliases, aliases) },
+    }
+    this.add(merged)
+    return merged
+  }
+
   /** Notes a use and what came to light with it; a full disk only costs the note. */
   use(record: StoreRecord, learned: Learned = {}): void {
     const entry = this.entries.get(record.key)
@@ -74,7 +89,7 @@ export class Shelf {
   }
 
   remove(key: string): Removed {
-    const size = this.entries.get(key)?.record.size ?? 0
+    const size = bytesHere(this.entries.get(key)?.record)
     this.entries.delete(key)
     this.directory.remove(key)
     return { key, size }
@@ -82,16 +97,21 @@ export class Shelf {
 
   /** Frees what quota and floor ask for when `wanted` bytes are to come; `atLeast` bytes in any case. */
   collect(wanted: number, atLeast = 0): Removed[] {
-    const stored = this.records().reduce((sum, { size }) => sum + size, this.others)
+    const stored = this.records().reduce((sum, record) => sum + bytesHere(record), this.others)
     const over = Math.max(atLeast, bytesOver(wanted, stored, this.directory.free(), this.limits))
     return chooseVictims(this.candidates(), over).map(({ key }) => this.remove(key))
   }
 
   private candidates(): Candidate[] {
     const recent = Date.now() - GRACE_MS
-    return this.records().map(({ key, size, used, pinned }) => ({
-      ...{ key, size, used },
-      kept: pinned || used > recent || this.isLeased(key),
+    return this.records().map(({ key, used, pinned, ...record }) => ({
+      ...{ key, size: bytesHere(record), used },
+      kept: pinned || record.shared === true || used > recent || this.isLeased(key),
     }))
   }
+}
+
+/** What lies in the shared store takes no room here. */
+function bytesHere(record: Pick<StoreRecord, 'size' | 'shared'> | undefined): number {
+  return record === undefined || record.shared === true ? 0 : record.size
 }

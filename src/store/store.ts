@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import type { ImageReference, StoredImage } from '../image/image.js'
 import { familiarName, isDigest, parseReference, pinReference } from '../image/reference.js'
 import { withImage } from '../image/wire.js'
-import type { Native } from '../native.js'
+import type { LoopImage, Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import { Turns } from '../worker/turns.js'
 import type { Access } from './access.js'
@@ -18,6 +18,7 @@ import type { EnsureOptions, ImageRow, StoreOptions } from './options.js'
 import { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
 import { Resolver } from './resolver.js'
+import { Shared } from './shared/shared.js'
 import { type Removed, Shelf } from './shelf.js'
 
 export type { Access, EnsureOptions, ImageRow, ImportProgress, Lease, Removed, StoreOptions }
@@ -39,6 +40,7 @@ export class Store {
   private readonly intake: Intake
   private readonly resolver: Resolver
   private readonly files: FileImages
+  readonly shared: Shared | undefined
 
   private constructor(
     options: StoreOptions,
@@ -53,8 +55,10 @@ export class Store {
     this.containers = new Containers(options.directory)
     const isKept = (key: string) => this.devices.leases(key) > 0 || this.containers.on(key).length > 0
     this.shelf = new Shelf(options.directory, limits, isKept, `-${formatOf(settings)}`)
+    this.shared = this.openShared(options)
     this.intake = {
       native,
+      ...(this.shared === undefined ? {} : { shared: this.shared }),
       pool: new ImporterPool(native, { distDir, user, bytesMax }),
       shelf: this.shelf,
       settings,
@@ -105,10 +109,7 @@ export class Store {
 
   /** The image on a loop device, shared by all leases. */
   hold(image: StoredImage): Promise<Lease> {
-    return this.devices.hold(
-      image.key,
-      () => this.files.attach(image) ?? this.native.attachImage(image.path, { directIo: true }),
-    )
+    return this.devices.hold(image.key, () => this.files.attach(image) ?? this.attach(image))
   }
 
   /** By its key, without asking a registry: for who has proved a right to it before. */
@@ -175,6 +176,7 @@ export class Store {
   async close(): Promise<void> {
     await this.flights.close(new BerthError('BERTH_ECANCELED', { image: 'an image' }))
     await this.intake.pool.close()
+    this.shared?.close()
     this.devices.close()
     this.files.close()
   }
@@ -194,6 +196,7 @@ export class Store {
       const known = this.shelf.byDigest(asked)
       const granted = known !== undefined && this.resolver.isGranted(known, access.uid)
       if (known !== undefined && granted) {
+        if (known.shared === true && !(await this.shared?.keeps(known))) continue
         this.shelf.use(known)
         return known
       }
@@ -224,6 +227,25 @@ export class Store {
     } finally {
       leave()
     }
+  }
+
+  private attach(image: StoredImage): Promise<LoopImage> {
+    const record = this.shelf.byKey(image.key)
+    if (image.shared === true && record !== undefined && this.shared !== undefined)
+      return this.shared.attach(record)
+    return this.native.attachImage(image.path, { directIo: true })
+  }
+
+  /** What the node knows of another directory, or of none any more, it forgets. */
+  private openShared({ shared, distDir, log = () => undefined }: StoreOptions): Shared | undefined {
+    const { shelf, native } = this
+    for (const { key, path, shared: isShared } of shelf.records())
+      if (isShared === true && (shared === undefined || !path.startsWith(`${shared.directory}/`)))
+        shelf.remove(key)
+    if (shared === undefined) return undefined
+    const opened = new Shared(native, shelf, distDir, shared, (key) => this.devices.leases(key) > 0, log)
+    void opened.check()
+    return opened
   }
 
   private find(name: string): StoreRecord[] {

@@ -27,6 +27,15 @@ test('a quick import without a terminal is exactly two lines', () => {
   assert.equal(text, `berth: importing ${image} …\nberth: imported ${image} in 2.1 s (52 MB)\n`)
 })
 
+test('who imports it for all is told once, then its progress', () => {
+  const progress = new Progress({ columns: 0, mode: 'auto' })
+  progress.take({ kind: 'start', image, at: 0 })
+  const there = (done: number, at: number) => progress.take({ ...bytes(done, at), node: 'n7' })
+  assert.equal(there(10, 100), `berth: waiting for n7, which imports ${image}\n`)
+  assert.equal(there(20, 2000), '')
+  assert.equal(there(50, 6000), `berth: importing ${image} … 50 MB of 100 MB on n7, 8 MB/s, layers 1/4\n`)
+})
+
 test('a slow one adds a line every five seconds', () => {
   const progress = new Progress({ columns: 0, mode: 'auto' })
   progress.take({ kind: 'start', image, at: 0 })

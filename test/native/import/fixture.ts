@@ -114,10 +114,16 @@ export function listImage(path: string): Record<string, string> {
 
 /** Importers that this process has started, by pid. */
 export function importers(): number[] {
+  return children('importer.js')
+}
+
+/** Children of this process by words of their command line. */
+export function children(...words: string[]): number[] {
   const pids = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8').trim().split(/\s+/)
   return pids.map(Number).filter((pid) => {
     try {
-      return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('importer.js')
+      const command = pid > 0 ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : ''
+      return command !== '' && words.every((word) => command.includes(word))
     } catch {
       return false
     }

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The sharer process from the worker's side: orders with a bound on their time. A late one costs the process its life. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseData, takeCount } from '../../image/wire.js'
+import type { Native, NativeSocket } from '../../native.js'
+import { encodeFrame, type Frame, FrameReader, Tag, Type } from '../../worker/frame.js'
+import type { OrderName, Orders, Sent, SharerSettings } from './wire.js'
+
+const HEAP_MIB_MAX = 64
+/** A metadata server under load takes seconds; one that takes longer is as good as none. */
+export const ANSWER_MS_MAX = 15_000
+/** Between two reports of a copy. */
+const STALL_MS_MAX = 60_000
+
+export interface Answered<N extends OrderName> {
+  answer: Orders[N]['answer']
+  /** Owned by the receiver. */
+  fd?: number
+}
+
+export interface AskOptions {
+  /** Stays the caller's. */
+  fd?: number
+  tell?: (done: number, total: number) => void
+  /** It moves a whole image: only silence counts. */
+  isLong?: boolean
+}
+
+interface Pending {
+  resolve(answered: Answered<OrderName>): void
+  reject(error: Error): void
+  tell: (done: number, total: number) => void
+  timer: NodeJS.Timeout
+}
+
+export class Sharer {
+  private readonly child: ChildProcess
+  private readonly socket: NativeSocket
+  private readonly frames = new FrameReader()
+  private readonly pending = new Map<number, Pending>()
+  /** Not yet with their answers. */
+  private readonly fds: number[] = []
+  private orders = 0
+  private gone: string | undefined
+
+  constructor(
+    private readonly native: Native,
+    distDir: string,
+    settings: SharerSettings,
+    user: { uid: number; gid: number },
+  ) {
+    const [ours, theirs] = native.socketPair()
+    const own = join(distDir, 'node')
+    this.child = spawn(
+      existsSync(own) ? own : process.execPath,
+      [`--max-old-space-size=${HEAP_MIB_MAX}`, join(distDir, 'bin/sharer.js'), JSON.stringify(settings)],
+      {
+        ...user,
+        cwd: '/',
+        env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' },
+        stdio: ['ignore', 'ignore', 'inherit', theirs],
+      },
+    )
+    native.closeFd(theirs)
+    this.child.once('error', (error) => this.end(`cannot be started: ${error.message}`))
+    this.child.once('exit', (status, signal) => this.end(`ended (${signal ?? status})`))
+    this.socket = native.adopt(ours, {
+      data: (bytes, fds) => {
+        try {
+          for (const frame of this.frames.push(bytes, fds)) this.take(frame)
+        } catch {
+          this.end('broke the protocol', true)
+        }
+      },
+      closed: () => this.end('hung up'),
+    })
+    this.child.unref()
+    this.socket.unref()
+  }
+
+  get alive(): boolean {
+    return this.gone === undefined
+  }
+
+  /** @throws Error with the file system's `code` */
+  ask<N extends OrderName>(
+    name: N,
+    order: Orders[N]['order'],
+    options: AskOptions = {},
+  ): Promise<Answered<N>> {
+    const { gone } = this
+    if (gone !== undefined) return Promise.reject(new Error(`the sharer ${gone}`))
+    const id = ++this.orders
+    return new Promise((resolve, reject) => {
+      const wait_ms = options.isLong === true ? STALL_MS_MAX : ANSWER_MS_MAX
+      const timer = setTimeout(() => this.end(`did not answer within ${wait_ms / 1000} s`, true), wait_ms)
+      const tell = (done: number, total: number) => {
+        timer.refresh()
+        options.tell?.(done, total)
+      }
+      this.pending.set(id, { resolve: resolve as Pending['resolve'], reject, tell, timer })
+      const data = JSON.stringify({ id, order, hasFile: options.fd !== undefined } satisfies Sent<unknown>)
+      const fields = [
+        [Tag.NAME, name],
+        [Tag.DATA, data],
+      ] as const
+      this.socket.send(encodeFrame(Type.CALL, fields), options.fd === undefined ? [] : [options.fd])
+    })
+  }
+
+  /** What it publishes it finishes alone. */
+  leave(): void {
+    this.end('was let go')
+  }
+
+  private take(frame: Frame): void {
+    const { id, order: answer, hasFile } = parseData(frame.text(Tag.DATA) ?? '') as unknown as Sent<never>
+    this.fds.push(...frame.fds)
+    const fd = hasFile ? this.fds.shift() : undefined
+    const pending = this.pending.get(id)
+    if (pending !== undefined && frame.type === Type.IMPORTING) {
+      const { done, total } = answer
+      pending.tell(takeCount(done), takeCount(total))
+      return
+    }
+    this.pending.delete(id)
+    clearTimeout(pending?.timer)
+    if (pending === undefined) {
+      if (fd !== undefined) this.native.closeFd(fd)
+    } else if (frame.type === Type.RESULT) pending.resolve({ answer, ...(fd === undefined ? {} : { fd }) })
+    else
+      pending.reject(
+        Object.assign(new Error((answer as Error).message), { code: (answer as NodeJS.ErrnoException).code }),
+      )
+  }
+
+  private end(how: string, kill = false): void {
+    if (this.gone !== undefined) return
+    this.gone = how
+    this.socket.close()
+    for (const { reject, timer } of this.pending.values()) {
+      clearTimeout(timer)
+      reject(new Error(`the sharer ${how}`))
+    }
+    this.pending.clear()
+    if (kill) this.child.kill('SIGKILL')
+  }
+}
