@@ -43,6 +43,8 @@ import { type Container, type ContainerId, keyOf } from './store/containers.js'
 import type { Store } from './store/store.js'
 import type { StepFacts } from './worker/facts.js'
 
+/** Whether a plan on this node must wait for what only a task knows. */
+export { hasAccelerators } from './launch/accelerator_facts.js'
 /** Variables that the options mention: what the worker must keep of a job's environment. */
 export { variablesNeeded } from './request/grammar.js'
 
@@ -78,6 +80,8 @@ export interface StepPlace {
   /** Absent: the worker's own. */
   mountNs?: number
   userNs?: number
+  /** Of a task: whose cgroup says which devices the step may open. */
+  pid?: number
   /** Closes the descriptors. */
   close(): void
 }
@@ -216,7 +220,7 @@ export async function explainStep(rooms: Rooms, prepared: PreparedStep, place: S
   const existing = id === undefined ? undefined : rooms.store.containers.find(id)
   const base = existing === undefined ? undefined : rooms.store.byKey(existing.image.key)
   const image = base ?? (reference && (await peekImage(rooms.store, accessOf(facts, place), reference)))
-  const plan = planWith(rooms, prepared, place, image)
+  const plan = await planWith(rooms, prepared, place, image)
   const unknown = 'the image is not imported here: its own settings are not known yet'
   return explainPlan(image === undefined ? { ...plan, warnings: [...plan.warnings, unknown] } : plan)
 }

@@ -6,6 +6,7 @@
 #include "convert.hh"
 #include "core/host/features.hh"
 #include "core/host/files.hh"
+#include "core/host/probe.hh"
 #include "core/host/process.hh"
 #include "core/sandbox/sandbox.hh"
 
@@ -97,6 +98,22 @@ static Napi::Value ProcessStart(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), static_cast<double>(processStart(info[0].ToNumber().Int32Value())));
 }
 
+static Napi::Value ProbeDevices(const Napi::CallbackInfo &info) {
+  const pid_t pid = info[0].ToNumber().Int32Value();
+  const auto list = info[1].As<Napi::Array>();
+  std::vector<std::string> paths;
+  for (uint32_t i = 0; i < list.Length(); i++)
+    paths.push_back(list.Get(i).ToString());
+  return promise(
+      info.Env(), [pid, paths] { return probeDevices(pid, paths); },
+      [](Napi::Env env, const std::vector<int> &codes) {
+        auto array = Napi::Array::New(env, codes.size());
+        for (size_t i = 0; i < codes.size(); i++)
+          array.Set(static_cast<uint32_t>(i), codes[i]);
+        return array;
+      });
+}
+
 static Napi::Value accountToObject(Napi::Env env, const std::optional<Account> &account) {
   if (!account)
     return env.Undefined();
@@ -167,6 +184,7 @@ void InitHost(Napi::Env env, Napi::Object exports) {
   exports.Set("openTemporary", Napi::Function::New<OpenTemporary>(env));
   exports.Set("publish", Napi::Function::New<Publish>(env));
   exports.Set("processStart", Napi::Function::New<ProcessStart>(env));
+  exports.Set("probeDevices", Napi::Function::New<ProbeDevices>(env));
   exports.Set("userByUid", Napi::Function::New<UserByUid>(env));
   exports.Set("userByName", Napi::Function::New<UserByName>(env));
   exports.Set("groupName", Napi::Function::New<GroupName>(env));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { pickEngine } from '../engine/select.js'
 import { parseReference } from '../image/reference.js'
 import { sharedFailure } from '../launch/open_shared.js'
+import { checkProfiles } from '../plan/profile_check.js'
 import { BerthError, renderError } from '../report/errors.js'
 import { parseRequest } from '../request/grammar.js'
 import type { Request } from '../request/request.js'
@@ -10,6 +12,7 @@ import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
 import { environmentField, openWorker, type WorkerClient } from './client.js'
 import { type Command, type CommandInput, Exit } from './command.js'
 import { renderOptions } from './edf_host.js'
+import { table } from './help.js'
 
 export const check: Command = {
   summary: 'check container options, or the site configuration',
@@ -58,17 +61,30 @@ function siteSettings({ args, places }: CommandInput): Record<string, string> {
   return { runtime_dir: places.runtimeDir, store: places.store, ...(config ? { config: places.config } : {}) }
 }
 
+/** Mistakes in profiles fail only the steps that use them; here they count, since somebody asks. */
 function checkSite(site: Site, shared: BerthError | undefined, json: boolean): number {
   const found = [...site.errors, ...(shared === undefined ? [] : [shared])]
+  const profiles = checkProfiles(site.profiles)
+  const usable = found.length === 0 && profiles.length === 0
   if (json) {
     const errors = found.map(({ code, message }) => ({ code, message }))
-    process.stdout.write(`${JSON.stringify({ errors, warnings: site.warnings }, null, 2)}\n`)
+    const names = [...site.profiles.byName.values()].map(({ name, place, help }) => ({ name, place, help }))
+    const report = { errors, warnings: site.warnings, problems: profiles, profiles: names }
+    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
   } else {
     for (const error of found) process.stderr.write(renderError(error))
+    for (const line of profiles) process.stderr.write(`berth: profile: ${line}\n`)
     for (const line of site.warnings) process.stderr.write(`berth: warning: ${line}\n`)
-    if (found.length === 0) process.stdout.write('ok: the site configuration can be used\n')
+    if (usable) process.stdout.write(`ok: the site configuration can be used\n${listProfiles(site)}`)
   }
-  return found.length === 0 ? Exit.OK : Exit.CHECK
+  return usable ? Exit.OK : Exit.CHECK
+}
+
+function listProfiles({ profiles }: Site): string {
+  const rows = [...profiles.byName.values()].map(
+    ({ name, help, place }) => [name, `${help} (${place})`] as const,
+  )
+  return `profiles:\n${table(rows)}\n`
 }
 
 /** The same words of the same grammar as on the node. @throws BerthError */

@@ -5,12 +5,13 @@ import type { LaunchFields } from '../engine/engine.js'
 import { translate } from '../engine/translate.js'
 import type { StoredImage } from '../image/image.js'
 import { type NamespaceSpec, native } from '../native.js'
-import { planStep } from '../plan/plan.js'
+import { type PlanInput, planStep } from '../plan/plan.js'
 import type { Plan } from '../plan/spec.js'
 import type { OpenedStep, PreparedStep, Rooms, StepPlace, Turn } from '../step.js'
 import { type Container, keyOf } from '../store/containers.js'
 import type { Access } from '../store/store.js'
 import type { StepFacts } from '../worker/facts.js'
+import { acceleratorFacts } from './accelerator_facts.js'
 import { launchImageCommand } from './bare.js'
 import { listDevices } from './devices.js'
 import { buildAround } from './engine_root.js'
@@ -44,7 +45,7 @@ export async function openOn(
   const { facts, container } = prepared
   if (container === undefined) throw new Error('a step without a container opens none')
   const image = own === undefined ? held.image : imageWithOwnFiles(held.image, own.path)
-  const whole = planWith(rooms, prepared, place, image)
+  const whole = await planWith(rooms, prepared, place, image)
   const plan = own === undefined ? whole : withoutOwnFiles(whole, own.path)
   const { namespaces: spec, launch } = translate(plan, {
     image: held.source,
@@ -119,7 +120,7 @@ export async function joinRunning(
   if (container === undefined) throw new Error('a step without a container joins none')
   const { image, namespaces } = instance
   const request = joiningRequest(container.request, instance)
-  const plan = planWith(rooms, { facts, container: { ...container, request } }, place, image)
+  const plan = await planWith(rooms, { facts, container: { ...container, request } }, place, image)
   // Of the translation only the launch counts: everything else is there.
   const nothing = { image: { directory: '/' }, staging: rooms.staging, idmap: false }
   const launch = withVariables(translate(plan, nothing).launch, namespaces)
@@ -162,23 +163,22 @@ async function saveOf(
   return pendingSave(target, held, { upperDir: own.path }, namespaces)
 }
 
-export function planWith(
+export async function planWith(
   rooms: Rooms,
   prepared: PreparedStep,
   place: StepPlace,
   stored: StoredImage | undefined,
-): Plan {
+): Promise<Plan> {
   const { facts, container } = prepared
   if (container === undefined) throw new Error('a step without a container has no plan')
   const { request, engine, reference, user } = container
-  return planStep({
+  const input: PlanInput = {
     request,
     image: { reference: reference?.canonical ?? '', ...(stored === undefined ? {} : { stored }) },
     engine: engine.name,
     site: rooms.site,
     user,
     launcher: join(import.meta.dirname, '..', LAUNCHER),
-    ...(request.unshare.includes('ipc') ? { devices: listDevices() } : {}),
     host: hostFacts(),
     step: {
       context: facts.context,
@@ -188,6 +188,13 @@ export function planWith(
       environment: place.environment ?? new Map(Object.entries(facts.env)),
       ...(facts.script === undefined ? {} : { script: facts.script }),
     },
+  }
+  const accelerators = await acceleratorFacts(input, place.pid)
+  const own = request.unshare.includes('ipc') || accelerators.newNames === true
+  return planStep({
+    ...input,
+    host: { ...hostFacts(), ...input.host, accelerators },
+    ...(own ? { devices: listDevices() } : {}),
   })
 }
 

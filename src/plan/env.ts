@@ -14,10 +14,11 @@ const LOCALE = ['LANG', 'LANGUAGE', 'LC_ALL']
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 /**
  * Set per task by slurmstepd or by the terminal: an image that was committed from a running job may carry stale ones.
- * PMI_FD, PMI_RANK, PMIX_RANK, PALS_RANKID and SLURM_PROCID decide which rank a process is.
+ * PMI_FD, PMI_RANK, PMIX_RANK, PALS_RANKID and SLURM_PROCID decide which rank a process is,
+ * the masks of GPUs which device it may use, and those of Slingshot which network.
  */
 const OF_THE_TASK =
-  /^(SLURM_.*|SLURMD_.*|PMI_.*|PMI2_.*|PALS_.*|PMIX_(RANK|NAMESPACE|HOSTNAME|VERSION|SERVER_.*|MCA_(psec|gds|ptl)|[A-Z]+_MODE|GDS_MODULE|SYSTEM_TMPDIR)|TERM)$/
+  /^(SLURM_.*|SLURMD_.*|PMI_.*|PMI2_.*|PALS_.*|PMIX_(RANK|NAMESPACE|HOSTNAME|VERSION|SERVER_.*|MCA_(psec|gds|ptl)|[A-Z]+_MODE|GDS_MODULE|SYSTEM_TMPDIR)|TERM|SLINGSHOT_.*|(CUDA|ROCR|HIP|NVIDIA)_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|ZE_AFFINITY_MASK)$/
 
 export function planEnvironment(input: PlanInput, hookup = planHookup(input)): PlannedVariable[] {
   const variables = new Map<string, PlannedVariable>()

@@ -36,7 +36,7 @@ export interface PlanInput {
   image: { reference: string; stored?: StoredImage }
   /** Name of the engine that was picked. */
   engine: string
-  site: Pick<Site, 'get' | 'origin'>
+  site: Pick<Site, 'get' | 'origin'> & Partial<Pick<Site, 'profiles'>>
   user: PlanUser
   step: PlanStepFacts
   /** Path of berth-exec on the host; absent where no entrypoint can be run. */

@@ -45,6 +45,11 @@ export const ERRORS = {
     hint: 'give one of the two',
     exit: FAILED,
   },
+  BERTH_EDEVICE: {
+    text: 'device {device}: {problem}',
+    hint: '`berth doctor gpu` in a step on that node lists what it offers and why not',
+    exit: FAILED,
+  },
   BERTH_EDIGEST: {
     text: 'failed to import docker image: {image}: {object} does not match its digest {digest}',
     hint: 'the registry or a proxy before it sent other bytes than were asked for: try again, then ask its operator',
@@ -94,6 +99,11 @@ export const ERRORS = {
     text: '{path}: {problem}',
     hint: 'use a program that this image and this node can run',
     exit: 126,
+  },
+  BERTH_EGPU: {
+    text: 'the image needs {requirement}, this node has {found}',
+    hint: 'use nodes with a newer driver or an image for an older CUDA; NVIDIA_DISABLE_REQUIRE=1 tries it all the same',
+    exit: FAILED,
   },
   BERTH_EHANDOUTS: {
     text: 'user {uid} holds {count} images of this node already',
@@ -253,6 +263,11 @@ export const ERRORS = {
   BERTH_EPOLICY: {
     text: '{what} is not allowed on this system',
     hint: 'the site decided so in {origin}; ask its operators',
+    exit: FAILED,
+  },
+  BERTH_EPROFILE: {
+    text: 'profile {profile}: {problem}',
+    hint: '`berth check` lists the profiles of this site; {place}',
     exit: FAILED,
   },
   BERTH_EPROTOCOL: {

@@ -4,11 +4,13 @@ import { optionProblem, showValue } from './problem.js'
 
 /** vendor.com/class=name, CDI 1.1.0 (cncf-tags/container-device-interface SPEC.md, "kind" and "name"). */
 const DEVICE = /^[A-Za-z][\w.-]*\/[A-Za-z][\w.-]*=[A-Za-z0-9][\w.:-]*$/
+/** A device node of the host, as it is. */
+const NODE = /^\/dev\/(?!(.*\/)?\.\.(\/|$))[\w./:-]+$/
 const WORD = /^[A-Za-z0-9][\w.-]{0,63}$/
 
 /** @throws BERTH_EOPTION */
 export function parseDevices(text: string): string[] {
-  return checkWords('container-device', text.split(','), DEVICE)
+  return checkWords('container-device', text.split(','), new RegExp(`${DEVICE.source}|${NODE.source}`))
 }
 
 /** @throws BERTH_EOPTION */

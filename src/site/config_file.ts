@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * berth.conf: KEY = VALUE in the ini grammar, read line by line so that every value keeps its place. KEY[] = VALUE
- * adds to a list. Sections have no meaning and are skipped with a warning.
+ * adds to a list. A section [profile NAME] lasts until the next section or the end of its file; others have no meaning
+ * and are skipped with a warning.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,10 +13,13 @@ export interface ConfigLine {
   value: string
   /** "/etc/berth/berth.conf:12" */
   place: string
+  /** Of which it is; its first line has an empty key. */
+  profile?: string
 }
 
 /** A configuration is some KB; a larger file is a mistake and would only cost memory. */
 const CONFIG_BYTES_MAX = 1 << 20
+const PROFILE = /^\s*\[\s*profile\s+"?([^\s"\]]+)"?\s*\]\s*([;#].*)?$/
 
 /** @param required warn when the file is not there: it was named, and not just the default. Never throws. */
 export function readConfig(file: string, required: boolean, warnings: string[]): ConfigLine[] {
@@ -46,19 +50,24 @@ export function readDropIns(directory: string, warnings: string[]): ConfigLine[]
   return files.flatMap((name) => readConfig(join(directory, name), true, warnings))
 }
 
-function readLines(file: string, text: string, warnings: string[]): ConfigLine[] {
+export function readLines(file: string, text: string, warnings: string[]): ConfigLine[] {
   const lines: ConfigLine[] = []
-  const lists = new Map<string, string[]>()
+  let section: { profile?: string } = {}
+  let lists = new Map<string, string[]>()
   for (const [index, line] of text.split(/\r?\n/).entries()) {
     const place = `${file}:${index + 1}`
     if (/^\s*\[/.test(line)) {
-      warnings.push(`${place}: sections have no meaning here: ${line.trim()}`)
+      const profile = PROFILE.exec(line)?.[1]
+      section = profile === undefined ? {} : { profile }
+      lists = new Map()
+      if (profile !== undefined) lines.push({ key: '', value: '', place, profile })
+      else warnings.push(`${place}: sections have no meaning here: ${line.trim()}`)
       continue
     }
     for (const [key, value] of Object.entries(parse(line))) {
       const items = Array.isArray(value) ? [...(lists.get(key) ?? []), ...value.map(String)] : [String(value)]
       lists.set(key, items)
-      lines.push({ key, value: items.join(','), place })
+      lines.push({ key, value: items.join(','), place, ...section })
     }
   }
   return lines

@@ -189,6 +189,36 @@ export const KEYS = {
     default: '',
     help: 'names of host variables that no container sees',
   },
+  cdi_dirs: {
+    type: 'list',
+    default: '/etc/cdi,/run/cdi',
+    help: 'directories of CDI files (device descriptions of vendors), the later over the earlier',
+  },
+  cdi_hooks: {
+    type: ['refuse', 'ignore'],
+    default: 'refuse',
+    help: 'a CDI device with a hook that berth does not know fails the step, or is given without it',
+  },
+  container_gpu: {
+    type: ['auto', 'off'],
+    default: 'auto',
+    help: "auto: a step's GPUs come with the libraries of the host's driver; off: only where a device is named",
+  },
+  driver_root: {
+    type: 'path',
+    default: '/',
+    help: "where the files of the GPU driver are, e.g. of a driver container, as NVIDIA's --driver-root",
+  },
+  container_fabric: {
+    type: ['auto', 'off'],
+    default: 'auto',
+    help: 'auto: huge pages and the state of the fabric are made visible',
+  },
+  podman_hpc_modules: {
+    type: 'text',
+    default: '',
+    help: 'directory of podman-hpc modules (*.yaml), which become profiles of their names',
+  },
 
   edf_system_search_path: {
     type: 'text',

@@ -8,6 +8,7 @@ import { BerthError } from '../report/errors.js'
 import { type ConfigLine, readConfig, readDropIns } from './config_file.js'
 import { isKey, KEYS, type Key, type KeyRow, keyRow, PYXIS_KEYS } from './keys.js'
 import { parseKey } from './parse_key.js'
+import { type ProfileSet, readProfiles } from './profile_set.js'
 import type { Space } from './values.js'
 
 /** The TypeScript type of a key, by the row of the table. */
@@ -34,6 +35,7 @@ export interface Site {
   readonly warnings: readonly string[]
   /** Values that could not be read, BERTH_ESITE; their keys keep the value below. No step may start while there are any. */
   readonly errors: readonly BerthError[]
+  readonly profiles: ProfileSet
 }
 
 const PLUGSTACK = 'plugstack argument'
@@ -49,12 +51,15 @@ export function loadSite(settings: Readonly<Record<string, string>>): Site {
   for (const line of readConfig(config, named, site.warnings)) site.take(line)
   for (const line of readDropIns(join(dirname(config), 'conf.d'), site.warnings)) site.take(line)
   for (const [key, value] of Object.entries(settings)) site.take({ key, value, place: PLUGSTACK })
+  site.profiles = readProfiles(site.sections, site.get('podman_hpc_modules'))
   return site
 }
 
 class Collected implements Site {
   readonly warnings: string[] = []
   readonly errors: BerthError[] = []
+  readonly sections: ConfigLine[] = []
+  profiles: ProfileSet = { byName: new Map(), problems: [], variables: new Set() }
   private readonly values = new Map<Key, unknown>()
   private readonly origins = new Map<Key, string>()
 
@@ -72,7 +77,12 @@ class Collected implements Site {
     return this.origins.get(key) ?? 'default'
   }
 
-  take({ key: written, value, place }: ConfigLine): void {
+  take(line: ConfigLine): void {
+    const { key: written, value, place } = line
+    if (line.profile !== undefined) {
+      this.sections.push(line)
+      return
+    }
     const pyxis = PYXIS_KEYS[written]
     const key = pyxis?.as ?? written
     if (pyxis !== undefined && pyxis.as === undefined) {

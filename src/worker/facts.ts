@@ -36,10 +36,10 @@ const HANDLE_BYTES = 16
 const CONTEXTS: readonly string[] = ['step', 'batch', 'interactive', 'run', 'srun', 'sbatch', 'salloc']
 /** Variables that the grammar, the planner or an engine may read; nothing else of a job's environment is kept. */
 const ENV_KEPT =
-  /^(BERTH_|PYXIS_|SLURM_|SLURMD_|PMI|OMPI_|CUDA_VISIBLE_DEVICES$|ROCR_VISIBLE_DEVICES$|HOME$|USER$|PATH$|TMPDIR$|TERM$|XDG_|REGISTRY_AUTH_FILE$|DOCKER_CONFIG$|ENROOT_)/
+  /^(BERTH_|PYXIS_|SLURM_|SLURMD_|PMI|OMPI_|(CUDA|ROCR|HIP|NVIDIA)_VISIBLE_DEVICES$|NVIDIA_|GPU_DEVICE_ORDINAL$|ZE_AFFINITY_MASK$|LD_LIBRARY_PATH$|HOME$|USER$|PATH$|TMPDIR$|TERM$|XDG_|REGISTRY_AUTH_FILE$|DOCKER_CONFIG$|ENROOT_)/
 
-/** @throws ProtocolError when a field is missing or malformed. */
-export function readRegister(frame: Frame): StepFacts {
+/** @param also names that the site's profiles read. @throws ProtocolError when a field is missing or malformed. */
+export function readRegister(frame: Frame, also: ReadonlySet<string> = new Set()): StepFacts {
   const context = required(frame.text(Tag.CONTEXT), 'CONTEXT')
   if (!CONTEXTS.includes(context)) throw new ProtocolError(`unknown context ${context}`)
   const script = frame.text(Tag.SCRIPT)
@@ -57,7 +57,7 @@ export function readRegister(frame: Frame): StepFacts {
     localTasks: frame.number(Tag.LOCAL_TASKS) ?? 1,
     totalTasks: frame.number(Tag.TOTAL_TASKS) ?? 0,
     options,
-    env: keepEnvironment(frame.environment(), options),
+    env: keepEnvironment(frame.environment(), options, also),
     cwd: frame.text(Tag.CWD) ?? '/',
     ...(script === undefined || script === '' ? {} : { script }),
   }
@@ -118,12 +118,15 @@ export function readHandle(bytes: Buffer | undefined): string {
 export function keepEnvironment(
   env: ReadonlyMap<string, string>,
   options: readonly string[],
+  also: ReadonlySet<string> = new Set(),
 ): Record<string, string> {
   const fromVariables = [...env]
     .filter(([name]) => name.endsWith('CONTAINER_MOUNTS'))
     .map(([, value]) => `container-mounts=${value}`)
   const mentioned = new Set(variablesNeeded([...options, ...fromVariables]))
-  return Object.fromEntries([...env].filter(([name]) => ENV_KEPT.test(name) || mentioned.has(name)))
+  return Object.fromEntries(
+    [...env].filter(([name]) => ENV_KEPT.test(name) || mentioned.has(name) || also.has(name)),
+  )
 }
 
 /** How messages name a step: "step 4711.0", "job 4711", "berth run". */

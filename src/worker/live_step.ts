@@ -12,7 +12,7 @@ import { native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { ImportEvent } from '../report/progress.js'
 import type { Request } from '../request/request.js'
-import type { OpenedStep, PreparedStep, StepPlace, Turn } from '../step.js'
+import { hasAccelerators, type OpenedStep, type PreparedStep, type StepPlace, type Turn } from '../step.js'
 import type { Connection } from './connection.js'
 import { nameStep } from './facts.js'
 import type { Lease, Leases, LeaseTask } from './leases.js'
@@ -144,7 +144,14 @@ export class LiveStep {
 
   /** Builds while Slurm still starts the task, unless the plan needs what only the launcher's environment says. */
   prepareOpening(): void {
-    if (!this.explains && !waitsForLauncher(this.facts.env)) void this.open(() => undefined)
+    if (!this.explains && !waitsForLauncher(this.facts.env) && !this.readsEnvironment())
+      void this.open(() => undefined)
+  }
+
+  /** Masks, GPU numbers and what profiles read are set for each task. */
+  private readsEnvironment(): boolean {
+    const { devices = [], profiles = [] } = this.request ?? {}
+    return devices.length > 0 || profiles.length > 0 || hasAccelerators()
   }
 
   /** Builds the namespaces at the first call; every later one gets the same. */
@@ -266,7 +273,12 @@ export class LiveStep {
   /** A step of `berth run` has no announced task: it lives where the worker does. */
   private placeWith(environment: ReadonlyMap<string, string> | undefined): StepPlace {
     const place = this.place ?? workerPlace(this.lease.place?.cwd ?? this.facts.cwd)
-    return environment === undefined ? place : { ...place, environment }
+    const pid = this.lease.tasks[0]?.pid
+    return {
+      ...place,
+      ...(environment === undefined ? {} : { environment }),
+      ...(pid === undefined ? {} : { pid }),
+    }
   }
 
   private turn(): Turn {

@@ -29,7 +29,10 @@ export interface ClusterOptions {
   berthConf?: string
   /** Lines added to slurm.conf. */
   slurmConf?: string[]
+  /** Added to each node's line in it, e.g. Gres=gpu:2. */
+  nodeConf?: string
   proctrack?: 'linuxproc' | 'cgroup'
+  taskPlugin?: 'none' | 'cgroup'
   /** Further files beside each node's slurm.conf, e.g. cgroup.conf; `dir` is that node's directory. */
   confFiles?: (dir: string) => Record<string, string>
   /** Where the temporary directory is made; /tmp by default, which job_container/tmpfs hides from jobs. */
@@ -92,7 +95,9 @@ async function startAll(options: ClusterOptions, undo: Undo): Promise<Cluster> {
     })),
     plugstack: join(dir, 'plugstack.conf'),
     proctrack: options.proctrack ?? 'linuxproc',
+    taskPlugin: options.taskPlugin ?? 'none',
     extra: options.slurmConf ?? [],
+    ...(options.nodeConf === undefined ? {} : { nodeConf: options.nodeConf }),
   }
   const first = nodes.find((node) => node.line !== '')
   writeFileSync(setup.plugstack, first?.line ?? '')

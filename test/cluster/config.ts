@@ -16,7 +16,10 @@ export interface ClusterSetup {
   /** plugstack.conf of srun, sbatch and salloc. */
   plugstack: string
   proctrack: 'linuxproc' | 'cgroup'
+  taskPlugin: 'none' | 'cgroup'
   extra: readonly string[]
+  /** Added to each node's line, e.g. Gres=gpu:2. */
+  nodeConf?: string
 }
 
 /** slurmd's spool: private to each node, since its mount namespace has its own directory here. */
@@ -45,7 +48,7 @@ export function slurmConf(setup: ClusterSetup, plugstack: string): string {
     `SlurmdLogFile=${dir}/%n/slurmd.log`,
     'SlurmdParameters=config_overrides',
     `ProctrackType=proctrack/${setup.proctrack}`,
-    'TaskPlugin=task/none',
+    `TaskPlugin=task/${setup.taskPlugin}`,
     'SelectType=select/cons_tres',
     'SelectTypeParameters=CR_Core',
     'JobAcctGatherType=jobacct_gather/none',
@@ -62,7 +65,7 @@ export function slurmConf(setup: ClusterSetup, plugstack: string): string {
     ...setup.nodes.map(
       (node) =>
         `NodeName=${node.name} NodeHostname=${hostname().split('.')[0]} NodeAddr=127.0.0.1 Port=${node.port} ` +
-        `CPUs=${CPUS_PER_NODE} RealMemory=${MEMORY_PER_NODE_MB} State=UNKNOWN`,
+        `CPUs=${CPUS_PER_NODE} RealMemory=${MEMORY_PER_NODE_MB} ${setup.nodeConf ?? ''} State=UNKNOWN`,
     ),
     `PartitionName=all Nodes=${names} Default=YES MaxTime=INFINITE State=UP OverSubscribe=YES:8`,
     '',

@@ -120,7 +120,7 @@ function readPid(file: string): number | undefined {
 const RUNS_FROM = [
   'dist',
   'package.json',
-  ...['undici', 'ini', 'smol-toml'].map((name) => `node_modules/${name}`),
+  ...['undici', 'ini', 'smol-toml', 'yaml'].map((name) => `node_modules/${name}`),
 ]
 
 /** Path of berth.so; empty when it was not built. */

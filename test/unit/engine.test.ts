@@ -60,8 +60,6 @@ test('a flag that an engine cannot serve is refused, naming the flag and who can
 test('every flag that native does not serve yet is refused rather than dropped', () => {
   const refused = {
     'container-unshare=pid': '--container-unshare=pid',
-    'container-device=a/b=c': '--container-device',
-    'container-profile=x': '--container-profile',
     'container-mpi=host': '--container-mpi',
   }
   for (const [option, flag] of Object.entries(refused)) {
@@ -85,9 +83,9 @@ test('auto takes the first that can', () => {
   assert.equal(pick({ options }, [nativeEngine, strong]), 'native')
   assert.equal(pick({ options: [...options, 'container-unshare=pid'] }, [nativeEngine, strong]), 'strong')
   refuses(
-    () => pick({ options: [...options, 'container-device=a/b=c'] }, [nativeEngine, strong]),
+    () => pick({ options: [...options, 'container-remap-root=1'] }, [weak]),
     'BERTH_EABILITY',
-    'container-device',
+    'container-remap-root',
   )
 })
 

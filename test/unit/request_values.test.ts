@@ -103,7 +103,8 @@ test('devices, profiles and MPI are words', () => {
   ])
   assert.deepEqual(parse('container-profile=mpich,nccl').profiles, ['mpich', 'nccl'])
   assert.equal(parse('container-mpi=host').mpi, 'host')
-  rejects('container-device=/dev/null', '--container-device: invalid format: /dev/null')
+  assert.deepEqual(parse('container-device=/dev/fuse').devices, ['/dev/fuse'])
+  rejects('container-device=/etc/x', '--container-device: invalid format: /etc/x')
   rejects('container-mpi=', '--container-mpi: argument required')
 })
 

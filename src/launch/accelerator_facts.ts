@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the plan's profiles, devices and fabric need to know about this node: only what this step names is looked at.
+ * Which devices the step may open is asked from inside the cgroup of one of its tasks.
+ */
+import { existsSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { native } from '../native.js'
+import type { AcceleratorFacts, HostNode } from '../plan/accelerators.js'
+import { FABRIC_DEVICES, FABRIC_DIRECTORIES } from '../plan/fabric.js'
+import { GPU_DEVICES, GPU_SHARED_DEVICES, planGpus } from '../plan/gpu.js'
+import type { PlanInput } from '../plan/input.js'
+import { triggerPaths } from '../plan/profile_choice.js'
+import { activeProfiles, profilePatterns, profileVariables } from '../plan/profiles.js'
+import { BerthError } from '../report/errors.js'
+import { readCdiCatalog } from '../site/cdi.js'
+import type { CdiEdits } from '../site/cdi_spec.js'
+import { expandGlob, listNames } from './glob.js'
+import { readHookFiles } from './hook_files.js'
+import { findNvidiaDriver, otherNames } from './nvidia_driver.js'
+
+/** EPERM of errno(3). */
+const DENIED = 1
+
+/** @param pid of a task of the step; absent: nobody can be asked, and every device counts as allowed */
+export async function acceleratorFacts(input: PlanInput, pid: number | undefined): Promise<AcceleratorFacts> {
+  const { site, request } = input
+  const globs = new Map<string, readonly string[]>()
+  const look = rememberLists()
+  const expand = (patterns: readonly string[]): void => {
+    for (const pattern of patterns) if (!globs.has(pattern)) globs.set(pattern, expandGlob(pattern, look))
+  }
+  const facts = {
+    cdi: readCdiCatalog(site.get('cdi_dirs')),
+    nodes: new Map<string, HostNode>(),
+    paths: new Set<string>(),
+    links: new Map<string, readonly string[]>(),
+    globs,
+    hooks: new Map(),
+  }
+  expand([...triggerPaths(site.profiles), ...Object.values(GPU_DEVICES)])
+  if (site.get('container_fabric') === 'auto') expand(Object.keys(FABRIC_DEVICES))
+  const known = { ...input, host: { machine: '', ...input.host, accelerators: facts } }
+  const active = chosenProfiles(known)
+  expand(profilePatterns(active, profileVariables(known)))
+  for (const directory of active.flatMap(({ profile }) => profile.hooks))
+    facts.hooks.set(directory, readHookFiles(directory))
+  const driver = site.get('container_gpu') === 'off' ? undefined : driverOf(site.get('driver_root'), globs)
+  const all: AcceleratorFacts = { ...facts, ...(driver === undefined ? {} : { nvidia: driver }) }
+  const named = [...request.devices, ...active.flatMap(({ profile }) => profile.devices)]
+  const automatic = planGpus({ ...known, host: { ...known.host, accelerators: all } }).devices.map(
+    ({ name }) => name,
+  )
+  const edits = editsOf(all, [...named, ...automatic])
+  lookAtFiles(facts, edits)
+  const fabric = Object.keys(FABRIC_DEVICES).flatMap((pattern) => globs.get(pattern) ?? [])
+  const gpus = Object.values(GPU_DEVICES).flatMap((pattern) => globs.get(pattern) ?? [])
+  const nodes = edits.flatMap(({ deviceNodes }) => deviceNodes.map(({ hostPath }) => hostPath))
+  const plain = named.filter((name) => name.startsWith('/'))
+  await lookAtNodes(facts.nodes, [...nodes, ...plain, ...gpus, ...GPU_SHARED_DEVICES, ...fabric], pid)
+  const renamed = edits.some(({ deviceNodes }) =>
+    deviceNodes.some(({ path, hostPath }) => path !== hostPath && path.startsWith('/dev/')),
+  )
+  return renamed ? { ...all, newNames: true } : all
+}
+
+/** Nodes with GPUs or a fabric wait for the task's own environment and cgroup; others lose nothing. */
+export function hasAccelerators(): boolean {
+  return [...GPU_SHARED_DEVICES, '/dev/dri', '/dev/accel'].some((path) => existsSync(path))
+}
+
+/** A profile that cannot be used is told by the plan. */
+function chosenProfiles(input: PlanInput): ReturnType<typeof activeProfiles>['active'] {
+  try {
+    return activeProfiles(input).active
+  } catch (error) {
+    if (error instanceof BerthError) return []
+    throw error
+  }
+}
+
+/** Without a device node there is no driver to speak of, unless the site names where its files are. */
+function driverOf(root: string, globs: ReadonlyMap<string, readonly string[]>) {
+  const there =
+    root !== '/' || existsSync('/dev/nvidiactl') || (globs.get(GPU_DEVICES.nvidia) ?? []).length > 0
+  return there ? findNvidiaDriver(root) : undefined
+}
+
+function editsOf({ cdi }: AcceleratorFacts, names: readonly string[]): CdiEdits[] {
+  return names.flatMap((name) => {
+    const entry = cdi.devices.get(name)
+    return entry === undefined ? [] : [entry.device.edits, entry.spec.edits]
+  })
+}
+
+function lookAtFiles(
+  facts: { paths: Set<string>; links: Map<string, readonly string[]> },
+  edits: readonly CdiEdits[],
+): void {
+  const directories = new Set<string>()
+  for (const [path] of FABRIC_DIRECTORIES) if (existsSync(path)) facts.paths.add(path)
+  for (const { hostPath } of edits.flatMap(({ mounts }) => mounts)) {
+    if (!existsSync(hostPath)) continue
+    facts.paths.add(hostPath)
+    if (/\.so(\.|$)/.test(hostPath)) directories.add(dirname(hostPath))
+  }
+  for (const directory of directories) {
+    const names = otherNames(directory, (name) => /\.so(\.|$)/.test(name))
+    for (const [path, others] of names) if (facts.paths.has(path)) facts.links.set(path, others)
+  }
+}
+
+async function lookAtNodes(nodes: Map<string, HostNode>, paths: readonly string[], pid: number | undefined) {
+  for (const path of new Set(paths)) {
+    const node = nodeOf(path)
+    if (node !== undefined) nodes.set(path, node)
+  }
+  if (pid === undefined || nodes.size === 0) return
+  const asked = [...nodes.keys()]
+  try {
+    const codes = await native.probeDevices(pid, asked)
+    for (const [index, path] of asked.entries()) {
+      const node = nodes.get(path)
+      if (node !== undefined) nodes.set(path, { ...node, allowed: codes[index] !== DENIED })
+    }
+  } catch {
+    // The task is gone, or there is no cgroup of devices here: then nothing is denied that could be.
+  }
+}
+
+function nodeOf(path: string): HostNode | undefined {
+  try {
+    const status = statSync(path)
+    const type = status.isCharacterDevice() ? 'c' : status.isBlockDevice() ? 'b' : undefined
+    return type === undefined ? undefined : { type, ...numbersOf(status.rdev) }
+  } catch {
+    return undefined
+  }
+}
+
+/** dev_t as gnu_dev_major and gnu_dev_minor take it apart (makedev(3)). */
+function numbersOf(device: number): { major: number; minor: number } {
+  const low = device % 2 ** 32
+  const high = Math.floor(device / 2 ** 32)
+  return {
+    major: ((low >>> 8) & 0xfff) + (high & ~0xfff),
+    minor: (low & 0xff) + ((low >>> 12) & ~0xff),
+  }
+}
+
+/** Each directory is listed once for all patterns. */
+function rememberLists(): (directory: string) => readonly string[] {
+  const lists = new Map<string, readonly string[]>()
+  return (directory) => {
+    const names = lists.get(directory) ?? listNames(directory)
+    lists.set(directory, names)
+    return names
+  }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The files of the host's NVIDIA driver: found by name, never opened or run. */
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import type { HostLibrary, NvidiaDriver } from '../plan/accelerators.js'
+
+/** Where distributions and NVIDIA's installer put them (nvidia-container-toolkit, internal/lookup). */
+const LIBRARY_DIRS = [
+  '/usr/lib64',
+  '/usr/lib/x86_64-linux-gnu',
+  '/usr/lib/aarch64-linux-gnu',
+  '/usr/lib',
+  '/lib64',
+]
+const NESTED_DIRS = ['', 'nvidia', 'nvidia/current', 'vdpau']
+const LIBRARY =
+  /^lib(cuda|cudadebugger|nvcuvid|nvoptix|vdpau_nvidia|GLX_nvidia|EGL_nvidia|GLESv2_nvidia|GLESv1_CM_nvidia|nvidia-[\w-]+)\.so(\.[\d.]+)?$/
+const PROGRAMS = [
+  'nvidia-smi',
+  'nvidia-debugdump',
+  'nvidia-persistenced',
+  'nvidia-cuda-mps-control',
+  'nvidia-cuda-mps-server',
+]
+const FILES = [
+  '/etc/OpenCL/vendors/nvidia.icd',
+  '/usr/share/glvnd/egl_vendor.d/10_nvidia.json',
+  '/usr/share/vulkan/icd.d/nvidia_icd.json',
+  '/usr/share/vulkan/icd.d/nvidia_icd.x86_64.json',
+  '/usr/share/vulkan/implicit_layer.d/nvidia_layers.json',
+  '/run/nvidia-persistenced/socket',
+  '/tmp/nvidia-mps',
+]
+/** libcuda's own file is named by the driver's release. */
+const CUDA = /^libcuda\.so\.(\d+(?:\.\d+){1,3})$/
+
+interface Known {
+  stamp: string
+  driver: NvidiaDriver | undefined
+}
+
+const known = new Map<string, Known>()
+
+/** @param root of the driver's files, "/" or where a driver container has them */
+export function findNvidiaDriver(root: string): NvidiaDriver | undefined {
+  const directories = LIBRARY_DIRS.flatMap((directory) =>
+    NESTED_DIRS.map((nested) => join(root, directory, nested)),
+  )
+  const stamp = directories.map(stampOf).join(' ')
+  const before = known.get(root)
+  if (before?.stamp === stamp) return before.driver
+  const driver = search(root, directories)
+  known.set(root, { stamp, driver })
+  return driver
+}
+
+function search(root: string, directories: readonly string[]): NvidiaDriver | undefined {
+  const libraries: HostLibrary[] = []
+  const seen = new Set<string>()
+  for (const directory of directories) {
+    for (const library of librariesIn(directory)) {
+      // /lib64 and /usr/lib64 are one directory, or hold two builds of one library: the first counts.
+      if (seen.has(basename(library.path))) continue
+      seen.add(basename(library.path))
+      libraries.push(library)
+    }
+  }
+  const version = libraries
+    .map(({ path }) => CUDA.exec(basename(path))?.[1])
+    .find((found) => found !== undefined)
+  if (version === undefined) return undefined
+  const there = (paths: readonly string[]) =>
+    paths.map((path) => join(root, path)).filter((path) => existsSync(path))
+  return {
+    version,
+    libraries,
+    binaries: there(PROGRAMS.map((name) => `/usr/bin/${name}`)),
+    files: there(FILES),
+  }
+}
+
+function librariesIn(directory: string): HostLibrary[] {
+  const links = otherNames(directory, (name) => LIBRARY.test(name))
+  return [...links].map(([path, names]) => ({ path, names }))
+}
+
+/** Files in a directory that are no links, each with the links beside it that lead there, by however many steps. */
+export function otherNames(directory: string, wanted: (name: string) => boolean): Map<string, string[]> {
+  const files = new Map<string, string[]>()
+  const links = new Map<string, string>()
+  try {
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      if (!wanted(entry.name)) continue
+      if (entry.isSymbolicLink()) links.set(entry.name, readlinkSync(join(directory, entry.name)))
+      else if (entry.isFile()) files.set(entry.name, [])
+    }
+  } catch {
+    return new Map()
+  }
+  for (const name of links.keys()) {
+    let at = name
+    for (let steps = 0; links.has(at) && steps < links.size; steps++) {
+      const to = links.get(at) ?? ''
+      at = dirname(to) === '.' || dirname(to) === directory ? basename(to) : ''
+    }
+    files.get(at)?.push(name)
+  }
+  return new Map([...files].map(([name, names]) => [join(directory, name), names.sort()]))
+}
+
+function stampOf(directory: string): string {
+  try {
+    const { ino, mtimeMs } = statSync(directory)
+    return `${ino}:${mtimeMs}`
+  } catch {
+    return '-'
+  }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the site's profiles, the node's devices and its fabric add: in this order, each knowing what came before. */
+import { type ChosenDevice, planDevices } from './cdi.js'
+import { planFabric } from './fabric.js'
+import { countOf, GPU_DEVICES, planGpus } from './gpu.js'
+import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
+import { planLoader } from './loader.js'
+import { planMasks } from './masks.js'
+import { planNvidia } from './nvidia.js'
+import { planProfiles } from './profiles.js'
+import type { HookupEdits } from './spec.js'
+import { VariableEdits } from './variables.js'
+
+/** @throws BERTH_EPROFILE, BERTH_EDEVICE, BERTH_EGPU */
+export function planNode(input: PlanInput): HookupEdits {
+  const variables = new VariableEdits(input)
+  const profiles = planProfiles(input, variables)
+  const gpus = planGpus(input)
+  const devices = planDevices(input, [...askedDevices(input), ...profiles.devices, ...gpus.devices])
+  variables.take(devices.variables)
+  const why = { reason: 'libraries of devices', origin: BERTH_DEFAULT }
+  const loader = planLoader(input, variables, devices.directories, why)
+  const driver = input.host?.accelerators?.nvidia
+  const nvidia =
+    gpus.nvidia && driver !== undefined
+      ? planNvidia(input, driver, variables, gpus)
+      : { mounts: [], notes: [] }
+  const fabric = planFabric(input)
+  return {
+    mounts: [...profiles.mounts, ...devices.mounts, ...nvidia.mounts, ...(fabric.mounts ?? [])],
+    warnings: maskWarnings(input, variables),
+    notes: [
+      ...profiles.notes,
+      ...devices.notes,
+      ...loader,
+      ...gpus.notes,
+      ...nvidia.notes,
+      ...(fabric.notes ?? []),
+    ],
+    variables: variables.list(),
+  }
+}
+
+function askedDevices({ request }: PlanInput): ChosenDevice[] {
+  const origin = originOf(request, 'container-device', 'flag --container-device')
+  return request.devices.map((name) => ({ name, reason: 'device', origin }))
+}
+
+function maskWarnings(input: PlanInput, variables: VariableEdits): string[] {
+  const facts = input.host?.accelerators
+  if (facts === undefined) return []
+  const counts = { nvidia: countOf(facts, GPU_DEVICES.nvidia), amd: countOf(facts, GPU_DEVICES.amd) }
+  return planMasks(input, counts, variables)
+}

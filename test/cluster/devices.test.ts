@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Devices of steps with real gres and ConstrainDevices. The GPUs are stand-ins: device nodes with numbers that no
+ * driver has, so that access(2) answers and open(2) would not. Driver files are stubs of the right names.
+ */
+import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { suite } from '../suite.js'
+import { type Cluster, startCluster } from './cluster.js'
+import { must } from './command.js'
+import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
+import { publishImages } from './images.js'
+import { leftovers } from './leftovers.js'
+import { startRegistry } from './registry.js'
+
+const test = suite('devices')
+/** Of local and experimental use (admin-guide/devices.txt): no driver answers. */
+const MAJOR = 240
+const canConstrain = existsSync('/sys/fs/cgroup/devices') || existsSync('/sys/fs/cgroup/cgroup.controllers')
+const needed = canConstrain ? undefined : 'no cgroup of devices that Slurm can use'
+
+let cluster: Cluster
+let image = ''
+let host = ''
+
+const CDI = (dir: string): string => `cdiVersion: 0.5.0
+kind: stand-in.test/gpu
+devices:
+  - name: "0"
+    containerEdits:
+      deviceNodes: [{ path: /dev/stand-in0, hostPath: ${dir}/gpu0, type: c, major: ${MAJOR}, minor: 0 }]
+  - name: "1"
+    containerEdits:
+      deviceNodes: [{ path: /dev/stand-in1, hostPath: ${dir}/gpu1, type: c, major: ${MAJOR}, minor: 1 }]
+  - name: all
+    containerEdits:
+      deviceNodes:
+        - { path: /dev/stand-in0, hostPath: ${dir}/gpu0 }
+        - { path: /dev/stand-in1, hostPath: ${dir}/gpu1 }
+containerEdits:
+  env: [STAND_IN=yes]
+  mounts:
+    - { hostPath: ${dir}/driver/usr/lib64/libcuda.so.550.54.15, containerPath: /usr/lib/x86_64-linux-gnu/libcuda.so.550.54.15, options: [ro, nosuid, nodev, rbind, rprivate] }
+  hooks:
+    - hookName: createContainer
+      path: /usr/bin/nvidia-cdi-hook
+      args: [nvidia-cdi-hook, create-symlinks, --link, "libcuda.so.1::/usr/lib/x86_64-linux-gnu/libcuda.so"]
+    - hookName: createContainer
+      path: /usr/bin/nvidia-cdi-hook
+      args: [nvidia-cdi-hook, update-ldcache, --folder, /usr/lib/x86_64-linux-gnu]
+`
+
+function prepare(dir: string): void {
+  host = join(dir, 'stand-ins')
+  const libraries = join(host, 'driver/usr/lib64')
+  mkdirSync(libraries, { recursive: true })
+  mkdirSync(join(host, 'driver/usr/bin'), { recursive: true })
+  for (const name of ['libcuda', 'libnvidia-ml']) {
+    writeFileSync(join(libraries, `${name}.so.550.54.15`), 'stub of a driver library\n')
+    symlinkSync(`${name}.so.550.54.15`, join(libraries, `${name}.so.1`))
+  }
+  writeFileSync(join(host, 'driver/usr/bin/nvidia-smi'), '#!/bin/sh\necho stub of nvidia-smi\n', {
+    mode: 0o755,
+  })
+  mkdirSync(join(host, 'cdi'))
+  writeFileSync(join(host, 'cdi/stand-in.yaml'), CDI(host))
+  writeFileSync(join(host, 'cdi/broken.json'), '{"cdiVersion": "9.9.9"}')
+}
+
+test.before(async () => {
+  if (needed !== undefined) return
+  const base = `/var/tmp/berth-devices-${process.pid}`
+  mkdirSync(base)
+  prepare(base)
+  for (const minor of [0, 1])
+    await must(['mknod', '-m', '666', join(host, `gpu${minor}`), 'c', String(MAJOR), String(minor)])
+  cluster = await startCluster({
+    nodes: [{}],
+    proctrack: 'cgroup',
+    berthConf: [
+      `cdi_dirs = ${join(host, 'cdi')}`,
+      `driver_root = ${join(host, 'driver')}`,
+      '[profile marked]',
+      'env_set = MARK=profile',
+      'trigger = env USE_MARK',
+      '[profile broken]',
+      'frob = 1',
+      '',
+    ].join('\n'),
+    slurmConf: ['GresTypes=gpu'],
+    taskPlugin: 'cgroup',
+    nodeConf: 'Gres=gpu:2',
+    confFiles: () => ({
+      'cgroup.conf': 'CgroupAutomount=no\nIgnoreSystemd=yes\nConstrainDevices=yes\n',
+      'gres.conf': `Name=gpu File=${host}/gpu[0-1]\n`,
+    }),
+  })
+  cluster.undo.push('stand-ins', () => rmSync(base, { recursive: true, force: true }))
+  image = (await publishImages(await startRegistry(cluster.undo))).debian
+})
+test.after(async () => {
+  if (cluster === undefined) return
+  await cluster.stop()
+  assert.equal(leftovers(cluster.dir), [])
+})
+
+const gpus = (options: readonly string[], command: string, count = 1, env: Record<string, string> = {}) =>
+  cluster.srun(
+    [`-n1`, `--gres=gpu:${count}`, `--container-image=${image}`, ...options, 'sh', '-c', command],
+    { env },
+  )
+
+test.needs(
+  needed,
+  'a CDI device brings its node, files, links and variables; another step’s is refused',
+  async () => {
+    const look =
+      'stat -c %t:%T /dev/stand-in0; readlink /usr/lib/x86_64-linux-gnu/libcuda.so.1 /usr/lib/x86_64-linux-gnu/libcuda.so; cat /usr/lib/x86_64-linux-gnu/libcuda.so; echo $STAND_IN; test -e /dev/null && ls -d /dev/pts /dev/shm'
+    prints(await gpus(['--container-device=stand-in.test/gpu=0'], look), [
+      ...[
+        'f0:0',
+        'libcuda.so.550.54.15',
+        'libcuda.so.1',
+        'stub of a driver library',
+        'yes',
+        '/dev/pts',
+        '/dev/shm',
+      ],
+    ])
+    refuses(
+      await gpus(['--container-device=stand-in.test/gpu=1'], 'true'),
+      /stand-in\.test\/gpu=1: was not given to this step/,
+    )
+    refuses(
+      await gpus(['--container-device=stand-in.test/gpu=7'], 'true'),
+      /in no CDI file.*broken\.json: cdiVersion: unknown version/,
+    )
+  },
+)
+
+test.needs(needed, 'of all devices a step sees its own', async () => {
+  const list = 'ls /dev | grep stand-in; echo "gpus $SLURM_STEP_GPUS"'
+  const all = ['--container-device=stand-in.test/gpu=all']
+  prints(await gpus(all, list), ['stand-in0', 'gpus 0'])
+  prints(await gpus(all, list, 2), ['stand-in0', 'stand-in1', 'gpus 0,1'])
+  // The device itself is the cgroup's to give: none of it is here, or it is denied.
+  says(await gpus(all, 'cat /dev/stand-in0'), /No such device/)
+})
+
+test.needs(
+  needed,
+  'a step with GPUs gets the driver’s files, and masks of the image or the node never mislead it',
+  async () => {
+    const options = ['--container-env=NVIDIA_VISIBLE_DEVICES']
+    const seen = await gpus(
+      options,
+      'nvidia-smi; cat /usr/local/nvidia/lib64/libcuda.so.1; echo $LD_LIBRARY_PATH',
+      1,
+      {
+        NVIDIA_VISIBLE_DEVICES: 'none',
+      },
+    )
+    prints(seen, ['stub of nvidia-smi', 'stub of a driver library', '/opt/tool/lib:/usr/local/nvidia/lib64'])
+    const without = await cluster.srun([
+      '-n1',
+      `--container-image=${image}`,
+      'sh',
+      '-c',
+      'ls /usr/local/nvidia',
+    ])
+    says(without, /No such file/)
+  },
+)
+
+test.needs(needed, 'profiles by variable and by flag; a broken one fails only who asks for it', async () => {
+  prints(await gpus([], 'echo "mark $MARK"', 1, { USE_MARK: '1' }), ['mark profile'])
+  prints(await gpus(['--container-profile=marked'], 'echo "mark $MARK"'), ['mark profile'])
+  refuses(
+    await gpus(['--container-profile=broken'], 'true'),
+    /profile broken: .*berth\.conf:7: frob: unknown key/,
+  )
+})
+
+test.needs(
+  needed,
+  'profile slurm: srun and squeue work inside, and start steps of the same job',
+  async () => {
+    const inside =
+      'squeue -h -o %i -j $SLURM_JOB_ID && srun --overlap -n1 --container-image=none sh -c "echo nested"'
+    const options = ['--container-profile=slurm', `--container-mounts=${cluster.dir}`]
+    const seen = await gpus(options, inside)
+    assert.match(lines(seen).join(' '), /^\d+ nested$/)
+  },
+)
+
+test.needs(needed, 'the plan names each edit’s reason', async () => {
+  const plan = exits(await gpus(['--container-explain', '--container-device=stand-in.test/gpu=0'], 'true'), 0)
+  const { berth } = JSON.parse(plan.stdout)
+  const mount = berth.mounts.find(
+    ({ destination }: { destination: string }) => destination === '/dev/stand-in0',
+  )
+  assert.match(mount.reason, /device: stand-in\.test\/gpu=0 of .*stand-in\.yaml/)
+  saysNot(plan, /undefined/)
+})
+
+test.run()

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/** GPUs without being asked for by name: the driver's files, the image's conditions, masks, and the fabric. */
+import * as assert from 'uvu/assert'
+import type { AcceleratorFacts, NvidiaDriver } from '../../src/plan/accelerators.js'
+import { cudaOf, weigh } from '../../src/plan/nvidia_require.js'
+import { planStep } from '../../src/plan/plan.js'
+import type { Plan } from '../../src/plan/spec.js'
+import { BerthError } from '../../src/report/errors.js'
+import { suite } from '../suite.js'
+import { hostWith, NVIDIA_YAML } from './cdi_samples.js'
+import { type Given, planInput } from './plan_input.js'
+
+const test = suite('gpus in a plan')
+const LIB = '/usr/lib64'
+const DRIVER: NvidiaDriver = {
+  version: '550.54.15',
+  libraries: [
+    { path: `${LIB}/libcuda.so.550.54.15`, names: ['libcuda.so', 'libcuda.so.1'] },
+    { path: `${LIB}/libnvidia-ml.so.550.54.15`, names: ['libnvidia-ml.so.1'] },
+    { path: `${LIB}/libnvcuvid.so.550.54.15`, names: [] },
+    { path: `${LIB}/libGLX_nvidia.so.550.54.15`, names: [] },
+  ],
+  binaries: ['/usr/bin/nvidia-smi', '/usr/bin/nvidia-cuda-mps-control'],
+  files: ['/run/nvidia-persistenced/socket'],
+}
+
+/** Four GPUs, of which the step has the first `allowed`. */
+function host(allowed: number, more: Partial<AcceleratorFacts> = {}, kind = '/dev/nvidia'): AcceleratorFacts {
+  const names = [0, 1, 2, 3].map((index) => `${kind}${index}`)
+  const pattern = kind === '/dev/nvidia' ? '/dev/nvidia[0-9]*' : '/dev/dri/renderD*'
+  return {
+    ...hostWith({}),
+    nodes: new Map(
+      names.map((name, minor) => [name, { type: 'c', major: 195, minor, allowed: minor < allowed }]),
+    ),
+    globs: new Map([[pattern, names]]),
+    ...more,
+  }
+}
+
+function plan(accelerators: AcceleratorFacts, given: Given = {}): Plan {
+  const environment = { SLURM_STEP_GPUS: '0', ...given.environment }
+  return planStep({ ...planInput({ ...given, environment }), host: { machine: 'x86_64', accelerators } })
+}
+
+const targets = (made: Plan): string[] =>
+  made.mounts.map(({ target }) => target).filter((target) => target.includes('nvidia'))
+const variable = (made: Plan, name: string) => made.process.env.find((one) => one.name === name)
+const withDriver = (given: Given = {}, allowed = 1): Plan => plan(host(allowed, { nvidia: DRIVER }), given)
+
+test('the driver’s files for computing, under each name that the host has for them', () => {
+  const made = withDriver()
+  assert.equal(targets(made), [
+    '/usr/local/nvidia/lib64/libcuda.so.550.54.15',
+    '/usr/local/nvidia/lib64/libcuda.so',
+    '/usr/local/nvidia/lib64/libcuda.so.1',
+    '/usr/local/nvidia/lib64/libnvidia-ml.so.550.54.15',
+    '/usr/local/nvidia/lib64/libnvidia-ml.so.1',
+    '/usr/local/nvidia/bin/nvidia-smi',
+    '/usr/local/nvidia/bin/nvidia-cuda-mps-control',
+    '/run/nvidia-persistenced/socket',
+  ])
+  assert.is(variable(made, 'LD_LIBRARY_PATH')?.value, '/usr/local/nvidia/lib64')
+  assert.match(variable(made, 'PATH')?.value ?? '', /^\/usr\/local\/bin:.*:\/usr\/local\/nvidia\/bin$/)
+})
+
+test('NVIDIA_DRIVER_CAPABILITIES of the image chooses', () => {
+  const of = (words: string) =>
+    targets(withDriver({ config: { env: [`NVIDIA_DRIVER_CAPABILITIES=${words}`] } })).join()
+  assert.not.match(of('utility'), /libcuda/)
+  assert.match(of('video'), /nvcuvid/)
+  assert.match(of('graphics'), /GLX/)
+  assert.match(of('all'), /GLX.*|nvcuvid/)
+  const made = withDriver({ config: { env: ['NVIDIA_DRIVER_CAPABILITIES=compute,warp'] } })
+  assert.ok(made.notes.some((note) => /warp is unknown/.test(note)))
+})
+
+test('only a step that has GPUs gets them, and an image that wants none gets none', () => {
+  const alone = { SLURM_STEP_GPUS: '' }
+  assert.is(targets(withDriver({ environment: alone })).length, 0)
+  assert.ok(
+    targets(withDriver({ environment: alone, config: { env: ['NVIDIA_VISIBLE_DEVICES=all'] } })).length > 0,
+  )
+  assert.is(targets(withDriver({ config: { env: ['NVIDIA_VISIBLE_DEVICES=void'] } })).length, 0)
+  assert.is(targets(withDriver({ site: 'container_gpu = off\n' })).length, 0)
+  assert.is(targets(withDriver({}, 0)).length, 0)
+  assert.ok(targets(withDriver({ config: { env: ['NVIDIA_VISIBLE_DEVICES=none'] } }, 0)).length > 0)
+})
+
+test('a CDI file for all GPUs comes before the driver’s files, and its failure fails nothing', () => {
+  const facts = hostWith({ 'nvidia.yaml': NVIDIA_YAML })
+  const made = plan(host(2, { ...facts, globs: host(2).globs, nvidia: DRIVER }))
+  assert.ok(made.mounts.some(({ target }) => target === '/usr/bin/nvidia-smi'))
+  const broken = plan(host(2, { ...facts, paths: new Set(), nvidia: DRIVER }))
+  assert.ok(broken.notes.some((note) => /nvidia.com\/gpu=all: needs .* not on this node/.test(note)))
+})
+
+test('NVIDIA_REQUIRE_*: spaces are alternatives, commas conditions, and what only the driver knows is unknown', () => {
+  const facts = { driver: '550.54.15', cuda: '12.4' }
+  for (const [text, verdict] of [
+    ['cuda>=12.4', 'met'],
+    ['cuda>=12.5', 'unmet'],
+    ['cuda>=13.0 driver>=535', 'met'],
+    ['cuda>=12.0,driver<535', 'unmet'],
+    ['cuda>=12.5 brand=tesla,driver>=535', 'unknown'],
+    ['cuda>=12.5 brand=tesla,driver>=560', 'unmet'],
+    ['driver=550.54.15', 'met'],
+    ['driver!=550.54.15', 'unmet'],
+    ['', 'met'],
+    ['nonsense', 'unknown'],
+  ] as const)
+    assert.is(weigh(text, facts), verdict, text)
+  assert.is(cudaOf('535.104'), '12.2')
+  assert.is(cudaOf('999.1'), '13.0')
+  assert.is(cudaOf('300.1'), undefined)
+})
+
+test('an image for a newer CUDA is refused, unless its user says otherwise', () => {
+  const config = { env: ['NVIDIA_REQUIRE_CUDA=cuda>=13.0'] }
+  try {
+    withDriver({ config })
+    assert.unreachable()
+  } catch (error) {
+    assert.instance(error, BerthError)
+    assert.match(
+      String(error),
+      /the image needs NVIDIA_REQUIRE_CUDA=cuda>=13.0, this node has driver 550.54.15 \(CUDA 12.4\)/,
+    )
+    assert.is(error instanceof BerthError && error.code, 'BERTH_EGPU')
+  }
+  assert.ok(targets(withDriver({ config, environment: { NVIDIA_DISABLE_REQUIRE: '1' } })).length > 0)
+  assert.is(targets(withDriver({ config, environment: { SLURM_STEP_GPUS: '' } })).length, 0)
+})
+
+test('masks of an image never count; one of the node’s numbers is dropped where the step counts from 0', () => {
+  const image = { env: ['CUDA_VISIBLE_DEVICES=7', 'NVIDIA_VISIBLE_DEVICES=all', 'ROCR_VISIBLE_DEVICES=3'] }
+  const made = withDriver({ config: image })
+  for (const name of ['CUDA_VISIBLE_DEVICES', 'NVIDIA_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES'])
+    assert.is(variable(made, name), undefined)
+  const mask = (value: string, allowed: number) => {
+    const one = withDriver({ environment: { CUDA_VISIBLE_DEVICES: value } }, allowed)
+    return [variable(one, 'CUDA_VISIBLE_DEVICES')?.action, one.warnings.length]
+  }
+  assert.equal(mask('3', 2), ['unset', 1])
+  assert.equal(mask('0,1', 2), [undefined, 0])
+  assert.equal(mask('3', 4), [undefined, 0], 'not confined: the numbers are the node’s')
+  assert.equal(mask('GPU-955ef018', 2), [undefined, 0])
+})
+
+test('ROCm: a mask behind another one counts what that leaves', () => {
+  const amd = (environment: Record<string, string>, allowed = 4) =>
+    plan(host(allowed, {}, '/dev/dri/renderD'), { environment })
+  const made = amd({ ROCR_VISIBLE_DEVICES: '2,3', HIP_VISIBLE_DEVICES: '2,3' })
+  assert.is(variable(made, 'HIP_VISIBLE_DEVICES')?.action, 'unset')
+  assert.is(variable(made, 'ROCR_VISIBLE_DEVICES'), undefined)
+  assert.match(
+    made.warnings.join(),
+    /HIP_VISIBLE_DEVICES=2,3 is dropped: ROCR_VISIBLE_DEVICES leaves 2 devices/,
+  )
+  assert.is(amd({ ROCR_VISIBLE_DEVICES: '2,3', HIP_VISIBLE_DEVICES: '0,1' }).warnings.length, 0)
+  assert.is(variable(amd({ ROCR_VISIBLE_DEVICES: '3' }, 1), 'ROCR_VISIBLE_DEVICES')?.action, 'unset')
+  assert.is(variable(amd({ ZE_AFFINITY_MASK: '0.1,3.0' }, 2), 'ZE_AFFINITY_MASK')?.action, 'unset')
+})
+
+test('the fabric: huge pages come in, devices are told, and a site can turn it off', () => {
+  const facts: AcceleratorFacts = {
+    ...hostWith({}),
+    paths: new Set(['/var/lib/hugetlbfs']),
+    globs: new Map([['/dev/cxi[0-9]*', ['/dev/cxi0', '/dev/cxi1']]]),
+    nodes: new Map([['/dev/cxi1', { type: 'c', major: 1, minor: 1, allowed: false }]]),
+  }
+  const made = plan(facts, { config: { env: ['SLINGSHOT_VNIS=1'] } })
+  assert.ok(made.mounts.some(({ target }) => target === '/var/lib/hugetlbfs'))
+  assert.ok(made.notes.some((note) => /Slingshot \(CXI\): 1 devices/.test(note)))
+  assert.ok(made.notes.some((note) => /not given to this step: \/dev\/cxi1/.test(note)))
+  assert.is(variable(made, 'SLINGSHOT_VNIS'), undefined)
+  const off = plan(facts, { site: 'container_fabric = off\n' })
+  assert.not.ok(off.mounts.some(({ target }) => target === '/var/lib/hugetlbfs'))
+})
+
+test.run()

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Profiles: read from berth.conf and podman-hpc modules, chosen by triggers, and what they add to a plan. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import * as assert from 'uvu/assert'
+import type { AcceleratorFacts } from '../../src/plan/accelerators.js'
+import { planStep } from '../../src/plan/plan.js'
+import { checkProfiles } from '../../src/plan/profile_check.js'
+import type { Plan, PlannedMount } from '../../src/plan/spec.js'
+import { BerthError } from '../../src/report/errors.js'
+import { loadSite, type Site } from '../../src/site/site.js'
+import { suite } from '../suite.js'
+import { hostWith, withFiles } from './cdi_samples.js'
+import { type Given, planInput } from './plan_input.js'
+
+const test = suite('profiles')
+const EXAMPLES = resolve(import.meta.dirname, '../../docs/operators/profiles')
+
+function plan(
+  given: Given,
+  globs: Record<string, string[]> = {},
+  more: Partial<AcceleratorFacts> = {},
+): Plan {
+  const accelerators = { ...hostWith({}), globs: new Map(Object.entries(globs)), ...more }
+  const input = { ...planInput(given), launcher: '/opt/berth/dist/berth-exec' }
+  return planStep({ ...input, host: { machine: 'x86_64', accelerators } })
+}
+
+function refusal(
+  given: Given,
+  globs: Record<string, string[]> = {},
+  more: Partial<AcceleratorFacts> = {},
+): string {
+  try {
+    plan(given, globs, more)
+  } catch (error) {
+    if (error instanceof BerthError) return `${error.code} ${error.message}`
+    throw error
+  }
+  return ''
+}
+
+const use = (...names: string[]) => [`container-profile=${names.join(',')}`]
+const at = (made: Plan, target: string): PlannedMount | undefined =>
+  made.mounts.find((mount) => mount.target === target)
+const variable = (made: Plan, name: string) => made.process.env.find((one) => one.name === name)
+const siteOf = (text: string): Site =>
+  withFiles([{ 'berth.conf': text }], ([directory = '']) =>
+    loadSite({ config: join(directory, 'berth.conf') }),
+  )
+
+const SITE = `
+[profile data]
+help = the data of the site
+bind[] = /data/\${USER}::ro
+bind[] = /sw/lib*.so:/opt/sw/lib/
+bind[] = /nothing:/nothing:nofail
+copy = /etc/site.conf:/etc/site.conf
+env_set = SITE=1, OWNER=\${USER}
+env_prepend = PATH=/opt/sw/bin
+env_append = PATH=/opt/last
+env_unset = NOISE
+env_keep = FI_PROVIDER
+ld_path = /opt/sw/lib
+`
+const FOUND = {
+  '/data/ada': ['/data/ada'],
+  '/sw/lib*.so': ['/sw/liba.so', '/sw/libb.so'],
+  '/etc/site.conf': ['/etc/site.conf'],
+}
+
+test('each kind of edit, with the profile as its reason', () => {
+  const environment = { FI_PROVIDER: 'cxi' }
+  const config = { env: ['PATH=/usr/bin', 'FI_PROVIDER=tcp'] }
+  const made = plan({ site: SITE, options: use('data'), environment, config }, FOUND)
+  const data = at(made, '/data/ada')
+  assert.equal(data?.kind === 'bind' && [data.source, data.flags, data.trusted, data.reason, data.origin], [
+    '/data/ada',
+    ['nosuid', 'ro'],
+    false,
+    'profile data',
+    'flag --container-profile',
+  ])
+  assert.ok(at(made, '/opt/sw/lib/liba.so') && at(made, '/opt/sw/lib/libb.so'))
+  assert.is(at(made, '/nothing'), undefined)
+  const copy = at(made, '/etc/site.conf')
+  assert.is(copy?.kind === 'bind' && copy.plain, true)
+  assert.is(variable(made, 'PATH')?.value, '/opt/sw/bin:/usr/bin:/opt/last')
+  assert.is(variable(made, 'OWNER')?.value, 'ada')
+  assert.is(variable(made, 'NOISE')?.action, 'unset')
+  assert.is(variable(made, 'FI_PROVIDER')?.value, 'cxi')
+  assert.is(variable(made, 'LD_LIBRARY_PATH')?.value, '/opt/sw/lib')
+})
+
+test('a profile comes by flag, variable, label, host file or always; none keeps the site’s away', () => {
+  const site = `
+[profile a]
+trigger = always
+env_set = A=1
+[profile e]
+trigger = env USE_E, env MODE=fast
+env_set = E=1
+[profile l]
+trigger = label org.site.profile=l
+env_set = L=1
+[profile h]
+trigger = host /dev/cxi*
+env_set = H=1
+`
+  const seen = (given: Given, globs = {}) => {
+    const made = plan({ site, ...given }, globs)
+    return ['A', 'E', 'L', 'H'].filter((name) => variable(made, name) !== undefined).join('')
+  }
+  assert.is(seen({}), 'A')
+  assert.is(seen({ environment: { USE_E: '1' } }), 'AE')
+  assert.is(seen({ environment: { USE_E: '0' } }), 'A')
+  assert.is(seen({ environment: { MODE: 'fast' } }), 'AE')
+  assert.is(seen({ config: { labels: { 'org.site.profile': 'l' } } }), 'AL')
+  assert.is(seen({}, { '/dev/cxi*': ['/dev/cxi0'] }), 'AH')
+  assert.is(seen({ options: use('h', 'none') }), 'H')
+})
+
+test('what depends comes after, and what excludes each other is refused, unless only one was asked for', () => {
+  const site = `
+[profile base]
+env_set = WHO=base
+[profile top]
+depends = base
+env_set = WHO=top
+[profile other]
+conflicts = base
+[profile auto]
+trigger = always
+conflicts = top
+env_set = AUTO=1
+[profile loop]
+depends = loop2
+[profile loop2]
+depends = loop
+`
+  assert.is(variable(plan({ site, options: use('top') }), 'WHO')?.value, 'top')
+  const made = plan({ site, options: use('top') })
+  assert.is(variable(made, 'AUTO'), undefined)
+  assert.ok(made.notes.some((note) => /profile auto is left out: top was asked for/.test(note)))
+  assert.match(
+    refusal({ site, options: use('base', 'other') }),
+    /BERTH_EPROFILE profile base: cannot be used with other/,
+  )
+  assert.match(refusal({ site, options: use('loop') }), /depends on itself: loop → loop2/)
+  assert.match(refusal({ site, options: use('absent') }), /profile absent: there is none of that name here/)
+})
+
+const MISTAKES: [string, RegExp][] = [
+  ['frob = 1', /berth\.conf:2: frob: unknown key/],
+  ['env_set = =x', /berth\.conf:2: env_set: "=x" should be NAME=VALUE/],
+  ['env_unset = A=b', /env_unset: "A=b" should be NAME/],
+  ['trigger = sometimes', /trigger: "sometimes" should be always/],
+  ['devices = gpu', /devices: "gpu" should be VENDOR/],
+  ['ld_path = lib', /ld_path: "lib" should be an absolute path/],
+  ['mpi = here', /mpi: "here" should be an absolute path/],
+  ['hooks = ./x', /hooks: ".\/x" should be/],
+  ['copy = /a', /copy: "\/a" should be/],
+  ['depends = gone', /depends: there is no profile gone/],
+  ['bind = rel:/x', /"rel:\/x" should be \/SRC/],
+  ['bind = /a:/b:shiny', /unknown bind flag "shiny"/],
+]
+for (const [line, pattern] of MISTAKES) {
+  test(`a mistake is told with its place, and fails only who uses the profile: ${line}`, () => {
+    const text = `[profile p]\n${line}\n`
+    const site = siteOf(text)
+    assert.is(site.errors.length, 0)
+    assert.match(checkProfiles(site.profiles).join('\n'), pattern)
+    assert.match(refusal({ site: text, options: use('p') }), /BERTH_EPROFILE/)
+    assert.is(refusal({ site: text }), '')
+  })
+}
+
+test('a source that is missing fails its users, by name', () => {
+  const site = '[profile p]\nbind = /gone\n'
+  assert.match(refusal({ site, options: use('p') }), /profile p: \/gone is not on this node/)
+  const home = `[profile p]\nbind = \${NOWHERE}/x\n`
+  assert.match(refusal({ site: home, options: use('p') }), /variable is not set or empty: NOWHERE/)
+  const many = '[profile p]\nbind = /l*:/x\n'
+  assert.match(refusal({ site: many, options: use('p') }, { '/l*': ['/l1', '/l2'] }), /more than one file/)
+})
+
+test('keys after a profile are the profile’s, another section ends it, and the site’s own takes the shipped one’s place', () => {
+  const site = siteOf('engine = native\n[profile home]\nhelp = ours\n[other]\nlog_level = debug\n')
+  assert.is(site.get('log_level'), 'debug')
+  assert.is(site.profiles.byName.get('home')?.help, 'ours')
+  assert.match(site.profiles.byName.get('home')?.place ?? '', /berth\.conf:2$/)
+})
+
+test('all shipped profiles and all examples are without mistakes', () => {
+  const shipped = siteOf('').profiles
+  assert.equal(checkProfiles(shipped), [])
+  for (const name of ['mpich', 'openmpi', 'cxi', 'verbs', 'nvidia', 'rocm', 'slurm', 'home', 'scratch'])
+    assert.ok(shipped.byName.has(name), name)
+  const files = readdirSync(EXAMPLES)
+  assert.ok(files.length >= 3)
+  for (const file of files) {
+    const site = siteOf(readFileSync(join(EXAMPLES, file), 'utf8'))
+    assert.equal([...site.errors.map(String), ...site.warnings, ...checkProfiles(site.profiles)], [], file)
+  }
+})
+
+test('home and scratch are the user’s own', () => {
+  const made = plan({ options: use('home') }, { '/home/ada': ['/home/ada'] })
+  assert.is(at(made, '/home/ada')?.kind, 'bind')
+  const site = siteOf('').profiles
+  assert.ok(site.variables.has('SCRATCH'))
+})
+
+const MODULE = `name: mpich
+cli_arg: mpi
+help: Enable Cray MPICH Support
+env: ENABLE_MPICH_SS
+conflicts: ["openmpi-pmi2"]
+shared_run: False
+additional_args:
+  - -e SLURM_*
+  - -e LD_LIBRARY_PATH=/opt/udiImage/modules/mpich
+  - -e NCCL_NET="AWS Libfabric"
+  - -e FI_PROVIDER
+  - --ipc=host
+  - --privileged
+copy:
+  - ../podman-hpc/02-mpich.conf:/etc/ld.so.conf.d/02-mpich.conf
+  - /usr/lib64/libcuda*:/usr/lib64/libcuda*
+bind:
+  - /dev/cxi*:/dev/cxi*
+  - $SCRATCH:/scratch
+  - /usr/lib/shifter/mpich-2.2:/opt/udiImage/modules/mpich
+  - /opt/cray/libfabric/*/lib64/libfabric:/opt/cray/libfabric/*/lib64/libfabric
+`
+
+test('podman-hpc’s modules are read as they are', () => {
+  withFiles(
+    [
+      {
+        'mpich.yaml': MODULE,
+        'bad.yaml': 'name: bad\nfrob: 1\n',
+        'args.yaml': 'name: args\nadditional_args: [--volume=x]\n',
+      },
+    ],
+    ([directory = '']) => {
+      const { profiles } = loadSite({ podman_hpc_modules: directory, config: '/nonexistent' })
+      const mpich = profiles.byName.get('mpich')
+      assert.equal(mpich?.problems, [])
+      assert.equal(mpich?.triggers, [{ kind: 'env', name: 'ENABLE_MPICH_SS' }])
+      assert.equal(mpich?.binds, [
+        '/dev/cxi*::nofail',
+        `\${SCRATCH}:/scratch:nofail`,
+        '/usr/lib/shifter/mpich-2.2:/opt/udiImage/modules/mpich:nofail',
+        '/opt/cray/libfabric/*/lib64/libfabric::nofail',
+        `${join(directory, '../podman-hpc/02-mpich.conf')}:/etc/ld.so.conf.d/02-mpich.conf:ro+nofail`,
+        '/usr/lib64/libcuda*::ro+nofail',
+      ])
+      assert.equal(
+        mpich?.env.map(({ action, name, value }) => `${action} ${name}=${value}`),
+        [
+          'set LD_LIBRARY_PATH=/opt/udiImage/modules/mpich',
+          'set NCCL_NET=AWS Libfabric',
+          'keep FI_PROVIDER=',
+        ],
+      )
+      assert.match(profiles.byName.get('bad')?.problems.join() ?? '', /bad\.yaml: frob: unknown field/)
+      assert.match(profiles.byName.get('args')?.problems.join() ?? '', /"--volume=x" is podman's own/)
+      assert.ok(profiles.variables.has('ENABLE_MPICH_SS') && profiles.variables.has('FI_PROVIDER'))
+    },
+  )
+})
+
+test('hook files: conditions are weighed, and a hook that would run is refused by name', () => {
+  const site = '[profile p]\nhooks = /hooks\n'
+  const hook = (when: object) => ({
+    file: '/hooks/a.json',
+    path: '/opt/hook',
+    stages: ['createContainer'],
+    when: { annotations: {}, commands: [], ...when },
+  })
+  const run = (when: object, given: Given = {}) =>
+    refusal({ site, options: use('p'), ...given }, {}, { hooks: new Map([['/hooks', [hook(when)]]]) })
+  assert.match(run({ always: true }), /\/hooks\/a\.json: \/opt\/hook is not run \(cdi_hooks/)
+  assert.is(run({}), '')
+  assert.is(run({ annotations: { '^com\\.site\\.mpi$': 'true' } }), '')
+  assert.match(
+    run(
+      { annotations: { '^com\\.site\\.mpi$': 'true' } },
+      { config: { labels: { 'com.site.mpi': 'true' } } },
+    ),
+    /is not run/,
+  )
+  assert.match(
+    run({ hasBindMounts: true }, { options: [...use('p'), 'container-mounts=/data'] }),
+    /is not run/,
+  )
+  assert.is(run({ always: true }, { site: `cdi_hooks = ignore\n${site}` }), '')
+  const broken = new Map([['/hooks', [{ ...hook({}), problem: 'version: should be 1.0.0' }]]])
+  assert.match(refusal({ site, options: use('p') }, {}, { hooks: broken }), /version: should be 1.0.0/)
+})
+
+test.run()
