@@ -2,7 +2,6 @@
 
 import { pickEngine } from '../engine/select.js'
 import { parseReference } from '../image/reference.js'
-import { sharedFailure } from '../launch/open_shared.js'
 import { checkProfiles } from '../plan/profile_check.js'
 import { BerthError, renderError } from '../report/errors.js'
 import { parseRequest } from '../request/grammar.js'
@@ -45,7 +44,7 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
     const options = await renderOptions(words, input.places)
     const site = loadSite(siteSettings(input))
     if (options.length === 0 && args.values.context === undefined)
-      return checkSite(site, await sharedFailure(site), json)
+      return checkSite(site, await sharedProblem(site), json)
     const request = checkRequest(options, args.values.context ?? 'run', site)
     const pin =
       args.values.context === undefined && request !== undefined ? await askWorker(input, options) : undefined
@@ -59,6 +58,13 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
 function siteSettings({ args, places }: CommandInput): Record<string, string> {
   const config = args.values.config ?? process.env.BERTH_CONFIG
   return { runtime_dir: places.runtimeDir, store: places.store, ...(config ? { config: places.config } : {}) }
+}
+
+/** The addon is loaded only where it is needed: on a login node this must be quick. */
+async function sharedProblem(site: Site): Promise<BerthError | undefined> {
+  if (site.get('shared_store') === '') return undefined
+  const { sharedFailure } = await import('../launch/open_shared.js')
+  return sharedFailure(site)
 }
 
 /** Mistakes in profiles fail only the steps that use them; here they count, since somebody asks. */
