@@ -5,7 +5,8 @@
  * ends, they end. Run by the worker as root. GROUPS: comma-separated, may be empty. NAMESPACES: mnt, or
  * mnt,user. The environment is the program's.
  *
- *   fd 3  control: "exit STATUS\n" (as waitpid(2) gives it) once the program has ended; EOF: end all
+ *   fd 3  control: "exit STATUS\n" (as waitpid(2) gives it) once the program has ended; a byte: end
+ *         all now; EOF: the worker is gone, and with it what the engine waits for, so end what is left soon
  *   fd 4  mount namespace
  *   fd 5  user namespace of the job, where it has one
  */
@@ -25,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clean.h"
@@ -37,6 +39,8 @@ enum { GROUPS_MAX = 65536 };
 /* As the shell's: the engine itself was not run. */
 #define STATUS_NOT_RUN 126
 #define OLD_KERNEL_FDS_MAX 1024
+/* An engine whose container has ended removes its files. */
+#define GRACE_MS 3000
 /* Killed processes end at once, unless one waits for a disk; then nobody can do more. */
 #define END_ROUNDS_MAX 2000
 #define END_ROUND_US 5000
@@ -98,6 +102,13 @@ static _Noreturn void run(char **argv, const sigset_t *signals) {
   give_up(argv[5]);
 }
 
+static long long now_ms(void) {
+  struct timespec now;
+
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
 static void tell_status(int status) {
   char text[64], number[NUMBER_TEXT_MAX];
 
@@ -151,21 +162,35 @@ static void end_all(pid_t program) {
   }
 }
 
-static void attend(pid_t program, int signals) {
-  struct pollfd wait[] = {{.fd = CONTROL, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+/* Waits until the time is up (-1: never), or the control connection says something; false when nobody is
+ * left. */
+static bool wait_for(pid_t program, int signals, int control, int wait_ms) {
+  struct pollfd wait[] = {{.fd = signals, .events = POLLIN}, {.fd = control, .events = POLLIN}};
   struct signalfd_siginfo signal;
-  char byte;
+  const long long end = now_ms() + wait_ms;
 
   for (;;) {
     if (!reap(program))
-      return;
-    if (poll(wait, ARRAY_SIZE(wait), -1) < 0 && errno != EINTR)
-      break;
-    if (wait[0].revents && recv(CONTROL, &byte, 1, MSG_DONTWAIT) <= 0)
-      break;
+      return false;
+    const long long left = wait_ms < 0 ? -1 : end - now_ms();
+    if (wait_ms >= 0 && left <= 0)
+      return true;
+    if (poll(wait, ARRAY_SIZE(wait), (int)left) < 0 && errno != EINTR)
+      return true;
     if (wait[1].revents)
+      return true;
+    if (wait[0].revents)
       (void)!read(signals, &signal, sizeof(signal));
   }
+}
+
+static void attend(pid_t program, int signals) {
+  char byte;
+
+  if (!wait_for(program, signals, CONTROL, -1))
+    return;
+  if (recv(CONTROL, &byte, 1, MSG_DONTWAIT) <= 0 && !wait_for(program, signals, -1, GRACE_MS))
+    return;
   end_all(program);
 }
 

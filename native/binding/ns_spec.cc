@@ -100,6 +100,7 @@ static std::optional<EngineRoot> engineOf(const Napi::Object &object) {
   engine.root = static_cast<int>(numberOf(from, "root", -1));
   engine.prepared = static_cast<int>(numberOf(from, "prepared", -1));
   engine.name = textOf(from, "name");
+  engine.inside = textOf(from, "inside", "/");
   return engine;
 }
 

@@ -57,8 +57,8 @@ export async function buildAround(
     view = await buildView(spec, wish, place, program)
     const running = new RunningEngine(wish, place, viewPlace(wish, place, spec, view))
     turn.undo.add('engine', () => running.end())
-    const holder = await running.begin(door, program, turn.signal)
-    const made = await finish(spec, view, holder, program)
+    const holder = await running.begin(door, turn.signal)
+    const made = await finish(spec, view, holder, { name: program, inside: wish.start.rootInside ?? '/' })
     return { ...made, engineVariables: running.variables(holder) }
   } finally {
     door.close()
@@ -88,11 +88,11 @@ async function finish(
   spec: NamespaceSpec,
   view: BuiltNamespace,
   holder: Holder,
-  name: string,
+  where: { name: string; inside: string },
 ): Promise<Namespaces> {
   const { mountNs, root } = holder
   try {
-    const engine = { mountNs, root, prepared: view.prepared ?? -1, name }
+    const engine = { mountNs, root, prepared: view.prepared ?? -1, ...where }
     const built = await buildNamespaces({ ...spec, engine })
     const { upper, rootNs } = view
     return {
@@ -121,7 +121,7 @@ class RunningEngine {
     private readonly view: ViewPlace,
   ) {}
 
-  async begin(door: HolderDoor, program: string, signal: AbortSignal): Promise<Holder> {
+  async begin(door: HolderDoor, signal: AbortSignal): Promise<Holder> {
     signal.throwIfAborted()
     const run = new EngineRun(this.wish.start.command(this.place), this.view)
     this.run = run
@@ -133,8 +133,8 @@ class RunningEngine {
       const came = await Promise.race([door.arrived, this.failed(run), timeout])
       if (came === 'ended') throw this.error(run, exitProblem(this.wish.engine, run))
       if (came === 'late') throw this.error(run, `no container after ${START_MS_MAX / 1000} s`)
-      const holder = openHolder(came, program, this.wish.start.rootInside)
-      if (holder === undefined) throw this.error(run, 'it did not run in the root that it was given')
+      const holder = openHolder(came)
+      if (holder === undefined) throw this.error(run, 'its container ended at once')
       this.holder = holder
       return holder
     } finally {

@@ -90,8 +90,9 @@ export class EngineRun {
 
   /** Ends every process that is left. */
   async kill(): Promise<void> {
-    this.control.destroy()
+    this.control.end('k')
     await this.isGone(KILL_MS_MAX)
+    this.control.destroy()
     this.child.stdout?.destroy()
     this.child.stderr?.destroy()
   }

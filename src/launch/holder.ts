@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The program that an engine runs in the container says that it is there: by an abstract socket, known by its peer. */
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, openSync, statSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { type NativeSocket, native } from '../native.js'
 import { environmentOf } from '../worker/place.js'
 
@@ -18,11 +18,11 @@ const NAME_BYTES = 16
 /** Not in node's constants (open(2)). */
 const O_PATH = 0o10000000
 
-/** Where holders of one user are awaited. */
+/** Where one holder is awaited; every other caller is sent away. */
 export class HolderDoor {
   readonly name = `berth-hold-${randomBytes(NAME_BYTES).toString('hex')}`
   private readonly listener
-  private arrive: (socket: NativeSocket) => void = () => undefined
+  private arrive: ((socket: NativeSocket) => void) | undefined
   /** The first process of the user that calls. */
   readonly arrived = new Promise<NativeSocket>((resolve) => {
     this.arrive = resolve
@@ -30,8 +30,9 @@ export class HolderDoor {
 
   constructor(uid: number) {
     this.listener = native.listen(`@${this.name}`, 0, (socket) => {
-      if (socket.peer.uid === uid) this.arrive(socket)
-      else socket.close()
+      if (socket.peer.uid !== uid || this.arrive === undefined) socket.close()
+      else this.arrive(socket)
+      if (socket.peer.uid === uid) this.arrive = undefined
       return { data: () => undefined, closed: () => undefined }
     })
   }
@@ -42,22 +43,20 @@ export class HolderDoor {
 }
 
 /**
- * What the holder lives in. The process is its user's: nothing that is found there is believed but that `program`, which
- * the view had in its root, is in the root directory.
- * @param inside where the prepared root is in it
+ * What the holder lives in; undefined when it is gone. The process is its user's: nothing is looked up in its file
+ * systems here, where a FUSE server of the user's could hold the worker up.
  */
-export function openHolder(socket: NativeSocket, program: string, inside = '/'): Holder | undefined {
+export function openHolder(socket: NativeSocket): Holder | undefined {
   const proc = `/proc/${socket.peer.pid}`
   const open: number[] = []
   try {
     open.push(openSync(`${proc}/ns/mnt`, 'r'))
-    open.push(openSync(`${proc}/root${inside}`, O_PATH | constants.O_DIRECTORY))
+    open.push(openSync(`${proc}/root`, O_PATH | constants.O_DIRECTORY))
     const environment = environmentOf(socket.peer.pid) ?? new Map<string, string>()
     const [mountNs = -1, root = -1] = open
-    if (!statSync(`/proc/self/fd/${root}/${program}`).isFile()) return undefined
     return { mountNs, root, environment, close: () => socket.close() }
   } catch {
-    for (const fd of open.splice(0)) closeSync(fd)
+    for (const fd of open) closeSync(fd)
     return undefined
   }
 }

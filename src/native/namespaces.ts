@@ -97,8 +97,10 @@ export interface EngineRoot {
   root: number
   /** BuiltNamespace.prepared of the view. */
   prepared: number
-  /** view.name: removed. */
+  /** view.name: must be there, and is removed. */
   name: string
+  /** Path in `root` at which the prepared root is. */
+  inside: string
 }
 
 export interface BuiltNamespace {

@@ -183,17 +183,30 @@ Result<Rootfs> shareRoot(const NamespaceSpec &spec, int voidNs) {
   return Rootfs{std::move(*stage), std::move(overlay)};
 }
 
+/** By a name that nobody could have known: its pid may be another's by now, or its root something else. */
+static Result<Fd> findPrepared(const EngineRoot &engine) {
+  constexpr uint64_t kInside = kernel::kResolveInRoot | kernel::kResolveNoMagicLinks;
+  Fd root =
+      kernel::openAt(engine.root, engine.inside.c_str(), {O_PATH | O_CLOEXEC | O_DIRECTORY, 0, kInside});
+  if (!root || !kernel::openAt(root.get(), engine.name.c_str(), {O_PATH | O_CLOEXEC, 0, kInside}))
+    return fail(ENOENT, "openat2", engine.inside, "the engine did not run in the root that it was given");
+  return root;
+}
+
 /**
  * A copy in a namespace of berth's: what the engine's user does to theirs afterwards changes nothing here. No
  * mount of it may carry privileges (NODEV: what a task needs of /dev is mounted over it by the plan).
  */
 Result<Rootfs> adoptRoot(const NamespaceSpec &spec, int voidNs) {
   const EngineRoot &engine = *spec.engine;
-  if (unlinkat(engine.prepared, engine.name.c_str(), 0) < 0 && errno != ENOENT)
-    return fail("unlinkat", engine.name);
   if (setns(engine.mountNs, CLONE_NEWNS) < 0)
     return fail("setns", "mount namespace of the engine");
-  Fd tree = kernel::cloneTree(engine.root, true);
+  auto root = findPrepared(engine);
+  if (!root)
+    return root.error();
+  if (unlinkat(engine.prepared, engine.name.c_str(), 0) < 0)
+    return fail("unlinkat", engine.name);
+  Fd tree = kernel::cloneTree(root->get(), true);
   if (!tree)
     return fail("open_tree", "root of the engine");
   kernel::MountAttributes attributes;

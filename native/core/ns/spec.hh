@@ -54,8 +54,10 @@ struct EngineRoot {
   int root = -1;
   /** BuiltNamespace::prepared of the view. */
   int prepared = -1;
-  /** ViewSpec::name, which goes. */
+  /** ViewSpec::name, which must be there, and goes. */
   std::string name;
+  /** Where the prepared root is in `root`. */
+  std::string inside;
 };
 
 struct NamespaceSpec {
