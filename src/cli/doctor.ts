@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Command, Exit } from './command.js'
+import { UsageError } from './arguments.js'
+import { type Command, type CommandInput, Exit } from './command.js'
 import { checkKernel } from './doctor_kernel.js'
 import { checkParts } from './doctor_parts.js'
 import { checkSlurm } from './doctor_slurm.js'
@@ -14,28 +15,51 @@ export interface Finding {
 }
 
 export const doctor: Command = {
-  summary: 'check this node: kernel, Slurm, store, worker',
-  usage: '[--json]',
+  summary: 'check this node: kernel, Slurm, store, worker; or what an image gets of it',
+  usage: '[gpu [IMAGE [OPTIONS]]] [--json]',
   about: `Prints one line a check: ok, warn (works, but worse) or fail, the last two with the way to mend it. Run it as
-root on a compute node for all checks. Exits 3 if one failed.`,
+root on a compute node for all checks. Exits 3 if one failed. With a topic, in a step: what that step has of the node,
+what comes into the image, what does not, and what to change.`,
   examples: [
     ['berth doctor', 'all checks'],
     ['srun -N4 berth doctor --json', 'on four nodes, for a program'],
+    [
+      'srun --gres=gpu:1 berth doctor gpu pytorch/pytorch',
+      "devices, driver, CDI files and the image's conditions",
+    ],
   ],
   options: {},
-  async run({ places, json }) {
-    const findings = [
-      ...(await checkParts()),
-      ...(await checkKernel()),
-      ...(await checkSlurm(places)),
-      ...(await checkStore(places)),
-      ...(await checkShared(places)),
-      ...(await checkWorker(places)),
-    ]
+  container: true,
+  async run(input) {
+    const { json } = input
+    const findings = await findingsOf(input)
     if (json) process.stdout.write(`${JSON.stringify(findings, null, 2)}\n`)
     else process.stdout.write(findings.map(showFinding).join(''))
     return findings.some(({ state }) => state === 'fail') ? Exit.CHECK : Exit.OK
   },
+}
+
+/** By topic; each is loaded only when asked for. */
+const TOPICS: Readonly<Record<string, (input: CommandInput) => Promise<Finding[]>>> = {
+  gpu: async (input) => (await import('./doctor_gpu.js')).checkGpu(input),
+}
+
+async function findingsOf(input: CommandInput): Promise<Finding[]> {
+  const { places, args } = input
+  const [topic] = args.words
+  if (topic !== undefined) {
+    const check = Object.hasOwn(TOPICS, topic) ? TOPICS[topic] : undefined
+    if (check === undefined) throw new UsageError(`no checks of the name ${topic}`)
+    return check(input)
+  }
+  return [
+    ...(await checkParts()),
+    ...(await checkKernel()),
+    ...(await checkSlurm(places)),
+    ...(await checkStore(places)),
+    ...(await checkShared(places)),
+    ...(await checkWorker(places)),
+  ]
 }
 
 /** Wide enough for the longest check name, so that the column of findings is straight. */

@@ -3,7 +3,6 @@
 import { existsSync } from 'node:fs'
 import { access, constants, stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { sharedFailure } from '../launch/open_shared.js'
 import { BerthError } from '../report/errors.js'
 import { loadSite } from '../site/site.js'
 import { filesystemName, mountsFromThere } from '../store/shared/policy.js'
@@ -62,6 +61,8 @@ export async function checkShared({ config }: Places): Promise<Finding[]> {
   const site = loadSite(existsSync(config) ? { config } : {})
   const directory = site.get('shared_store')
   if (directory === '') return []
+  // Only here: the other checks run where the addon cannot be loaded, and say so.
+  const { sharedFailure } = await import('../launch/open_shared.js')
   const failure = await sharedFailure(site)
   if (failure !== undefined)
     return [{ check: 'shared store', state: 'fail', found: failure.message, fix: failure.hint }]

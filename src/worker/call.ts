@@ -116,7 +116,9 @@ async function explain({ worker, connection, frame, signal }: Call): Promise<unk
   const undo = story.begin(worker.log)
   const text = await worker.errands.take(facts.uid, signal, async () => {
     const prepared = await story.prepare(explained, { signal, undo, progress: () => undefined })
-    return story.explain(prepared, workerPlace(facts.cwd))
+    // Devices are those of the process that asks, which may be in a step.
+    const place = { ...workerPlace(facts.cwd), pid: connection.peer.pid, environment: frame.environment() }
+    return story.explain(prepared, place)
   })
   return JSON.parse(text)
 }

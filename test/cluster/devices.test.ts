@@ -3,8 +3,8 @@
  * Devices of steps with real gres and ConstrainDevices. The GPUs are stand-ins: device nodes with numbers that no
  * driver has, so that access(2) answers and open(2) would not. Driver files are stubs of the right names.
  */
-import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { type Cluster, startCluster } from './cluster.js'
@@ -203,5 +203,30 @@ test.needs(needed, 'the plan names each edit’s reason', async () => {
   assert.match(mount.reason, /device: stand-in\.test\/gpu=0 of .*stand-in\.yaml/)
   saysNot(plan, /undefined/)
 })
+
+test.needs(
+  needed,
+  'berth doctor gpu in a step tells what it has, what is wrong, and what an image gets',
+  async () => {
+    const [node] = cluster.nodes
+    // Beside the plugin, where users can run it.
+    const [, plugin = ''] = readFileSync(join(cluster.dir, 'plugstack.conf'), 'utf8').split(' ')
+    const berth = join(dirname(plugin), 'bin/berth.js')
+    const doctor = (...words: string[]) => {
+      const places = [`--runtime-dir=${node?.runtimeDir}`, `--config=${join(cluster.dir, 'berth.conf')}`]
+      return cluster.srun(['-n1', '--gres=gpu:1', berth, 'doctor', 'gpu', ...words, ...places])
+    }
+    const seen = exits(await doctor(image, '--device=stand-in.test/gpu=0', '--mount-home'), 3)
+    says(seen, /ok +CDI +stand-in\.test\/gpu=0, /)
+    says(seen, /fail +CDI +.*broken\.json: cdiVersion: unknown version/)
+    says(seen, /fail +profile +.*berth\.conf:7: frob: unknown key/)
+    says(seen, /ok +step +SLURM_STEP_GPUS=0/)
+    says(seen, /ok +image +NVIDIA driver|ok +image /)
+    says(
+      await doctor(image, '--device=stand-in.test/gpu=1'),
+      /fail +image +device stand-in\.test\/gpu=1: was not given/,
+    )
+  },
+)
 
 test.run()

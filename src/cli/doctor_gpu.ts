@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `berth doctor gpu [IMAGE]`: which devices a step here has, what comes into an image with them, and why not more. */
+import { accessSync, constants, existsSync } from 'node:fs'
+import { expandGlob } from '../launch/glob.js'
+import { findNvidiaDriver } from '../launch/nvidia_driver.js'
+import type { NvidiaDriver } from '../plan/accelerators.js'
+import { FABRIC_DEVICES } from '../plan/fabric.js'
+import { GPU_DEVICES, GPU_SHARED_DEVICES } from '../plan/gpu.js'
+import { MASKS } from '../plan/masks.js'
+import { checkProfiles } from '../plan/profile_check.js'
+import { BerthError } from '../report/errors.js'
+import { type CdiCatalog, readCdiCatalog } from '../site/cdi.js'
+import { loadSite, type Site } from '../site/site.js'
+import { type FieldValue, type FrameTag, Tag } from '../worker/frame.js'
+import { callWorker, environmentField } from './client.js'
+import type { CommandInput, Places } from './command.js'
+import type { Finding } from './doctor.js'
+import { renderOptions } from './edf_host.js'
+
+export interface DeviceFacts {
+  site: Pick<Site, 'get' | 'origin' | 'profiles'>
+  catalog: CdiCatalog
+  gpus: readonly ProbedNode[]
+  fabric: readonly ProbedNode[]
+  driver?: NvidiaDriver
+  environment: Readonly<Record<string, string | undefined>>
+}
+
+export interface ProbedNode {
+  path: string
+  /** denied: by the cgroup; foreign: by its owner and mode. */
+  state: 'open' | 'denied' | 'foreign' | 'missing'
+}
+
+/** Names of a long list that are shown. */
+const SHOWN_MAX = 8
+
+export async function checkGpu({ args, places }: CommandInput): Promise<Finding[]> {
+  const [, image] = args.words
+  const findings = describeDevices(gather(places))
+  const words = image === undefined ? args.container : [`container-image=${image}`, ...args.container]
+  return image === undefined ? findings : [...findings, ...(await describeImage(places, words))]
+}
+
+function gather({ config }: Places): DeviceFacts {
+  const site = loadSite(existsSync(config) ? { config } : {})
+  const probe = (patterns: readonly string[]) =>
+    patterns.flatMap((pattern) => expandGlob(pattern)).map(probeNode)
+  const root = site.get('driver_root')
+  const gpus = probe([...Object.values(GPU_DEVICES), ...GPU_SHARED_DEVICES])
+  const has = root !== '/' || gpus.some(({ path }) => path.startsWith('/dev/nvidia'))
+  const driver = has ? findNvidiaDriver(root) : undefined
+  return {
+    ...{ site, gpus, catalog: readCdiCatalog(site.get('cdi_dirs')), environment: process.env },
+    fabric: probe(Object.keys(FABRIC_DEVICES)),
+    ...(driver === undefined ? {} : { driver }),
+  }
+}
+
+/** As the process that asks: run inside a step, its cgroup and groups answer. */
+export function probeNode(path: string): ProbedNode {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK)
+    return { path, state: 'open' }
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : ''
+    return { path, state: code === 'EPERM' ? 'denied' : code === 'EACCES' ? 'foreign' : 'missing' }
+  }
+}
+
+export function describeDevices(facts: DeviceFacts): Finding[] {
+  return [
+    ...describeNodes('gpus', facts.gpus),
+    ...describeNodes('fabric', facts.fabric),
+    describeDriver(facts),
+    ...describeCdi(facts),
+    describeStep(facts),
+    ...describeProfiles(facts),
+  ]
+}
+
+function describeNodes(check: string, nodes: readonly ProbedNode[]): Finding[] {
+  if (nodes.length === 0) return [{ check, state: 'ok', found: 'none on this node' }]
+  const of = (state: ProbedNode['state']) =>
+    nodes.filter((node) => node.state === state).map(({ path }) => path)
+  const [open, denied, foreign] = [of('open'), of('denied'), of('foreign')]
+  const findings: Finding[] = []
+  if (open.length > 0) findings.push({ check, state: 'ok', found: `can be opened: ${list(open)}` })
+  if (denied.length > 0)
+    findings.push({ check, state: 'ok', found: `of other steps, denied by the cgroup: ${list(denied)}` })
+  if (foreign.length > 0)
+    findings.push({
+      ...{ check, state: 'warn', found: `owner and mode keep this account out: ${list(foreign)}` },
+      fix: 'put users into the group of these devices, or let udev open them; a container adds no groups',
+    })
+  return findings
+}
+
+function describeDriver({ driver, gpus, site }: DeviceFacts): Finding {
+  const check = 'NVIDIA driver'
+  if (driver !== undefined) {
+    const found = `${driver.version}: ${driver.libraries.length} libraries, ${driver.binaries.length} programs below ${site.get('driver_root')}`
+    return { check, state: 'ok', found }
+  }
+  if (!gpus.some(({ path }) => path.startsWith('/dev/nvidia')))
+    return { check, state: 'ok', found: 'not needed' }
+  const fix = 'name the place of its files with driver_root, or generate a CDI file'
+  return { check, state: 'warn', found: `no libcuda.so below ${site.get('driver_root')}`, fix }
+}
+
+function describeCdi({ catalog, site }: DeviceFacts): Finding[] {
+  const check = 'CDI'
+  const names = [...catalog.devices.keys()]
+  const places = site.get('cdi_dirs').join(', ')
+  const fix = 'correct or remove the file; its other devices are not offered until then'
+  return [
+    { check, state: 'ok', found: names.length === 0 ? `no devices in ${places}` : list(names) },
+    ...catalog.problems.map(
+      ({ file, problem }): Finding => ({ check, state: 'fail', found: `${file}: ${problem}`, fix }),
+    ),
+    ...[...catalog.conflicts].map(
+      ([name, files]): Finding => ({
+        ...{ check, state: 'fail', found: `${name} is in ${files.join(' and ')}` },
+        fix: 'keep it in one file of the directory: from two it is given to nobody',
+      }),
+    ),
+  ]
+}
+
+function describeStep({ environment, site }: DeviceFacts): Finding {
+  const names = ['SLURM_STEP_GPUS', 'SLURM_JOB_GPUS', 'NVIDIA_VISIBLE_DEVICES', ...MASKS]
+  const said = names
+    .filter((name) => environment[name] !== undefined)
+    .map((name) => `${name}=${environment[name]}`)
+  const check = 'step'
+  if (site.get('container_gpu') === 'off') {
+    const found = `container_gpu=off (${site.origin('container_gpu')}): GPUs only with --container-device or a profile`
+    return { check, state: 'ok', found }
+  }
+  if (said.length > 0) return { check, state: 'ok', found: said.join(' ') }
+  const fix =
+    'run it in a step with --gres or --gpus; outside of one, only --container-device brings a driver in'
+  return { check, state: 'warn', found: 'no GPUs of Slurm in the environment', fix }
+}
+
+function describeProfiles({ site }: DeviceFacts): Finding[] {
+  const fix = 'correct the line; until then the profile fails the steps that use it'
+  return checkProfiles(site.profiles).map((found) => ({ check: 'profile', state: 'fail', found, fix }))
+}
+
+/** The plan that a step of this user would get now, as the worker tells it. */
+async function describeImage(places: Places, words: readonly string[]): Promise<Finding[]> {
+  const check = 'image'
+  try {
+    const options = await renderOptions([...words], places)
+    const plan = (await callWorker(
+      places,
+      'explain',
+      [],
+      [
+        ...options.map((option): [FrameTag, FieldValue] => [Tag.OPTION, option]),
+        [Tag.CWD, process.cwd()],
+        [Tag.ENV, environmentField(process.env)],
+      ],
+    )) as { berth: { notes?: string[]; warnings?: string[] } }
+    const { notes = [], warnings = [] } = plan.berth
+    if (notes.length + warnings.length === 0)
+      return [{ check, state: 'ok', found: 'nothing of the node is added' }]
+    return [
+      ...notes.map((found): Finding => ({ check, state: 'ok', found })),
+      ...warnings.map((found): Finding => ({ check, state: 'warn', found })),
+    ]
+  } catch (error) {
+    if (error instanceof BerthError) return [{ check, state: 'fail', found: error.message, fix: error.hint }]
+    throw error
+  }
+}
+
+function list(names: readonly string[]): string {
+  const more = names.length > SHOWN_MAX ? ` and ${names.length - SHOWN_MAX} more` : ''
+  return `${names.slice(0, SHOWN_MAX).join(', ')}${more}`
+}
