@@ -34,6 +34,7 @@ import { Undo } from './launch/undo.js'
 import { findUser } from './launch/user.js'
 import { explainPlan } from './plan/explain.js'
 import type { PlanUser } from './plan/input.js'
+import { checkNamedProfiles } from './plan/profile_choice.js'
 import type { ImportEvent } from './report/progress.js'
 import { parseRequest } from './request/grammar.js'
 import { pinnedOption } from './request/pin.js'
@@ -142,6 +143,7 @@ export function parseStep({ site }: Rooms, facts: StepFacts): Request | undefine
   })
   if (request === undefined) return undefined
   pickEngine(request, site, { partition: partitionOf(facts) })
+  checkNamedProfiles(request, site.profiles)
   if (request.name === undefined || request.image !== '') parseReference(request.image)
   return withNameDefaults(request)
 }

@@ -3,6 +3,7 @@
 import { pickEngine } from '../engine/select.js'
 import { parseReference } from '../image/reference.js'
 import { checkProfiles } from '../plan/profile_check.js'
+import { checkNamedProfiles } from '../plan/profile_choice.js'
 import { BerthError, renderError } from '../report/errors.js'
 import { parseRequest } from '../request/grammar.js'
 import type { Request } from '../request/request.js'
@@ -103,6 +104,7 @@ function checkRequest(options: string[], context: string, site: Site): Request |
   const request = parseRequest({ options, environment, context })
   if (request === undefined) return undefined
   pickEngine(request, site)
+  checkNamedProfiles(request, site.profiles)
   if (request.image !== '') parseReference(request.image)
   return request
 }

@@ -28,9 +28,9 @@ const FILES = [
   '/usr/share/vulkan/icd.d/nvidia_icd.json',
   '/usr/share/vulkan/icd.d/nvidia_icd.x86_64.json',
   '/usr/share/vulkan/implicit_layer.d/nvidia_layers.json',
-  '/run/nvidia-persistenced/socket',
-  '/tmp/nvidia-mps',
 ]
+/** Of programs on the host, wherever the driver's files are. */
+const OF_HOST = ['/run/nvidia-persistenced/socket', '/run/nvidia-fabricmanager/socket', '/tmp/nvidia-mps']
 /** libcuda's own file is named by the driver's release. */
 const CUDA = /^libcuda\.so\.(\d+(?:\.\d+){1,3})$/
 
@@ -75,7 +75,10 @@ function search(root: string, directories: readonly string[]): NvidiaDriver | un
     version,
     libraries,
     binaries: there(PROGRAMS.map((name) => `/usr/bin/${name}`)),
-    files: there(FILES),
+    files: [
+      ...FILES.map((target) => ({ path: join(root, target), target })),
+      ...OF_HOST.map((path) => ({ path, target: path })),
+    ].filter(({ path }) => existsSync(path)),
   }
 }
 

@@ -19,8 +19,8 @@ export interface NvidiaDriver {
   libraries: readonly HostLibrary[]
   /** nvidia-smi and the like. */
   binaries: readonly string[]
-  /** ICD files, sockets, pipes: bound to the same path. */
-  files: readonly string[]
+  /** ICD files, sockets, pipes: where they are on the host, and inside. */
+  files: readonly { path: string; target: string }[]
 }
 
 export interface HostLibrary {

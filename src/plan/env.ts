@@ -61,7 +61,7 @@ function keepHostValues({ request }: PlanInput, variables: Map<string, PlannedVa
   for (const name of request.env) {
     const variable = variables.get(name)
     if (variable?.action === 'copy') variables.delete(name)
-    if (variable?.action !== 'set') continue
+    if (variable?.action !== 'set' || variable.extended === true) continue
     variables.set(name, { ...variable, action: 'default', reason: 'host over image', origin })
   }
 }

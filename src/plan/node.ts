@@ -19,7 +19,7 @@ export function planNode(input: PlanInput): HookupEdits {
   const devices = planDevices(input, [...askedDevices(input), ...profiles.devices, ...gpus.devices])
   variables.take(devices.variables)
   const why = { reason: 'libraries of devices', origin: BERTH_DEFAULT }
-  const loader = planLoader(input, variables, devices.directories, why)
+  const loader = planLoader(input, variables, devices.directories, 'append', why)
   const driver = input.host?.accelerators?.nvidia
   const nvidia =
     gpus.nvidia && driver !== undefined

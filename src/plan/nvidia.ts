@@ -57,18 +57,24 @@ export function planNvidia(
   const has = (path: string) => wanted.some((name) => CAPABILITIES[name]?.test(posix.basename(path)))
   const libraries = driver.libraries.filter(({ path }) => has(path))
   const programs = driver.binaries.filter(has)
-  const files = driver.files.filter(has)
+  const files = [...driver.files.filter(({ path }) => has(path)), ...planPipes(input, wanted)]
   const mounts = [
     ...libraries.flatMap(({ path, names }) => planLibrary(path, names, why)),
     ...programs.map((path) => bindFile(path, posix.join(NVIDIA_PROGRAMS_DIR, posix.basename(path)), why)),
-    ...files.map((path) => bindFile(path, insideRoot(path), why)),
+    ...files.map(({ path, target }) => bindFile(path, insideRoot(target), why)),
   ]
   notes.unshift(
     `NVIDIA driver ${driver.version}: ${libraries.length} libraries, ${programs.length} programs (${wanted.join(', ')})`,
   )
-  if (libraries.length > 0) notes.push(...planLoader(input, variables, [NVIDIA_LIBRARIES_DIR], why))
+  if (libraries.length > 0) notes.push(...planLoader(input, variables, [NVIDIA_LIBRARIES_DIR], 'append', why))
   if (programs.length > 0) variables.extend('PATH', [NVIDIA_PROGRAMS_DIR], 'append', why)
   return { mounts, notes }
+}
+
+/** Of the Multi-Process Service, where its server was told to have them (CUDA_MPS_PIPE_DIRECTORY; /tmp/nvidia-mps else). */
+function planPipes({ step }: PlanInput, wanted: readonly string[]): { path: string; target: string }[] {
+  const path = step.environment.get('CUDA_MPS_PIPE_DIRECTORY') ?? ''
+  return wanted.includes('compute') && posix.isAbsolute(path) ? [{ path, target: path }] : []
 }
 
 function capabilitiesOf(input: PlanInput): { wanted: string[]; notes: string[] } {

@@ -57,6 +57,17 @@ export function chooseProfiles(facts: ProfileFacts): { active: ActiveProfile[]; 
   return { active, notes }
 }
 
+/** At submit already: a name that is wrong everywhere. @throws BERTH_EPROFILE */
+export function checkNamedProfiles(request: Pick<Request, 'profiles'>, profiles: ProfileSet): void {
+  for (const name of request.profiles) {
+    if (name === NONE) continue
+    const profile = profiles.byName.get(name)
+    if (profile === undefined) throw unknown(name, profiles)
+    const [broken] = profile.problems
+    if (broken !== undefined) throw problemOf(profile, broken)
+  }
+}
+
 /** Host paths that decide whether a profile applies. */
 export function triggerPaths(profiles: ProfileSet | undefined): string[] {
   const all = [...(profiles?.byName.values() ?? [])].flatMap(({ triggers }) => triggers)

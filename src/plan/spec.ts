@@ -21,6 +21,8 @@ export interface PlannedVariable extends Reason {
   /** set: image over host. default: only where the task has none. copy: the task's variable `value`. unset: dropped. */
   action: 'set' | 'default' | 'copy' | 'unset'
   value?: string
+  /** Search path that holds the host's value already. */
+  extended?: true
 }
 
 /** What one contributor of hookup.ts adds to a plan. */

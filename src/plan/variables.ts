@@ -24,7 +24,7 @@ export class VariableEdits {
     const added = parts.filter((part) => !there.includes(part))
     if (added.length === 0) return
     const all = where === 'prepend' ? [...added, ...there] : [...there, ...added]
-    this.set(name, all.join(':'), why)
+    this.edits.set(name, { name, action: 'set', value: all.join(':'), extended: true, ...because(why) })
   }
 
   take(variables: readonly PlannedVariable[]): void {

@@ -65,7 +65,7 @@ bind[] = /usr/bin/sstat:/opt/berth/slurm/bin/:ro+nofail
 bind[] = /usr/bin/sprio:/opt/berth/slurm/bin/:ro+nofail
 bind[] = /usr/bin/sshare:/opt/berth/slurm/bin/:ro+nofail
 env_append[] = PATH=/opt/berth/slurm/bin
-ld_path = /opt/berth/slurm/lib
+env_append[] = LD_LIBRARY_PATH=/opt/berth/slurm/lib
 
 [profile home]
 help = the home directory

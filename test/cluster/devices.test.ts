@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { type Cluster, startCluster } from './cluster.js'
-import { must } from './command.js'
+import { must, run } from './command.js'
 import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
 import { publishImages } from './images.js'
 import { leftovers } from './leftovers.js'
@@ -17,8 +17,13 @@ import { startRegistry } from './registry.js'
 const test = suite('devices')
 /** Of local and experimental use (admin-guide/devices.txt): no driver answers. */
 const MAJOR = 240
-const canConstrain = existsSync('/sys/fs/cgroup/devices') || existsSync('/sys/fs/cgroup/cgroup.controllers')
-const needed = canConstrain ? undefined : 'no cgroup of devices that Slurm can use'
+/** Of version 2 Slurm 22.05 needs systemd's leave or a machine of its own. */
+const needed = existsSync('/sys/fs/cgroup/devices') ? undefined : 'no version 1 hierarchy of devices'
+
+/** Slurm names cgroups by node, user and job: those of another cluster on this machine must be others. */
+const FIRST_JOB = 1000 * (1 + Math.floor(Math.random() * 60_000))
+/** slurmd leaves it behind; one that another cluster uses stays. */
+const NODE_CGROUP = '/sys/fs/cgroup/devices/slurm_n1'
 
 let cluster: Cluster
 let image = ''
@@ -77,7 +82,6 @@ test.before(async () => {
     await must(['mknod', '-m', '666', join(host, `gpu${minor}`), 'c', String(MAJOR), String(minor)])
   cluster = await startCluster({
     nodes: [{}],
-    proctrack: 'cgroup',
     berthConf: [
       `cdi_dirs = ${join(host, 'cdi')}`,
       `driver_root = ${join(host, 'driver')}`,
@@ -88,7 +92,7 @@ test.before(async () => {
       'frob = 1',
       '',
     ].join('\n'),
-    slurmConf: ['GresTypes=gpu'],
+    slurmConf: ['GresTypes=gpu', `FirstJobId=${FIRST_JOB}`],
     taskPlugin: 'cgroup',
     nodeConf: 'Gres=gpu:2',
     confFiles: () => ({
@@ -102,6 +106,7 @@ test.before(async () => {
 test.after(async () => {
   if (cluster === undefined) return
   await cluster.stop()
+  await run(['rmdir', '--ignore-fail-on-non-empty', NODE_CGROUP])
   assert.equal(leftovers(cluster.dir), [])
 })
 

@@ -92,7 +92,8 @@ test('the driver’s files are found by name below its root, with their other na
     ])
     assert.is(driver?.libraries.length, 2)
     assert.equal(driver?.binaries, [join(root, '/usr/bin/nvidia-smi')])
-    assert.equal(driver?.files, [join(root, '/etc/OpenCL/vendors/nvidia.icd')])
+    const icd = '/etc/OpenCL/vendors/nvidia.icd'
+    assert.equal(driver?.files, [{ path: join(root, icd), target: icd }])
     put(`${lib}/libnvidia-opencl.so.535.1.2`)
     assert.is(findNvidiaDriver(root)?.libraries.length, 3)
   })

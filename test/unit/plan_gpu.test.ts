@@ -21,7 +21,7 @@ const DRIVER: NvidiaDriver = {
     { path: `${LIB}/libGLX_nvidia.so.550.54.15`, names: [] },
   ],
   binaries: ['/usr/bin/nvidia-smi', '/usr/bin/nvidia-cuda-mps-control'],
-  files: ['/run/nvidia-persistenced/socket'],
+  files: [{ path: '/run/nvidia-persistenced/socket', target: '/run/nvidia-persistenced/socket' }],
 }
 
 /** Four GPUs, of which the step has the first `allowed`. */
@@ -62,6 +62,15 @@ test('the driver’s files for computing, under each name that the host has for 
   ])
   assert.is(variable(made, 'LD_LIBRARY_PATH')?.value, '/usr/local/nvidia/lib64')
   assert.match(variable(made, 'PATH')?.value ?? '', /^\/usr\/local\/bin:.*:\/usr\/local\/nvidia\/bin$/)
+})
+
+test('pipes of MPS are where its server was told to have them', () => {
+  const environment = { CUDA_MPS_PIPE_DIRECTORY: '/tmp/mps-4711' }
+  assert.ok(withDriver({ environment }).mounts.some(({ target }) => target === '/tmp/mps-4711'))
+  const utility = { env: ['NVIDIA_DRIVER_CAPABILITIES=utility'] }
+  assert.not.ok(
+    withDriver({ environment, config: utility }).mounts.some(({ target }) => target === '/tmp/mps-4711'),
+  )
 })
 
 test('NVIDIA_DRIVER_CAPABILITIES of the image chooses', () => {

@@ -92,6 +92,14 @@ test('each kind of edit, with the profile as its reason', () => {
   assert.is(variable(made, 'LD_LIBRARY_PATH')?.value, '/opt/sw/lib')
 })
 
+test('a search path keeps the host’s value where its user wants that, and its own of an environment file', () => {
+  const environment = { PATH: '/host/bin' }
+  const given = { site: SITE, environment, config: { env: ['PATH=/usr/bin'] } }
+  const made = plan({ ...given, options: [...use('data'), 'container-env=PATH'] }, FOUND)
+  assert.is(variable(made, 'PATH')?.action, 'set')
+  assert.is(variable(made, 'PATH')?.value, '/opt/sw/bin:/host/bin:/opt/last')
+})
+
 test('a profile comes by flag, variable, label, host file or always; none keeps the site’s away', () => {
   const site = `
 [profile a]
