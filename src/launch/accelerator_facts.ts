@@ -38,17 +38,19 @@ export async function acceleratorFacts(input: PlanInput, pid: number | undefined
     globs,
     hooks: new Map(),
   }
-  expand([...triggerPaths(site.profiles), ...Object.values(GPU_DEVICES)])
-  if (site.get('container_fabric') === 'auto') expand(Object.keys(FABRIC_DEVICES))
-  const known = { ...input, host: { machine: '', ...input.host, accelerators: facts } }
-  const active = chosenProfiles(known)
-  expand(profilePatterns(active, profileVariables(known)))
+  for (const [pattern, found] of nodesByPattern()) globs.set(pattern, found)
+  if (site.get('container_fabric') === 'off')
+    for (const pattern of Object.keys(FABRIC_DEVICES)) globs.delete(pattern)
+  expand(triggerPaths(site.profiles))
+  const given = { ...input, host: { machine: '', ...input.host, accelerators: facts } }
+  const active = chosenProfiles(given)
+  expand(profilePatterns(active, profileVariables(given)))
   for (const directory of active.flatMap(({ profile }) => profile.hooks))
     facts.hooks.set(directory, readHookFiles(directory))
   const driver = site.get('container_gpu') === 'off' ? undefined : driverOf(site.get('driver_root'), globs)
   const all: AcceleratorFacts = { ...facts, ...(driver === undefined ? {} : { nvidia: driver }) }
   const named = [...request.devices, ...active.flatMap(({ profile }) => profile.devices)]
-  const automatic = planGpus({ ...known, host: { ...known.host, accelerators: all } }).devices.map(
+  const automatic = planGpus({ ...given, host: { ...given.host, accelerators: all } }).devices.map(
     ({ name }) => name,
   )
   const edits = editsOf(all, [...named, ...automatic])
@@ -67,6 +69,26 @@ export async function acceleratorFacts(input: PlanInput, pid: number | undefined
 /** Nodes with GPUs or a fabric wait for the task's own environment and cgroup; others lose nothing. */
 export function hasAccelerators(): boolean {
   return [...GPU_SHARED_DEVICES, '/dev/dri', '/dev/accel'].some((path) => existsSync(path))
+}
+
+/** Directories whose times change when a device node comes or goes. */
+const NODE_DIRECTORIES = ['/dev', '/dev/dri', '/dev/infiniband']
+let known: { stamp: string; globs: ReadonlyMap<string, readonly string[]> } | undefined
+
+/** Each step asks, and the answer is the same until a driver is loaded. */
+function nodesByPattern(): ReadonlyMap<string, readonly string[]> {
+  const stamp = NODE_DIRECTORIES.map(timesOf).join(' ')
+  if (known?.stamp !== stamp) {
+    const look = rememberLists()
+    const patterns = [...Object.values(GPU_DEVICES), ...Object.keys(FABRIC_DEVICES)]
+    known = { stamp, globs: new Map(patterns.map((pattern) => [pattern, expandGlob(pattern, look)])) }
+  }
+  return known.globs
+}
+
+function timesOf(directory: string): string {
+  const status = statSync(directory, { throwIfNoEntry: false })
+  return status === undefined ? '-' : `${status.ino}:${status.mtimeMs}:${status.ctimeMs}`
 }
 
 /** A profile that cannot be used is told by the plan. */

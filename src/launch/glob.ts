@@ -6,6 +6,7 @@ import { join } from 'node:path'
 /** A pattern that matches more was not meant so. */
 const MATCHES_MAX = 1024
 const WILD = /[*?[]/
+const NOTHING = /^(?!)/
 
 /** Absolute paths in order; a path without wildcards is itself where it exists. */
 export function expandGlob(
@@ -39,12 +40,17 @@ export function listNames(directory: string): readonly string[] {
   }
 }
 
+/** A set that is none, as [z-a], matches nothing. */
 function toRegExp(name: string): RegExp {
-  const text = name.replace(/\[(!?)([^\]/]+)\]|[*?]|[^\w]/g, (part: string, not?: string, set?: string) => {
-    if (part === '*') return '.*'
+  const text = name.replace(/\[(!?)([^\]/]+)\]|\*+|\?|[^\w]/g, (part: string, not?: string, set?: string) => {
+    if (part.startsWith('*')) return '.*'
     if (part === '?') return '.'
     if (set !== undefined) return `[${not === '!' ? '^' : ''}${set.replace(/[\\^[\]]/g, '\\$&')}]`
     return `\\${part}`
   })
-  return new RegExp(`^${text}$`, 's')
+  try {
+    return new RegExp(`^${text}$`, 's')
+  } catch {
+    return NOTHING
+  }
 }

@@ -109,6 +109,8 @@ test('patterns are those of sh, within one name', () => {
     assert.equal(names('a[2-9]'), ['a2'])
     assert.equal(names('b1'), ['b1'])
     assert.equal(names('none'), [])
+    assert.equal(names('[z-a]*'), [])
+    assert.equal(names('a**'), ['a1', 'a2', 'a['])
     assert.equal(
       expandGlob(`${dirname(directory)}/*/b?`).map((path) => path.endsWith('b1')),
       [true],

@@ -279,6 +279,30 @@ test('podman-hpc’s modules are read as they are', () => {
   )
 })
 
+test('damaged files of a site end in mistakes, never otherwise', () => {
+  let seed = 7
+  const random = (below: number): number => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31
+    return seed % below
+  }
+  const damage = (text: string): string => {
+    const bytes = Buffer.from(text)
+    for (let hits = 1 + random(5); hits > 0; hits--)
+      bytes[random(bytes.length)] = ' [];=,"\'{}$:*\\\n\0#-'.charCodeAt(random(17))
+    return bytes.toString('utf8')
+  }
+  for (let round = 0; round < 80; round++) {
+    withFiles(
+      [{ 'berth.conf': damage(SITE) }, { 'm.yaml': damage(MODULE) }],
+      ([directory = '', modules = '']) => {
+        const site = loadSite({ config: join(directory, 'berth.conf'), podman_hpc_modules: modules })
+        assert.ok(checkProfiles(site.profiles).every((line) => line !== ''))
+        refusal({ site: '', options: use('data') })
+      },
+    )
+  }
+})
+
 test('hook files: conditions are weighed, and a hook that would run is refused by name', () => {
   const site = '[profile p]\nhooks = /hooks\n'
   const hook = (when: object) => ({
