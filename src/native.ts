@@ -143,13 +143,26 @@ export interface SquashOptions {
   owners?: 'keep' | 'root'
   /** Paths whose content is wanted back, e.g. etc/passwd; each at most 256 KiB. */
   capture: string[]
+  /**
+   * Layers that are not sent, as images made before have them: layer `at` of images[image] (descriptors, borrowed) is
+   * layer `layer` here. squash() throws EUCLEAN when one is no such image, EOPNOTSUPP when its blocks are of another kind.
+   */
+  reuse?: { images: number[]; layers: StoredLayer[] }
+}
+
+export interface StoredLayer {
+  layer: number
+  image: number
+  at: number
 }
 
 export interface SquashResult {
   size: number
   entries: number
   bytes: number
-  /** sha256 of each uncompressed tar, by layer index. */
+  /** Compressed bytes that came from other images. */
+  copied: number
+  /** sha256 of each uncompressed tar, by layer index; zeros for a layer that was not sent. */
   diffIds: string[]
   captured: Record<string, Buffer>
 }

@@ -3,6 +3,7 @@
 #include "convert.hh"
 #include "core/squash/convert.hh"
 #include "core/squash/inflate.hh"
+#include "core/squash/stored_layers.hh"
 #include "init.hh"
 
 #include <memory>
@@ -135,11 +136,36 @@ ConvertOptions optionsOf(const Napi::Object &object) {
   return options;
 }
 
+/** `reuse` of SquashOptions; nothing when there is none. */
+Result<std::shared_ptr<squash::Stored>> storedOf(const Napi::Object &object, const ConvertOptions &options) {
+  const Napi::Value value = object.Get("reuse");
+  if (!value.IsObject())
+    return std::shared_ptr<squash::Stored>();
+  const auto reuse = value.As<Napi::Object>();
+  assemble::StoredOptions stored;
+  stored.out = options.fd;
+  stored.compressor = options.compressor;
+  stored.blockSize = options.blockSize;
+  stored.entriesMax = options.entriesMax;
+  stored.bytesMax = options.bytesMax;
+  const auto images = reuse.Get("images").As<Napi::Array>();
+  for (uint32_t i = 0; i < images.Length(); i++)
+    stored.images.push_back(images.Get(i).ToNumber().Int32Value());
+  const auto layers = reuse.Get("layers").As<Napi::Array>();
+  for (uint32_t i = 0; i < layers.Length(); i++) {
+    const auto layer = layers.Get(i).ToObject();
+    stored.layers.push_back({unsigned(numberOf(layer, "layer")), unsigned(numberOf(layer, "image")),
+                             unsigned(numberOf(layer, "at"))});
+  }
+  return assemble::openStored(std::move(stored));
+}
+
 Napi::Value resultOf(Napi::Env env, const ConvertResult &result) {
   auto object = Napi::Object::New(env);
   object.Set("size", double(result.size));
   object.Set("entries", double(result.entries));
   object.Set("bytes", double(result.bytes));
+  object.Set("copied", double(result.copied));
   auto digests = Napi::Array::New(env, result.diffIds.size());
   for (uint32_t i = 0; i < result.diffIds.size(); i++)
     digests.Set(i, squash::toHex(result.diffIds[i]));
@@ -183,7 +209,12 @@ Napi::Value make(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsObject())
     return raise(env, fail(EINVAL, "squash", {}, "no options"));
-  auto started = Converter::start(optionsOf(info[0].As<Napi::Object>()));
+  auto options = optionsOf(info[0].As<Napi::Object>());
+  auto stored = storedOf(info[0].As<Napi::Object>(), options);
+  if (!stored)
+    return raise(env, stored.error());
+  options.stored = std::move(*stored);
+  auto started = Converter::start(std::move(options));
   if (!started)
     return raise(env, started.error());
   const auto session = std::make_shared<Session>(env, std::move(*started));

@@ -2,7 +2,6 @@
 #include "assemble.hh"
 
 #include <algorithm>
-#include <fcntl.h>
 #include <optional>
 #include <unistd.h>
 
@@ -19,32 +18,7 @@ using squash::Type;
 
 namespace {
 
-/** Shorter runs are gathered in memory: a system call each would cost more than the copy. */
-constexpr uint64_t RUN_BY_KERNEL = 1 << 20;
-/** Some tenths of a second of a disk's writing. */
-constexpr uint64_t PART_BY_KERNEL = 64 << 20;
-/** File systems share extents only where both sides are aligned to it. */
-constexpr uint64_t ALIGNMENT = 4096;
-constexpr size_t PIECE = 512 * 1024;
 constexpr unsigned ADDED_LAYER = 2;
-constexpr uint16_t RAW_EVERYTHING = 0x000b;
-
-/** The compressor in which blocks of this image can be written beside its own; none: all must be made anew.
- */
-std::optional<Compressor> sameCompressor(const unsquash::Super &super) {
-  if ((super.flags & RAW_EVERYTHING) == RAW_EVERYTHING)
-    return Compressor::none;
-  switch (super.compressor) {
-  case unsquash::Compressor::gzip:
-    return Compressor::gzip;
-  case unsquash::Compressor::lz4:
-    return Compressor::lz4;
-  case unsquash::Compressor::zstd:
-    return Compressor::zstd;
-  default:
-    return std::nullopt;
-  }
-}
 
 class Assembly {
 public:
@@ -61,8 +35,7 @@ private:
   uint32_t rootTime() const { return tree_.inode(tree_.node(Tree::ROOT).inode).mtime; }
   Result<uint32_t> addDirectories(std::string_view path);
   Result<> fill(squash::BlockLine &line);
-  Result<> copyRuns(const std::vector<Run> &runs, squash::Output &head);
-  Result<> copyByKernel(const Run &run, uint64_t &copied);
+  Result<> copyBlocks(squash::Output &output, squash::BlockLine &line);
 
   const Options &options_;
   unsquash::Image &image_;
@@ -118,63 +91,18 @@ Result<> Assembly::addFiles() {
   return Nothing{};
 }
 
-Result<> Assembly::copyByKernel(const Run &run, uint64_t &copied) {
-  while (copied < run.size) {
-    auto from = off64_t(run.from + copied), to = off64_t(run.to + copied);
-    const uint64_t part = std::min(run.size - copied, PART_BY_KERNEL);
-    const ssize_t done = copy_file_range(options_.image, &from, options_.out, &to, part, 0);
-    if (done < 0 && errno == EINTR)
-      continue;
-    if (done < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO))
-      return fail("copy_file_range", "image");
-    if (done <= 0)
-      return Nothing{}; // Not between these file systems: read and write.
-    // The disk begins while the rest is copied, so that the fsync at the end waits for less.
-    (void)sync_file_range(options_.out, off64_t(run.to + copied), done, SYNC_FILE_RANGE_WRITE);
-    copied += uint64_t(done);
-  }
-  return Nothing{};
-}
-
-Result<> Assembly::copyRuns(const std::vector<Run> &runs, squash::Output &head) {
-  Bytes piece(PIECE);
-  const auto copyPlain = [&](uint64_t from, uint64_t size) -> Result<> {
-    while (size > 0) {
-      const ssize_t got = pread(options_.image, piece.data(), std::min<uint64_t>(size, PIECE), off_t(from));
-      if (got < 0 && errno == EINTR)
-        continue;
-      if (got <= 0)
-        return got < 0 ? fail("pread", "image") : fail(EUCLEAN, "pread", "image", "it became shorter");
-      if (auto done = head.append({piece.data(), size_t(got)}); !done)
-        return done;
-      from += uint64_t(got);
-      size -= uint64_t(got);
-    }
-    return Nothing{};
-  };
-  for (Run run : runs) {
-    if (run.size >= RUN_BY_KERNEL) {
-      const uint64_t first = (ALIGNMENT - run.from % ALIGNMENT) % ALIGNMENT;
-      if (auto done = copyPlain(run.from, first); !done)
-        return done;
-      if (auto done = head.flush(); !done)
-        return done;
-      run = {run.from + first, run.size - first, run.to + first};
-      uint64_t copied = 0;
-      if (auto done = copyByKernel(run, copied); !done)
-        return done;
-      head.skipTo(run.to + copied);
-      run = {run.from + copied, run.size - copied, run.to + copied};
-    }
-    if (auto done = copyPlain(run.from, run.size); !done)
-      return done;
-  }
-  return head.flush();
+Result<> Assembly::copyBlocks(squash::Output &output, squash::BlockLine &line) {
+  StoredFiles &files = base_.files();
+  if (auto done = files.plan(); !done)
+    return done;
+  files.settle(output.position(), 0, 0);
+  line.adopt(files.takeAdopted());
+  return copyRuns(options_.image, options_.out, files.runs(), output);
 }
 
 Result<> Assembly::fill(squash::BlockLine &line) {
   squash::FileStore store(line, key_, gate_, image_.super().blockSize);
-  if (auto done = base_.readFiles(store); !done)
+  if (auto done = base_.files().readFiles(store); !done)
     return done;
   if (auto done = upper_.readFiles(store); !done)
     return done;
@@ -215,15 +143,10 @@ Result<Assembled> Assembly::run(bool reuse) {
     return done.error();
   if (auto done = addFiles(); !done)
     return done.error();
-  squash::BlockLine::Adopted adopted;
-  std::vector<Run> runs;
-  if (auto done = reuse ? base_.plan(output.position(), adopted, runs) : Result<>(Nothing{}); !done)
-    return done.error();
-  if (auto done = copyRuns(runs, output); !done)
-    return done.error();
   squash::BlockLine line(gate_, output,
                          {compressor_, options_.level, image_.super().blockSize, options_.threads});
-  line.adopt(std::move(adopted));
+  if (auto done = reuse ? copyBlocks(output, line) : Result<>(Nothing{}); !done)
+    return done.error();
   auto filled = line.start();
   if (filled)
     filled = fill(line);
@@ -231,7 +154,7 @@ Result<Assembled> Assembly::run(bool reuse) {
     gate_.stop(filled.error());
     return gate_.error();
   }
-  base_.moveEnds(line);
+  base_.files().moveEnds(line);
   squash::Tables tables({tree_, owners_, xattrs_, line, output, *codec_, compressor_,
                          image_.super().blockSize, !optionsBlock.empty(), false});
   auto size = tables.write();
@@ -239,10 +162,7 @@ Result<Assembled> Assembly::run(bool reuse) {
     return size.error();
   if (fsync(options_.out) < 0)
     return fail("fsync", "image");
-  uint64_t copied = 0;
-  for (const Run &run : runs)
-    copied += run.size;
-  return Assembled{*size, copied, upper_.bytes() + base_.bytes()};
+  return Assembled{*size, base_.files().copied(), upper_.bytes() + base_.files().bytes()};
 }
 
 } // namespace

@@ -75,7 +75,7 @@ Result<> Base::place(uint32_t node, const unsquash::Inode &from) {
   }
   tree_.node(node).inode = known;
   if (fileOf_[from.number] != NONE)
-    files_[fileOf_[from.number]].inode = known;
+    files_.keep(fileOf_[from.number], known);
   return Nothing{};
 }
 
@@ -89,11 +89,8 @@ bool Base::holdsNothing(uint32_t node) const {
 Result<> Base::add(const unsquash::Entry &entry) {
   const unsquash::Inode &inode = entry.inode;
   const bool directory = inode.type == unsquash::Type::directory;
-  if (inode.type == unsquash::Type::file && inode.size > 0 && fileOf_[inode.number] == NONE) {
-    fileOf_[inode.number] = uint32_t(files_.size());
-    files_.push_back(
-        {inode.size, inode.dataStart, inode.blocks, inode.tail, inode.fragment, inode.fragmentOffset, NONE});
-  }
+  if (inode.type == unsquash::Type::file && inode.size > 0 && fileOf_[inode.number] == NONE)
+    fileOf_[inode.number] = files_.add(inode);
   uint32_t node = Tree::ROOT;
   if (!entry.path.empty()) {
     const std::string_view above = parentOf(entry.path), name = nameOf(entry.path);

@@ -29,6 +29,15 @@ void BlockLine::adopt(Adopted adopted) {
   fragmentCount_ = uint32_t(fragments_.size());
 }
 
+void BlockLine::append(Adopted adopted) {
+  for (StoredFile &file : adopted.files) {
+    file.firstWord += words_.size();
+    files_.push_back(file);
+  }
+  fragments_.insert(fragments_.end(), adopted.fragments.begin(), adopted.fragments.end());
+  words_.insert(words_.end(), adopted.words.begin(), adopted.words.end());
+}
+
 Result<> BlockLine::start() {
   const unsigned blocks = options_.threads * BLOCKS_PER_THREAD + BLOCKS_HELD;
   for (unsigned i = 0; i < blocks; i++) {

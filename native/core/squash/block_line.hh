@@ -80,6 +80,9 @@ public:
   Result<> finish();
   void join();
 
+  /** What somebody else put into the file behind it, with numbers that follow those so far; after finish().
+   */
+  void append(Adopted adopted);
   uint32_t fragmentCount() const { return fragmentCount_; }
   /** Gives an adopted file's end another place; after finish(). */
   void moveEnd(uint32_t file, uint32_t fragment, uint32_t offset) {

@@ -18,6 +18,7 @@
 #include "codec.hh"
 #include "feed.hh"
 #include "sha256.hh"
+#include "stored.hh"
 
 namespace berth::squash {
 
@@ -39,6 +40,8 @@ struct ConvertOptions {
   bool ownersToRoot = false;
   /** Paths whose content is wanted back; symlinks are followed within the image. */
   std::vector<std::string> capture;
+  /** Has layers that need not be sent; with the same block size and compressor. */
+  std::shared_ptr<Stored> stored;
 };
 
 struct ConvertResult {
@@ -46,6 +49,9 @@ struct ConvertResult {
   uint64_t entries = 0;
   /** Uncompressed bytes of all layers. */
   uint64_t bytes = 0;
+  /** Compressed bytes that came from other images. */
+  uint64_t copied = 0;
+  /** Zeros for a layer that was not sent. */
   std::vector<Digest> diffIds;
   /** In the order of `capture`; those that are no files, or larger than CAPTURE_SIZE_MAX, are absent. */
   std::vector<std::pair<std::string, Bytes>> captured;
@@ -70,8 +76,8 @@ public:
   void write(unsigned layer, Bytes bytes, Done done);
   void end(unsigned layer, Done done);
   /**
-   * When all layers ended: the layers that must be sent once more, in any order, before finish(). Nearly
-   * always none; Merger::wanted says which images need it.
+   * When all layers ended: the layers that must be sent once more (or at all, of those that were stored), in
+   * any order, before finish(). Nearly always none; Merger::wanted says which images need it.
    */
   void missing(std::function<void(Result<std::vector<unsigned>>)> done);
   /** ENODATA when missing() layers were not sent. */

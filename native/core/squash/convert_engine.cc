@@ -15,6 +15,9 @@ Result<> Converter::Engine::start() {
   // Directories that no layer describes belong to root: index 0.
   if (auto root = owners.index(0); !root)
     return root.error();
+  for (unsigned layer = 0; layer < options.layers; layer++)
+    if (isStored(layer))
+      feed.end(layer, [](Result<>) {});
   if (auto done = line.start(); !done)
     return done;
   if (auto done = inflateThread.start(gate, [this] { inflateLoop(); }); !done)
@@ -26,7 +29,7 @@ Result<> Converter::Engine::start() {
 
 void Converter::Engine::inflateLoop() {
   for (unsigned layer = options.layers; layer-- > 0;)
-    if (auto done = decoder.run(layer); !done)
+    if (auto done = isStored(layer) ? Result<>(Nothing{}) : decoder.run(layer); !done)
       return gate.stop(done.error());
   std::vector<unsigned> repeated;
   {
@@ -71,11 +74,40 @@ void Converter::Engine::mergeLoop() {
   deliver();
 }
 
+Result<> Converter::Engine::mergeStored(unsigned layer) {
+  storedBytes += options.stored->bytes(layer);
+  if (storedBytes > options.bytesMax)
+    return fail(EFBIG, "squash", {},
+                "the layers have more than " + std::to_string(options.bytesMax) + " bytes");
+  auto reader = options.stored->layer(layer);
+  if (!reader)
+    return reader.error();
+  auto done = merger.layer(layer, **reader);
+  index.end(options.stored->bytes(layer));
+  if (!done || !merger.wants(layer))
+    return done;
+  // Contents that had passed before a hard link to them was seen.
+  reader = options.stored->layer(layer);
+  return reader ? merger.layerAgain(layer, **reader) : reader.error();
+}
+
+Result<> Converter::Engine::mergeLayer(unsigned layer, LayerSource &source) {
+  if (isStored(layer))
+    return mergeStored(layer);
+  source.restart();
+  TarReader reader(source);
+  auto done = merger.layer(layer, reader);
+  index.end(source.bytes());
+  return done;
+}
+
 Result<> Converter::Engine::mergeAll() {
   LayerSource source(pieces);
+  if (options.stored != nullptr)
+    if (auto done = options.stored->open(tree); !done)
+      return done;
   for (unsigned layer = options.layers; layer-- > 0;) {
-    source.restart();
-    auto done = merger.layer(layer, source);
+    auto done = mergeLayer(layer, source);
     if (gate.stopped())
       return gate.error();
     if (!done) {
@@ -97,7 +129,7 @@ Result<> Converter::Engine::mergeAgain(LayerSource &source) {
   {
     std::lock_guard lock(gate.mutex);
     // The inflater waits for `merged`: nothing of a second pass is counted.
-    result.bytes = decoder.bytes();
+    result.bytes = decoder.bytes() + storedBytes;
     decoder.allow(result.bytes);
     merged = true;
     again = wanted;
@@ -111,7 +143,8 @@ Result<> Converter::Engine::mergeAgain(LayerSource &source) {
     return unsent();
   for (const unsigned layer : wanted) {
     source.restart();
-    auto done = merger.layerAgain(layer, source);
+    TarReader reader(source);
+    auto done = merger.layerAgain(layer, reader);
     if (gate.stopped())
       return gate.error();
     if (!done) {
@@ -122,9 +155,22 @@ Result<> Converter::Engine::mergeAgain(LayerSource &source) {
   return Nothing{};
 }
 
-Result<> Converter::Engine::writeImage() {
+Result<> Converter::Engine::writeContents() {
+  if (options.stored != nullptr)
+    if (auto done = options.stored->storeAgain(store); !done)
+      return done;
   store.flush();
   if (auto done = line.finish(); !done)
+    return done;
+  if (options.stored == nullptr)
+    return Nothing{};
+  auto copied = options.stored->copy(line, output);
+  result.copied = copied ? *copied : 0;
+  return copied ? Result<>(Nothing{}) : copied.error();
+}
+
+Result<> Converter::Engine::writeImage() {
+  if (auto done = writeContents(); !done)
     return done;
   const Tables::Parts parts{tree,
                             owners,
@@ -139,7 +185,10 @@ Result<> Converter::Engine::writeImage() {
   auto size = Tables(parts).write();
   if (!size)
     return size.error();
-  result.size = *size;
+  auto indexed = index.write(output, tree);
+  if (!indexed)
+    return indexed.error();
+  result.size = *indexed;
   result.entries = merger.entries();
   for (const auto &path : options.capture) {
     auto content = captureFile(parts, path, CAPTURE_SIZE_MAX);

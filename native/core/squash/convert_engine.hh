@@ -18,7 +18,8 @@ struct Converter::Engine {
         optionsBlock(compressorOptions(options.compressor, options.level)), output(options.fd, SUPER_SIZE),
         line(gate, output, {options.compressor, options.level, options.blockSize, options.threads}),
         tree(key), xattrs(options.keepCapabilities), store(line, key, gate, options.blockSize),
-        merger({tree, store, owners, xattrs, key}, options.entriesMax), digests(options.layers) {
+        index(*codec, options.layers), merger({tree, store, owners, xattrs, key, index}, options.entriesMax),
+        digests(options.layers) {
     gate.watch(changed);
     gate.whenStopped([this](const Error &error) { rejectAll(error); });
   }
@@ -27,7 +28,11 @@ struct Converter::Engine {
   void inflateLoop();
   void hashLoop();
   void mergeLoop();
+  bool isStored(unsigned layer) const { return options.stored != nullptr && options.stored->has(layer); }
   Result<> mergeAll();
+  Result<> mergeLayer(unsigned layer, LayerSource &source);
+  Result<> mergeStored(unsigned layer);
+  Result<> writeContents();
   Result<> mergeAgain(LayerSource &source);
   Result<> writeImage();
   void rejectAll(const Error &error);
@@ -51,6 +56,7 @@ struct Converter::Engine {
   Owners owners;
   Xattrs xattrs;
   FileStore store;
+  LayerIndex index;
   Merger merger;
 
   /** Below: shared, under the gate's lock. */
@@ -59,6 +65,8 @@ struct Converter::Engine {
   bool merged = false, hashed = false, finished = false;
   std::vector<unsigned> again;
   ConvertResult result;
+  /** Uncompressed, of stored layers. */
+  uint64_t storedBytes = 0;
   std::function<void(Result<std::vector<unsigned>>)> missingDone;
   std::function<void(Result<ConvertResult>)> finishDone;
 

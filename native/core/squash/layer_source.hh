@@ -11,7 +11,12 @@ class LayerSource final : public ByteSource {
 public:
   explicit LayerSource(Pieces &pieces) : pieces_(pieces) {}
 
-  void restart() { ended_ = false; }
+  void restart() {
+    ended_ = false;
+    bytes_ = 0;
+  }
+  /** Since restart(). */
+  uint64_t bytes() const { return bytes_; }
   std::span<const uint8_t> more() override {
     for (;;) {
       if (held_)
@@ -22,6 +27,7 @@ public:
         return {};
       held_ = true;
       ended_ = piece->last;
+      bytes_ += piece->size;
       if (piece->size > 0)
         return piece->span();
     }
@@ -30,6 +36,7 @@ public:
 private:
   Pieces &pieces_;
   bool held_ = false, ended_ = false;
+  uint64_t bytes_ = 0;
 };
 
 } // namespace berth::squash

@@ -32,12 +32,12 @@ uint32_t deviceNumber(uint32_t major, uint32_t minor) {
 
 } // namespace
 
-Result<> Merger::layer(unsigned index, ByteSource &source) {
+Result<> Merger::layer(unsigned index, EntryReader &reader) {
   layer_ = index;
   ordinal_ = 0;
   hiddenLinks_.clear();
   hiddenFiles_.clear();
-  TarReader reader(source);
+  parts_.index.begin(index);
   TarEntry entry;
   for (;;) {
     auto more = reader.next(entry);
@@ -49,12 +49,14 @@ Result<> Merger::layer(unsigned index, ByteSource &source) {
     entries_++;
     if (auto done = checkCount(); !done)
       return done;
+    filled_ = NONE;
     if (auto done = apply(entry, reader); !done) {
       Error error = std::move(done).error();
       if (error.code == EBADMSG || error.code == ENOTDIR || error.code == ELOOP || error.code == ENAMETOOLONG)
         error.message += " (entry \"" + entry.name.substr(0, NAME_SIZE_MAX) + "\")";
       return error;
     }
+    parts_.index.add(entry, filled_);
   }
   reader.drain();
   if (auto done = checkCount(); !done)
@@ -68,7 +70,7 @@ Result<> Merger::checkCount() const {
   return Nothing{};
 }
 
-Result<> Merger::apply(const TarEntry &entry, TarReader &reader) {
+Result<> Merger::apply(const TarEntry &entry, EntryReader &reader) {
   if (isInternal(entry.name))
     return Nothing{};
   auto place = locate(entry.name, true);
@@ -207,7 +209,7 @@ uint32_t Merger::claim(const Place &place) {
   return node.layer > layer_ ? HIDDEN : number;
 }
 
-Result<> Merger::addOther(const TarEntry &entry, const Place &place, TarReader &reader) {
+Result<> Merger::addOther(const TarEntry &entry, const Place &place, EntryReader &reader) {
   if (entry.kind == Kind::symlink && entry.target.size() > TARGET_SIZE_MAX)
     return fail(ENAMETOOLONG, "tar", {}, "a symlink's target is longer than Linux allows");
   if (!hiddenLinks_.empty())
@@ -231,22 +233,14 @@ Result<> Merger::addOther(const TarEntry &entry, const Place &place, TarReader &
   return fill(entry, inode, reader);
 }
 
-Result<> Merger::fill(const TarEntry &entry, uint32_t number, TarReader &reader) {
+Result<> Merger::fill(const TarEntry &entry, uint32_t number, EntryReader &reader) {
   Inode inode;
   inode.type = typeOf(entry.kind);
   if (auto done = describe(entry, inode); !done)
     return done;
   if (entry.kind == Kind::file) {
-    inode.size = entry.size;
-    if (auto done = parts_.store.begin(entry.size); !done)
+    if (auto done = fillFile(entry, number, inode, reader); !done)
       return done;
-    if (auto done = reader.content(parts_.store); !done)
-      return done;
-    auto placed = parts_.store.end();
-    if (!placed)
-      return placed.error();
-    inode.data = placed->data;
-    inode.offset = placed->offset;
   } else if (entry.kind == Kind::symlink) {
     inode.size = entry.target.size();
     inode.data = parts_.tree.texts.add(entry.target);
@@ -254,6 +248,33 @@ Result<> Merger::fill(const TarEntry &entry, uint32_t number, TarReader &reader)
     inode.data = deviceNumber(entry.major, entry.minor);
   }
   parts_.tree.inode(number) = inode;
+  return Nothing{};
+}
+
+Result<> Merger::fillFile(const TarEntry &entry, uint32_t number, Inode &inode, EntryReader &reader) {
+  inode.size = entry.size;
+  filled_ = number;
+  if (entry.size == 0)
+    return Nothing{};
+  auto content = reader.place(number);
+  if (!content)
+    return content.error();
+  if (*content == Content::lost) {
+    wanted_[layer_][ordinal_] = number;
+    if (wantedExample_.empty())
+      wantedExample_ = "\"" + entry.name + "\" of layer " + std::to_string(layer_);
+  }
+  if (*content != Content::here)
+    return Nothing{};
+  if (auto done = parts_.store.begin(entry.size); !done)
+    return done;
+  if (auto done = reader.content(parts_.store); !done)
+    return done;
+  auto placed = parts_.store.end();
+  if (!placed)
+    return placed.error();
+  inode.data = placed->data;
+  inode.offset = placed->offset;
   return Nothing{};
 }
 

@@ -16,6 +16,7 @@
 
 #include "attributes.hh"
 #include "file_store.hh"
+#include "layer_index.hh"
 #include "tar.hh"
 #include "tree.hh"
 
@@ -32,20 +33,23 @@ public:
     Owners &owners;
     Xattrs &xattrs;
     const HashKey &key;
+    LayerIndex &index;
   };
 
   Merger(Parts parts, uint64_t entriesMax) : parts_(parts), entriesMax_(entriesMax) {}
 
   /** Reads one layer to its end; layers come from the highest index to 0. */
-  Result<> layer(unsigned index, ByteSource &source);
+  Result<> layer(unsigned index, EntryReader &reader);
   /** After layer 0: hard links whose target no layer has are an error. */
-  Result<> checkLinks() const;
+  Result<> checkLinks();
   /**
    * Layers that must be read again: they hide, under another name, the content of a visible hard link, and
-   * its bytes had passed before the link was seen. Highest first.
+   * its bytes had passed before the link was seen; or a layer was read from another image that hides what is
+   * needed here. Highest first.
    */
   std::vector<unsigned> wanted() const;
-  Result<> layerAgain(unsigned index, ByteSource &source);
+  bool wants(unsigned layer) const { return wanted_.contains(layer); }
+  Result<> layerAgain(unsigned index, EntryReader &reader);
   uint64_t entries() const { return entries_; }
   /** What wanted() is about, for an error message. */
   std::string wantedExample() const { return wantedExample_; }
@@ -89,15 +93,16 @@ private:
   };
 
   // merger.cc
-  Result<> apply(const TarEntry &entry, TarReader &reader);
+  Result<> apply(const TarEntry &entry, EntryReader &reader);
   Result<> addDir(const TarEntry &entry, const Place &place);
-  Result<> addOther(const TarEntry &entry, const Place &place, TarReader &reader);
+  Result<> addOther(const TarEntry &entry, const Place &place, EntryReader &reader);
   Result<> addRoot(const TarEntry &entry);
   void whiteout(const Place &place, std::string_view name);
   void opaque(const Place &place);
   uint32_t claim(const Place &place);
   Result<> describe(const TarEntry &entry, Inode &inode);
-  Result<> fill(const TarEntry &entry, uint32_t inode, TarReader &reader);
+  Result<> fill(const TarEntry &entry, uint32_t inode, EntryReader &reader);
+  Result<> fillFile(const TarEntry &entry, uint32_t number, Inode &inode, EntryReader &reader);
   Result<> checkCount() const;
 
   // merger_path.cc
@@ -115,6 +120,7 @@ private:
   void remember(const Place &place, Target target);
   void cutPending(std::string_view path, bool itself);
   Result<> checkCut() const;
+  void settleWanted();
   Error dangling(const std::string &path, const Pending &pending) const;
   uint64_t pathHash(std::string_view path) const { return parts_.key.name(~uint64_t{0}, path); }
 
@@ -124,6 +130,8 @@ private:
 
   unsigned layer_ = 0;
   uint64_t ordinal_ = 0;
+  /** Inode of the current entry's content. */
+  uint32_t filled_ = NONE;
   /** Of the current layer: symlinks and other entries that upper layers hide, by path. */
   std::unordered_map<std::string, std::string> hiddenLinks_;
   std::unordered_map<uint64_t, Target> hiddenFiles_;

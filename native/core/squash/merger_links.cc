@@ -106,7 +106,8 @@ Result<> Merger::checkCut() const {
   return Nothing{};
 }
 
-Result<> Merger::checkLinks() const {
+Result<> Merger::checkLinks() {
+  settleWanted();
   // The first by name: which one a hash table holds first differs from run to run.
   const std::pair<const std::string, Pending> *first = nullptr;
   for (const auto &entry : pending_)
@@ -117,6 +118,20 @@ Result<> Merger::checkLinks() const {
   return Nothing{};
 }
 
+/** Drops wanted contents of entries that a later one of their layer replaced. */
+void Merger::settleWanted() {
+  if (wanted_.empty())
+    return;
+  const Tree &tree = parts_.tree;
+  std::vector<bool> used(tree.inodeCount());
+  for (uint32_t node = 0; node < tree.nodeCount(); node++)
+    if (!tree.node(node).whiteout())
+      used[tree.resolve(tree.node(node).inode)] = true;
+  for (auto &[layer, inodes] : wanted_)
+    std::erase_if(inodes, [&](const auto &wanted) { return !used[tree.resolve(wanted.second)]; });
+  std::erase_if(wanted_, [](const auto &layer) { return layer.second.empty(); });
+}
+
 std::vector<unsigned> Merger::wanted() const {
   std::vector<unsigned> layers;
   for (const auto &[layer, inodes] : wanted_)
@@ -125,23 +140,25 @@ std::vector<unsigned> Merger::wanted() const {
   return layers;
 }
 
-Result<> Merger::layerAgain(unsigned index, ByteSource &source) {
+Result<> Merger::layerAgain(unsigned index, EntryReader &reader) {
   layer_ = index;
-  const auto &inodes = wanted_.at(index);
-  TarReader reader(source);
+  // What is lost comes back in.
+  const auto inodes = std::exchange(wanted_[index], {});
   TarEntry entry;
-  for (uint64_t ordinal = 1;; ordinal++) {
+  for (ordinal_ = 1;; ordinal_++) {
     auto more = reader.next(entry);
     if (!more)
       return more.error();
     if (!*more)
       break;
-    const auto inode = inodes.find(ordinal);
+    const auto inode = inodes.find(ordinal_);
     if (inode != inodes.end())
       if (auto done = fill(entry, inode->second, reader); !done)
         return done;
   }
   reader.drain();
+  if (wanted_[index].empty())
+    wanted_.erase(index);
   return Nothing{};
 }
 

@@ -52,17 +52,34 @@ struct TarEntry {
   std::vector<Xattr> xattrs;
 };
 
-class TarReader {
+/** Where the content of an entry is: to be read now, somewhere from where it gets to its inode later, or
+ * nowhere. */
+enum class Content : uint8_t { here, kept, lost };
+
+/** The entries of a layer, in its order. */
+class EntryReader {
+public:
+  virtual ~EntryReader() = default;
+  /** False at the layer's end. */
+  virtual Result<bool> next(TarEntry &entry) = 0;
+  /** Asked once for each file that is not empty and that the image needs. */
+  virtual Result<Content> place(uint32_t inode) = 0;
+  /** Content of the entry that next() gave, once, when it is here. */
+  virtual Result<> content(ContentSink &sink) = 0;
+  virtual void drain() = 0;
+};
+
+class TarReader final : public EntryReader {
 public:
   explicit TarReader(ByteSource &source) : source_(source) {}
 
   /** False at the archive's end. Content of the previous entry that was not read is skipped. EBADMSG on
    * damage. */
-  Result<bool> next(TarEntry &entry);
-  /** Content of the entry that next() gave, once. */
-  Result<> content(ContentSink &sink);
+  Result<bool> next(TarEntry &entry) override;
+  Result<Content> place(uint32_t) override { return Content::here; }
+  Result<> content(ContentSink &sink) override;
   /** Reads on to the layer's last byte: what follows the archive counts for the digest only. */
-  void drain();
+  void drain() override;
 
 private:
   static constexpr size_t BLOCK = 512;

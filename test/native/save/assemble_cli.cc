@@ -3,7 +3,8 @@
  * why. */
 #include "core/squash/assemble.cc"
 #include "core/squash/assemble_base.cc"
-#include "core/squash/assemble_base_data.cc"
+#include "core/squash/copy_runs.cc"
+#include "core/squash/stored_files.cc"
 #include "core/squash/assemble_upper.cc"
 #include "core/squash/assemble_upper_read.cc"
 

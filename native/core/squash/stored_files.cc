@@ -1,44 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The part of Base that decides which blocks are copied, and reads those that cannot be. */
-#include "assemble_base.hh"
+#include "stored_files.hh"
 
 #include <algorithm>
 
 namespace berth::assemble {
 
+using squash::Compressor;
 using squash::HOLE_RUN;
 using squash::NONE;
 
 namespace {
 
-/** Ascending, without overlaps and gaps; then each gets its place. */
-void settleRuns(std::vector<Run> &runs, uint64_t start) {
-  std::ranges::sort(runs, {}, &Run::from);
-  size_t last = 0;
-  for (size_t i = 1; i < runs.size(); i++) {
-    if (runs[i].from > runs[last].from + runs[last].size)
-      runs[++last] = runs[i];
-    else
-      runs[last].size = std::max(runs[last].size, runs[i].from + runs[i].size - runs[last].from);
-  }
-  if (!runs.empty())
-    runs.resize(last + 1);
-  for (Run &run : runs) {
-    run.to = start;
-    start += run.size;
-  }
-}
+constexpr uint16_t RAW_EVERYTHING = 0x000b;
 
 } // namespace
 
-uint64_t placeOf(const std::vector<Run> &runs, uint64_t from) {
-  const auto after = std::ranges::upper_bound(runs, from, {}, &Run::from);
-  const Run &run = *std::prev(after);
-  return run.to + (from - run.from);
+std::optional<Compressor> sameCompressor(const unsquash::Super &super) {
+  if ((super.flags & RAW_EVERYTHING) == RAW_EVERYTHING)
+    return Compressor::none;
+  switch (super.compressor) {
+  case unsquash::Compressor::gzip:
+    return Compressor::gzip;
+  case unsquash::Compressor::lz4:
+    return Compressor::lz4;
+  case unsquash::Compressor::zstd:
+    return Compressor::zstd;
+  default:
+    return std::nullopt;
+  }
+}
+
+uint32_t StoredFiles::add(const unsquash::Inode &inode) {
+  files_.push_back(
+      {inode.size, inode.dataStart, inode.blocks, inode.tail, inode.fragment, inode.fragmentOffset});
+  return uint32_t(files_.size() - 1);
+}
+
+void StoredFiles::keep(uint32_t file, uint32_t inode) {
+  if (files_[file].inode != NONE && files_[file].inode != inode) {
+    files_.push_back(files_[file]);
+    file = uint32_t(files_.size() - 1);
+  }
+  files_[file].inode = inode;
 }
 
 /** A fragment block stays when all files in it do; otherwise those that stay are stored again. */
-Result<> Base::planFragments(std::vector<uint32_t> &numbers, std::vector<Run> &runs) {
+Result<> StoredFiles::planFragments() {
   const uint32_t count = image_.super().fragments;
   std::vector<bool> used(count);
   dead_.assign(count, false);
@@ -48,21 +55,21 @@ Result<> Base::planFragments(std::vector<uint32_t> &numbers, std::vector<Run> &r
       if (file.inode == NONE)
         dead_[file.fragment] = true;
     }
-  numbers.assign(count, NONE);
+  fragmentNumbers_.assign(count, NONE);
   for (uint32_t i = 0; i < count; i++) {
     if (!used[i] || dead_[i])
       continue;
     auto fragment = image_.fragment(i);
     if (!fragment)
       return fragment.error();
-    numbers[i] = uint32_t(fragments_.size());
+    fragmentNumbers_[i] = uint32_t(fragments_.size());
     fragments_.push_back(*fragment);
-    runs.push_back({fragment->start, fragment->size & unsquash::kDataSizeMask, 0});
+    runs_.push_back({fragment->start, fragment->size & unsquash::kDataSizeMask, 0});
   }
   return Nothing{};
 }
 
-unsquash::Inode Base::inodeOf(const File &file) {
+unsquash::Inode StoredFiles::inodeOf(const File &file) {
   unsquash::Inode inode;
   inode.type = unsquash::Type::file;
   inode.size = file.size;
@@ -74,14 +81,14 @@ unsquash::Inode Base::inodeOf(const File &file) {
   return inode;
 }
 
-Result<> Base::planBlocks(const File &file, squash::BlockLine::Adopted &adopted, std::vector<Run> &runs) {
+Result<> StoredFiles::planBlocks(File &file) {
   auto blocks = image_.blocks(inodeOf(file));
   if (!blocks)
     return blocks.error();
-  squash::StoredFile stored{.start = file.start, .firstWord = adopted.words.size()};
+  auto &words = adopted_.words;
+  squash::StoredFile stored{.start = file.start, .firstWord = words.size()};
   uint64_t size = 0;
   for (const unsquash::Block &block : *blocks) {
-    auto &words = adopted.words;
     const bool hole = block.word == 0;
     if (hole && stored.words > 0 && (words.back() & HOLE_RUN) != 0) {
       words.back()++;
@@ -93,47 +100,63 @@ Result<> Base::planBlocks(const File &file, squash::BlockLine::Adopted &adopted,
   }
   // Of holes alone nothing is stored anywhere.
   if (size > 0)
-    runs.push_back({file.start, size, 0});
+    runs_.push_back({file.start, size, 0});
   else
     stored.start = 0;
-  adopted.files.push_back(stored);
+  if (file.fragment != NONE && !isDead(file)) {
+    stored.fragment = fragmentNumbers_[file.fragment];
+    stored.fragmentOffset = file.fragmentOffset;
+  }
+  file.stored = uint32_t(adopted_.files.size());
+  adopted_.files.push_back(stored);
   return Nothing{};
 }
 
-Result<> Base::plan(uint64_t start, squash::BlockLine::Adopted &adopted, std::vector<Run> &runs) {
+Result<> StoredFiles::plan() {
   planned_ = true;
-  std::vector<uint32_t> numbers;
-  if (auto done = planFragments(numbers, runs); !done)
+  if (auto done = planFragments(); !done)
     return done;
+  for (File &file : files_)
+    if (file.inode != NONE && file.blocks > 0)
+      if (auto done = planBlocks(file); !done)
+        return done;
+  return Nothing{};
+}
+
+void StoredFiles::settle(uint64_t start, uint32_t firstFile, uint32_t firstFragment) {
+  settleRuns(runs_, start);
+  for (auto &file : adopted_.files) {
+    file.start = file.start == 0 ? 0 : placeOf(runs_, file.start);
+    if (file.fragment != NONE)
+      file.fragment += firstFragment;
+  }
+  for (const auto &fragment : fragments_)
+    adopted_.fragments.push_back({placeOf(runs_, fragment.start), fragment.size});
   for (const File &file : files_) {
     if (file.inode == NONE)
       continue;
     squash::Inode &inode = tree_.inode(file.inode);
-    const uint32_t fragment = file.fragment == NONE ? NONE : numbers[file.fragment];
-    if (file.blocks == 0) {
-      inode.data = fragment;
+    if (file.blocks > 0) {
+      inode.data = firstFile + file.stored;
+    } else if (!isDead(file)) {
+      inode.data = firstFragment + fragmentNumbers_[file.fragment];
       inode.offset = file.fragmentOffset;
-      continue;
     }
-    inode.data = uint32_t(adopted.files.size());
-    if (auto done = planBlocks(file, adopted, runs); !done)
-      return done;
-    adopted.files.back().fragment = fragment;
-    adopted.files.back().fragmentOffset = fragment == NONE ? 0 : file.fragmentOffset;
   }
-  settleRuns(runs, start);
-  for (auto &file : adopted.files)
-    file.start = file.start == 0 ? 0 : placeOf(runs, file.start);
-  for (const auto &fragment : fragments_)
-    adopted.fragments.push_back({placeOf(runs, fragment.start), fragment.size});
-  return Nothing{};
 }
 
-Result<> Base::readFile(const File &file, squash::FileStore &store) {
+uint64_t StoredFiles::copied() const {
+  uint64_t sum = 0;
+  for (const Run &run : runs_)
+    sum += run.size;
+  return sum;
+}
+
+Result<> StoredFiles::readFile(const File &file, squash::FileStore &store) {
   const unsquash::Inode inode = inodeOf(file);
   const uint64_t wanted = planned_ ? file.size - file.blocks * image_.super().blockSize : file.size;
   bytes_ += wanted;
-  if (bytes_ > options_.bytesMax)
+  if (bytes_ > bytesMax_)
     return fail(EFBIG, "assemble", {}, "the image is too large to be compressed again");
   if (auto begun = store.begin(wanted); !begun)
     return begun;
@@ -157,20 +180,20 @@ Result<> Base::readFile(const File &file, squash::FileStore &store) {
   auto placed = store.end();
   if (!placed)
     return placed.error();
-  squash::Inode &target = tree_.inode(file.inode);
   if (wanted < file.size) {
-    moved_.push_back({target.data, placed->data, placed->offset});
+    moved_.push_back({file.inode, placed->data, placed->offset});
   } else {
+    squash::Inode &target = tree_.inode(file.inode);
     target.data = placed->data;
     target.offset = placed->offset;
   }
   return Nothing{};
 }
 
-Result<> Base::readFiles(squash::FileStore &store) {
+Result<> StoredFiles::readFiles(squash::FileStore &store) {
   std::vector<const File *> chosen;
   for (const File &file : files_)
-    if (file.inode != NONE && (!planned_ || (file.fragment != NONE && dead_[file.fragment])))
+    if (file.inode != NONE && (!planned_ || isDead(file)))
       chosen.push_back(&file);
   // Neighbours in a fragment after each other: it is unpacked once.
   if (planned_)
@@ -182,9 +205,9 @@ Result<> Base::readFiles(squash::FileStore &store) {
   return Nothing{};
 }
 
-void Base::moveEnds(squash::BlockLine &line) const {
+void StoredFiles::moveEnds(squash::BlockLine &line) const {
   for (const Moved &moved : moved_)
-    line.moveEnd(moved.file, moved.fragment, moved.offset);
+    line.moveEnd(tree_.inode(moved.inode).data, moved.fragment, moved.offset);
 }
 
 } // namespace berth::assemble
