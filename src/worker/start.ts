@@ -32,6 +32,7 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
   const { info: log } = createLog({ level: site.get('log_level') })
   for (const line of site.warnings) log(`site: ${line}`)
   for (const error of site.errors) log(`site: ${error.message}`)
+  for (const problem of site.profiles.problems) log(`site: profile: ${problem}`)
 
   const staging = join(options.runtimeDir, 'staging')
   mkdirSync(staging, { recursive: true, mode: STAGING_MODE })

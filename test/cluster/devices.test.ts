@@ -10,7 +10,7 @@ import { suite } from '../suite.js'
 import { type Cluster, startCluster } from './cluster.js'
 import { must, run } from './command.js'
 import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
-import { publishImages } from './images.js'
+import { hostRelease, otherRelease, publishImages } from './images.js'
 import { leftovers } from './leftovers.js'
 import { startRegistry } from './registry.js'
 
@@ -191,11 +191,17 @@ test.needs(
   needed,
   'profile slurm: srun and squeue work inside, and start steps of the same job',
   async () => {
-    const inside =
-      'squeue -h -o %i -j $SLURM_JOB_ID && srun --overlap -n1 --container-image=none sh -c "echo nested"'
+    const release = '. /etc/os-release; echo $VERSION_CODENAME'
+    const inside = [
+      'squeue -h -o %i -j $SLURM_JOB_ID',
+      `srun --overlap -n1 --container-image=none sh -c '${release}'`,
+      `srun --overlap -n1 sh -c '${release}'`,
+    ].join(' && ')
     const options = ['--container-profile=slurm', `--container-mounts=${cluster.dir}`]
     const seen = await gpus(options, inside)
-    assert.match(lines(seen).join(' '), /^\d+ nested$/)
+    const [job, ...releases] = lines(seen)
+    assert.match(job ?? '', /^\d+$/)
+    assert.equal(releases, [hostRelease(), otherRelease()])
   },
 )
 

@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert'
 import type { AcceleratorFacts } from '../../src/plan/accelerators.js'
 import { planStep } from '../../src/plan/plan.js'
 import { checkProfiles } from '../../src/plan/profile_check.js'
+import { checkNamedProfiles } from '../../src/plan/profile_choice.js'
 import type { Plan, PlannedMount } from '../../src/plan/spec.js'
 import { BerthError } from '../../src/report/errors.js'
 import { loadSite, type Site } from '../../src/site/site.js'
@@ -156,6 +157,9 @@ depends = loop
   )
   assert.match(refusal({ site, options: use('loop') }), /depends on itself: loop → loop2/)
   assert.match(refusal({ site, options: use('absent') }), /profile absent: there is none of that name here/)
+  const { profiles } = siteOf(site)
+  assert.throws(() => checkNamedProfiles({ profiles: ['top', 'absent'] }, profiles), /profile absent/)
+  checkNamedProfiles({ profiles: ['top', 'none'] }, profiles)
 })
 
 const MISTAKES: [string, RegExp][] = [
@@ -297,7 +301,6 @@ test('damaged files of a site end in mistakes, never otherwise', () => {
       ([directory = '', modules = '']) => {
         const site = loadSite({ config: join(directory, 'berth.conf'), podman_hpc_modules: modules })
         assert.ok(checkProfiles(site.profiles).every((line) => line !== ''))
-        refusal({ site: '', options: use('data') })
       },
     )
   }
