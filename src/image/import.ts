@@ -16,13 +16,14 @@ import {
   Type,
 } from '../worker/frame.js'
 import { DockerArchiveReader, openArchive } from './archive.js'
-import { type ConvertProgress, convert } from './convert.js'
+import type { ConvertProgress } from './convert.js'
 import { Fetcher } from './fetch.js'
 import { LayoutReader, type OpenFile } from './layout.js'
 import type { HostPlatform } from './platform.js'
 import type { ImageReader, OpenedImage } from './reader.js'
 import { familiarName, parseReference } from './reference.js'
 import { RegistryReader } from './registry.js'
+import { convertReusing } from './reuse.js'
 import type { Slice } from './slice.js'
 import { GROUP, PASSWD, takeSquashfs } from './squashfile.js'
 import {
@@ -32,6 +33,7 @@ import {
   parseData,
   type Resolved,
   type ResolveOrder,
+  type ReuseOrder,
   takeFail,
   withImage,
 } from './wire.js'
@@ -96,7 +98,7 @@ export class Importer {
     const asked = frame.text(Tag.DIGEST)
     if (asked === undefined) {
       const digest = await reader.resolve()
-      const told: Resolved = { open: reader.open_to_all, bytes: 0 }
+      const told: Resolved = { open: reader.open_to_all, bytes: 0, layers: [] }
       return this.send(Type.RESOLVED, [
         [Tag.DIGEST, digest],
         [Tag.DATA, JSON.stringify(told)],
@@ -105,7 +107,7 @@ export class Importer {
     const image = await reader.open(asked)
     this.opened.set(image.digest, { image, reader })
     const bytes = image.layers.reduce((sum, { size }) => sum + size, 0)
-    const told: Resolved = { open: reader.open_to_all, bytes }
+    const told: Resolved = { open: reader.open_to_all, bytes, layers: layersOf(image) }
     this.send(Type.RESOLVED, [
       [Tag.DIGEST, image.digest],
       [Tag.DATA, JSON.stringify(told)],
@@ -113,34 +115,36 @@ export class Importer {
   }
 
   private async import(frame: Frame): Promise<void> {
-    const order = parseData(frame.text(Tag.DATA) ?? '') as unknown as ImportOrder
+    const order = parseData(frame.text(Tag.DATA) ?? '') as unknown as ImportOrder & { reuse?: ReuseOrder[] }
     const { source } = parseReference(frame.text(Tag.REF) ?? '')
     if (source.kind === 'squashfs') return this.importSquashfs(frame, order, source.path)
-    const [output] = frame.fds
+    const [output, ...images] = frame.fds
     const opened = this.opened.get(frame.text(Tag.DIGEST) ?? '')
     if (output === undefined || opened === undefined) {
       throw new BerthError('BERTH_EINTERNAL', { problem: 'import of something that was not resolved before' })
     }
     const { image, reader } = opened
     const { compressor, level, blockSize, threads, bytesMax, entriesMax, owners } = order
-    const engine = this.native.squash({
+    const options = {
       ...{ fd: output, layers: image.layers.length, capture: CAPTURED },
       ...{ compressor, level, blockSize, threads, bytesMax, entriesMax, owners },
-    })
+    }
     const { report, stop } = this.reporter()
-    const result = await convert(image, reader, engine, report).finally(stop)
-    const layers = image.layers.map(({ digest: blob, size }, index) => ({
-      ...{ digest: blob, size, diffId: image.parsed.diffIds[index] ?? '' },
-    }))
-    const { size, entries, captured } = result
-    this.sendImported({ size, entries, config: image.parsed.config, layers }, captured)
+    const result = await convertReusing(
+      this.native,
+      { image, reader, options, report },
+      { images, layers: order.reuse ?? [] },
+    ).finally(stop)
+    const layers = layersOf(image)
+    const { size, entries, captured, reused, problem } = result
+    this.sendImported({ size, entries, config: image.parsed.config, layers, reused, problem }, captured)
   }
 
   private async importSquashfs(frame: Frame, order: ImportOrder, path: string): Promise<void> {
     const [source, output] = frame.fds
     if (source === undefined) throw new BerthError('BERTH_EINTERNAL', { problem: 'import without a file' })
     const { report, stop } = this.reporter()
-    report({ done: 0, total: fstatSync(source).size, layer: 0, layers: 1 })
+    report({ done: 0, total: fstatSync(source).size, layer: 0, layers: 1, reused: 0 })
     const { imported, captured } = await takeSquashfs(this.native, source, output, order, path).finally(stop)
     this.sendImported(imported, captured)
   }
@@ -164,13 +168,13 @@ export class Importer {
     const tell = () => {
       timer = undefined
       if (newest === undefined) return
-      const { done, total, layer, layers } = newest
+      const { done, total, layer, layers, reused } = newest
       newest = undefined
       timer = setTimeout(tell, REPORT_MS_MIN)
       this.send(Type.IMPORTING, [
         [Tag.DONE, done],
         [Tag.TOTAL, total],
-        [Tag.DATA, JSON.stringify({ layer, layers })],
+        [Tag.DATA, JSON.stringify({ layer, layers, reused })],
       ])
     }
     const report = (progress: ConvertProgress) => {
@@ -227,6 +231,10 @@ export class Importer {
   private send(type: FrameType, fields: Fields): void {
     this.socket.send(encodeFrame(type, fields))
   }
+}
+
+function layersOf({ layers, parsed }: OpenedImage): Imported['layers'] {
+  return layers.map(({ digest, size }, index) => ({ digest, size, diffId: parsed.diffIds[index] ?? '' }))
 }
 
 function wholeFile(fd: number): Slice {

@@ -24,6 +24,8 @@ export interface ImageReader {
   open(digest: string, signal?: AbortSignal): Promise<OpenedImage>
   /** Bytes of a layer as stored; size and digest are the caller's to check (verified()). */
   layer(layer: Descriptor, signal?: AbortSignal): AsyncIterable<Uint8Array>
+  /** Whether this user may have the layer from there now; where there is no such question, nobody may. */
+  has?(layer: Descriptor, signal?: AbortSignal): Promise<boolean>
   /** Whether everybody may have the image: nothing of the user was needed to get it. */
   readonly open_to_all: boolean
 }

@@ -82,6 +82,13 @@ export class RegistryReader implements ImageReader, ManifestPlace {
     return streamBlob(ask, layer, this.fetcher.policy, signal)
   }
 
+  /** By HEAD, which registries answer for the repository's own layers only. */
+  async has({ digest }: Descriptor, signal?: AbortSignal): Promise<boolean> {
+    const reply = await this.send(`blobs/${digest}`, { method: 'HEAD', signal })
+    await reply.body.dump()
+    return reply.status === 200
+  }
+
   private async fetchManifest(name: string, signal?: AbortSignal): Promise<Raw> {
     const reply = await this.send(`manifests/${name}`, { accept: ACCEPT_MANIFESTS, signal })
     if (reply.status === 404) {

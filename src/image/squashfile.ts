@@ -38,6 +38,8 @@ export async function takeSquashfs(
       entries: checked?.entries ?? 0,
       config: readSavedConfig(captured[SAVED_CONFIG]) ?? readConfig(captured[ENVIRONMENT], captured[RC]),
       layers: [],
+      reused: 0,
+      problem: '',
     }
     return { imported, captured }
   } catch (error) {

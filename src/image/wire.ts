@@ -5,7 +5,7 @@
  *
  *   RESOLVE REF [DIGEST] DATA(ResolveOrder) [fd archive] → RESOLVED DIGEST DATA(Resolved)
  *       without DIGEST: what the reference names now; with it: the image of this platform below that digest
- *   IMPORT  REF DIGEST DATA(ImportOrder) fd output → IMPORTING DONE TOTAL DATA(ImportingData)* then
+ *   IMPORT  REF DIGEST DATA(ImportOrder [reuse: ReuseOrder[]]) fd output, fd of each stored image → IMPORTING DONE TOTAL DATA(ImportingData)* then
  *       IMPORTED DATA(Imported) (NAME ARG)*: captured files; DIGEST is what the RESOLVE before answered.
  *       Of a squashfs file, without DIGEST: fd file [fd output], without output it is only asked about itself
  *   OPEN NAME → OPENED fd | FAIL, in between, for the files of an oci: directory
@@ -34,17 +34,30 @@ export interface ImportOrder {
   owners: 'keep' | 'root'
 }
 
+/** Layer `at` of stored image number `image` is layer `layer` of the new one. */
+export interface ReuseOrder {
+  layer: number
+  image: number
+  at: number
+  /** Only if the registry has the layer for this user. */
+  ask: boolean
+}
+
 export interface Resolved {
   /** Everybody may have it: no credential was needed. */
   open: boolean
   /** Compressed bytes of all layers; 0 while only the name is known. */
   bytes: number
+  /** Lowest first; none while only the name is known. */
+  layers: StoredImage['layers']
 }
 
 export interface ImportingData {
   /** Layers that have arrived. */
   layer: number
   layers: number
+  /** Compressed bytes of layers that need not come. */
+  reused: number
 }
 
 export interface Imported {
@@ -52,6 +65,10 @@ export interface Imported {
   entries: number
   config: ImageConfig
   layers: StoredImage['layers']
+  /** Compressed bytes of layers that stored images had; 0: all came, and the file has the layout of such an image. */
+  reused: number
+  /** Why stored images could not be used after all; ''. */
+  problem: string
 }
 
 const TEXT_CHARS_MAX = 8192
@@ -65,18 +82,20 @@ export function takeDigest(frame: Frame): string {
 }
 
 export function takeResolved(frame: Frame): Resolved {
-  const { open, bytes } = takeData(frame)
-  return { open: open === true, bytes: takeCount(bytes) }
+  const { open, bytes, layers } = takeData(frame)
+  return { open: open === true, bytes: takeCount(bytes), layers: takeLayers(layers) }
 }
 
 export function takeImporting(frame: Frame): ImportingData {
-  const { layer, layers } = takeData(frame)
-  return { layer: takeCount(layer), layers: takeCount(layers) }
+  const { layer, layers, reused } = takeData(frame)
+  return { layer: takeCount(layer), layers: takeCount(layers), reused: takeCount(reused) }
 }
 
 export function takeImported(frame: Frame): Imported {
-  const { size, entries, config, layers } = takeData(frame)
+  const { size, entries, config, layers, reused, problem } = takeData(frame)
   return {
+    reused: takeCount(reused),
+    problem: takeText(problem),
     size: takeCount(size),
     entries: takeCount(entries),
     config: takeConfig(config),

@@ -89,16 +89,18 @@ function shortName(reference: ImageReference): string {
 /** The store's view (phases, bytes) as what a waiting task is shown. */
 class EventMaker {
   private started = false
+  private reused = 0
 
   constructor(
     private readonly image: string,
     private readonly tell: (event: ImportEvent) => void,
   ) {}
 
-  take({ done, total, layer, layers, node }: ImportProgress): void {
+  take({ done, total, layer, layers, reused, phase, node }: ImportProgress): void {
     const at = performance.now()
     if (!this.started) this.tell({ kind: 'start', image: this.image, at })
     this.started = true
+    if (phase === 'importing') this.reused = reused ?? 0
     if (layers > 0 || node !== undefined)
       this.tell({
         kind: 'bytes',
@@ -107,12 +109,12 @@ class EventMaker {
         layersDone: layer,
         layers,
         at,
-        ...(node === undefined ? {} : { node }),
+        ...(node === undefined ? { reused: this.reused } : { node }),
       })
   }
 
   end(bytes: number): void {
-    if (this.started) this.tell({ kind: 'end', bytes, at: performance.now() })
+    if (this.started) this.tell({ kind: 'end', bytes, reused: this.reused, at: performance.now() })
   }
 
   failed(): void {

@@ -44,6 +44,7 @@ export async function openStore(
     tagTtlSeconds: site.get('tag_ttl'),
     insecure: site.get('registries_insecure'),
     ...(shared === undefined ? {} : { shared }),
+    reuse: site.get('reuse'),
     log,
     distDir,
     native,

@@ -11,7 +11,7 @@ export type ProgressMode = 'none' | 'plain' | 'auto'
 /** `at` is any monotonic clock in milliseconds, the same for all events of an import. */
 export type ImportEvent =
   | { kind: 'start'; image: string; at: number }
-  /** done and total in bytes as transferred; total 0: not known yet. */
+  /** done and total in bytes as transferred; total 0: not known yet; reused: of layers that need not be. */
   | {
       kind: 'bytes'
       done: number
@@ -20,10 +20,11 @@ export type ImportEvent =
       layers: number
       /** Another node, which does it for this one too. */
       node?: string
+      reused?: number
       at: number
     }
   /** bytes: size of the converted image. */
-  | { kind: 'end'; bytes: number; at: number }
+  | { kind: 'end'; bytes: number; reused?: number; at: number }
   | { kind: 'failed'; at: number }
 
 export interface ProgressOptions {
@@ -67,7 +68,8 @@ export class Progress {
         return this.takeBytes(event)
       case 'end': {
         const seconds = ((event.at - this.started) / 1000).toFixed(1)
-        return `${this.wipe()}berth: imported ${this.image} in ${seconds} s (${formatBytes(event.bytes)})\n`
+        const facts = `${formatBytes(event.bytes)}${describeReuse(event.reused)}`
+        return `${this.wipe()}berth: imported ${this.image} in ${seconds} s (${facts})\n`
       }
       case 'failed':
         return this.wipe()
@@ -126,5 +128,10 @@ function describe(event: ImportEvent & { kind: 'bytes' }, started: number): stri
   const total = event.total > 0 ? ` of ${formatBytes(event.total)}` : ''
   const rate = `${formatBytes(event.done / seconds)}/s`
   const where = event.node === undefined ? '' : ` on ${event.node}`
-  return `${formatBytes(event.done)}${total}${where}, ${rate}, layers ${event.layersDone}/${event.layers}`
+  const layers = `layers ${event.layersDone}/${event.layers}${describeReuse(event.reused)}`
+  return `${formatBytes(event.done)}${total}${where}, ${rate}, ${layers}`
+}
+
+function describeReuse(bytes = 0): string {
+  return bytes > 0 ? `, ${formatBytes(bytes)} reused` : ''
 }

@@ -89,6 +89,11 @@ export const KEYS = {
     default: '20000000',
     help: 'number of files beyond which an image is refused',
   },
+  reuse: {
+    type: ['user', 'all', 'off'],
+    default: 'user',
+    help: 'whose stored images lend layers to a new one: those of its user and of root, all, none',
+  },
   image_owners: {
     type: ['root', 'keep'],
     default: 'root',

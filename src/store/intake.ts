@@ -8,6 +8,7 @@ import { GROUP, PASSWD } from '../image/squashfile.js'
 import {
   type Imported,
   type ImportOrder,
+  type ReuseOrder,
   takeCaptured,
   takeCount,
   takeDigest,
@@ -20,18 +21,26 @@ import { BerthError } from '../report/errors.js'
 import { type Fields, type Frame, Tag, Type } from '../worker/frame.js'
 import type { Turns } from '../worker/turns.js'
 import { type Access, openUserFile, readCredentials } from './access.js'
+import { type Borrowed, borrow } from './borrow.js'
 import type { Between, ImporterProcess } from './importer.js'
 import type { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
+import type { ReusePolicy } from './reuse.js'
 import type { Shared, Wanted } from './shared/shared.js'
 import type { Shelf } from './shelf.js'
 
 /** Part of the key: another layout of the converted file is another file, and so is one with other owners. */
-const FORMATS = { keep: 'f1', root: 'f1-root' } as const
+const FORMATS = { keep: 'f2', root: 'f2-root' } as const
+/** Of files whose bytes depend on which images lent layers; with all layers sent they would be others. */
+const REUSED_FORMATS = { keep: 'r2', root: 'r2-root' } as const
 
-export function formatOf({ owners }: Pick<ImportOrder, 'owners'>): string {
-  return FORMATS[owners]
+/** Ends of the keys of this layout: where all layers were sent, and where some were not. */
+export function formatsOf({ owners }: Pick<ImportOrder, 'owners'>): string[] {
+  return [`-${FORMATS[owners]}`, `-${REUSED_FORMATS[owners]}`]
 }
+
+/** All that tell their layers apart, whoever owns the files. */
+const LENDING_FORMATS = [...formatsOf({ owners: 'keep' }), ...formatsOf({ owners: 'root' })]
 
 /** Files of an image layout that an importer may ask for; nothing else below the user's directory. */
 const LAYOUT_FILE = /^(index\.json|oci-layout|blobs\/sha256\/[0-9a-f]{64})$/
@@ -46,6 +55,8 @@ export interface ImportProgress {
   layers: number
   /** Another one, which does the work for this one too. */
   node?: string
+  /** Compressed bytes of layers that other images lend; not in total. */
+  reused?: number
 }
 
 export const WAITING: ImportProgress = { phase: 'waiting', done: 0, total: 0, layer: 0, layers: 0 }
@@ -53,7 +64,7 @@ export const WAITING: ImportProgress = { phase: 'waiting', done: 0, total: 0, la
 export type Report = (progress: ImportProgress) => void
 
 /** An imported image before it has a name. */
-export type Facts = Imported & { passwd: string; group: string }
+export type Facts = Omit<Imported, 'problem'> & { passwd: string; group: string }
 
 export interface Intake {
   native: Native
@@ -65,6 +76,8 @@ export interface Intake {
   shared?: Shared
   /** Importers that one user may keep busy. */
   turns: Turns
+  reuse: ReusePolicy
+  log: (line: string) => void
 }
 
 /** What the reference names now. @throws BerthError */
@@ -92,11 +105,10 @@ export function importImage(
   const place = placeOf(reference)
   return withRoom(shelf, (want) =>
     withImporter(intake, access.uid, signal, async (process) => {
-      report({ phase: 'resolving', done: 0, total: 0, layer: 0, layers: 0 })
+      report({ ...WAITING, phase: 'resolving' })
       const frame = await askResolve(intake, process, reference, access, digest)
       const manifest = takeDigest(frame)
-      const { open, bytes } = takeResolved(frame)
-      want(bytes)
+      const { open, bytes, layers } = takeResolved(frame)
       const learned = { digest, reference: reference.canonical, open }
       const known = shelf.byDigest(manifest)
       // A manifest alone proves nothing: anybody who has read one can serve it. Who gave the layers once may speak.
@@ -105,23 +117,30 @@ export function importImage(
         shelf.use(known, learned)
         return known
       }
-      const fields: Fields = [
-        [Tag.REF, reference.canonical],
-        [Tag.DIGEST, manifest],
-      ]
-      const opener = between(intake, reference, access)
-      const key = keyOf(manifest, intake.settings)
-      const make = (tell: Report) =>
-        land(intake, process, key, manifest, (fd) => askImport(intake, process, fields, [fd], tell, opener))
-      const record = await onceForAll(intake, { key, digest: manifest, place, report, signal }, make)
-      const own = place === '' ? { owner: access.uid } : { place }
-      shelf.use(record, { ...learned, ...own })
-      return record
+      // A place that is to speak for a known image gives all of it.
+      const policy = known === undefined && !isForAllNodes(intake, place) ? intake.reuse : 'off'
+      const borrowed = borrow(shelf, { layers, place, uid: access.uid, policy }, LENDING_FORMATS)
+      try {
+        want(bytes)
+        const make = (tell: Report) =>
+          landLayers(intake, process, { reference, manifest, access, borrowed, report: tell })
+        const key = keyOf(manifest, intake.settings, false)
+        const record = await onceForAll(intake, { key, digest: manifest, place, report, signal }, make)
+        const own = place === '' ? { owner: access.uid } : { place }
+        shelf.use(record, { ...learned, ...own })
+        return record
+      } finally {
+        borrowed.release()
+      }
     }),
   )
 }
 
 /** Files of a user's own are for this node only: nobody else can prove a right to them. */
+function isForAllNodes({ shared }: Intake, place: string): boolean {
+  return shared !== undefined && place !== ''
+}
+
 function onceForAll(
   { shared }: Intake,
   wanted: Wanted & { report: Report },
@@ -137,12 +156,40 @@ function onceForAll(
   )
 }
 
+interface LayersOrder {
+  reference: ImageReference
+  manifest: string
+  access: Access
+  borrowed: Borrowed
+  report: Report
+}
+
+async function landLayers(
+  intake: Intake,
+  process: ImporterProcess,
+  { reference, manifest, access, borrowed, report }: LayersOrder,
+): Promise<StoreRecord> {
+  const fields: Fields = [
+    [Tag.REF, reference.canonical],
+    [Tag.DIGEST, manifest],
+  ]
+  const opener = between(intake, reference, access)
+  const record = await land(intake, process, manifest, {
+    key: ({ reused }) => keyOf(manifest, intake.settings, reused > 0),
+    importers: ({ reused }) => [...new Set([access.uid, ...(reused > 0 ? borrowed.importers : [])])],
+    ask: (fd) => askImport(intake, process, fields, [fd, ...borrowed.fds], report, opener, borrowed.layers),
+  })
+  if (record.reused > 0) intake.log(`${record.key} has ${record.reused} bytes of layers from stored images`)
+  return record
+}
+
 function isOwn({ owners, places }: StoreRecord, place: string, uid: number): boolean {
   return place === '' ? owners.includes(uid) : places.includes(place)
 }
 
-function keyOf(manifest: string, settings: ImportOrder): string {
-  return `${manifest.replace(':', '-')}-${formatOf(settings)}`
+function keyOf(manifest: string, settings: ImportOrder, reused: boolean): string {
+  const [streamed, assembled] = formatsOf(settings)
+  return `${manifest.replace(':', '-')}${reused ? assembled : streamed}`
 }
 
 /** A verified copy of a user's squashfs file. @throws BerthError, the signal's reason */
@@ -158,9 +205,11 @@ export function importSquashfs(
   return withRoom(intake.shelf, (want) =>
     withImporter(intake, access.uid, signal, (process) => {
       want(fstatSync(source).size)
-      return land(intake, process, key, '', (fd) =>
-        askImport(intake, process, [[Tag.REF, reference.canonical]], [source, fd], report),
-      )
+      return land(intake, process, '', {
+        key: () => key,
+        importers: () => [access.uid],
+        ask: (fd) => askImport(intake, process, [[Tag.REF, reference.canonical]], [source, fd], report),
+      })
     }),
   )
 }
@@ -255,29 +304,37 @@ async function askResolve(
   }
 }
 
+interface Landing {
+  key: (facts: Facts) => string
+  importers: (facts: Facts) => number[]
+  ask: (fd: number) => Promise<Frame>
+}
+
 /** An unnamed file, filled by the importer through `ask`; it gets its name when the importer is gone. */
 async function land(
-  { native, shelf }: Intake,
+  { native, shelf, log }: Intake,
   process: ImporterProcess,
-  key: string,
   digest: string,
-  ask: (fd: number) => Promise<Frame>,
+  landing: Landing,
 ): Promise<StoreRecord> {
   const { fd, name } = native.openTemporary(shelf.directory.temporary)
   try {
-    const frame = await ask(fd)
-    const facts = factsOf(frame)
+    const { problem, ...facts } = factsOf(await landing.ask(fd))
+    if (problem !== '') log(`stored images could not lend layers to ${digest}: ${problem}`)
     // The importer held the file open for writing.
     await process.end()
     if (fstatSync(fd).size !== facts.size) {
       throw new BerthError('BERTH_EIMPORTER', { problem: 'wrote another file than it says' })
     }
+    const key = landing.key(facts)
     const path = shelf.directory.imagePath(key)
     await native.publish(fd, path, name)
     const created = Math.floor(Date.now() / 1000)
     const unknown = { aliases: [], references: [], places: [], open: false, owners: [], pinned: false }
+    const importers = landing.importers(facts)
     // The same image from another place: what is known of it stays.
-    const record = { ...facts, key, digest, path, created, ...unknown, ...known(shelf.byKey(key)) }
+    const before = shelf.byKey(key) ?? (digest === '' ? undefined : shelf.byDigest(digest))
+    const record = { ...facts, key, digest, path, created, importers, ...unknown, ...known(before) }
     shelf.add(record)
     return record
   } catch (error) {
@@ -302,8 +359,10 @@ async function askImport(
   fds: readonly number[],
   report: Report,
   opener: Between = {},
+  reuse: ReuseOrder[] = [],
 ): Promise<Frame> {
-  const frame = await process.ask(Type.IMPORT, [...fields, [Tag.DATA, JSON.stringify(settings)]], fds, {
+  const data = JSON.stringify({ ...settings, reuse })
+  const frame = await process.ask(Type.IMPORT, [...fields, [Tag.DATA, data]], fds, {
     ...opener,
     importing: (step) => {
       const done = takeCount(step.number(Tag.DONE))
@@ -311,7 +370,7 @@ async function askImport(
       report({ phase: 'importing', done, total, ...takeImporting(step) })
     },
   })
-  report({ phase: 'finishing', done: 0, total: 0, layer: 0, layers: 0 })
+  report({ ...WAITING, phase: 'finishing' })
   return frame
 }
 
@@ -326,7 +385,7 @@ function between({ native }: Intake, { source }: ImageReference, access: Access)
   }
 }
 
-function factsOf(frame: Frame): Facts {
+function factsOf(frame: Frame): Facts & Pick<Imported, 'problem'> {
   return { ...takeImported(frame), passwd: takeCaptured(frame, PASSWD), group: takeCaptured(frame, GROUP) }
 }
 

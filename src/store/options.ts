@@ -3,6 +3,7 @@
 import type { Native } from '../native.js'
 import type { Access } from './access.js'
 import type { ImportProgress } from './intake.js'
+import type { ReusePolicy } from './reuse.js'
 import type { SharedOptions } from './shared/shared.js'
 
 export interface StoreOptions {
@@ -31,6 +32,8 @@ export interface StoreOptions {
   distDir: string
   /** Hosts that may be spoken to by plain http. */
   insecure?: string[]
+  /** Whose images may lend layers to those of a user; default 'user'. */
+  reuse?: ReusePolicy
   /** The addon; by default the one beside the program. */
   native?: Native
 }
@@ -51,4 +54,6 @@ export interface ImageRow {
   used: number
   leases: number
   pinned: boolean
+  /** Compressed bytes of layers that other images lent when it was imported. */
+  reused: number
 }

@@ -18,6 +18,10 @@ export interface StoreRecord extends StoredImage {
   entries: number
   /** Of the squashfs, where somebody has read it whole since it was made. */
   sha256?: string
+  /** Users whose importers read what is in it, other images' that lent layers too; none: of an earlier version. */
+  importers: number[]
+  /** Compressed bytes of layers that other images lent. */
+  reused: number
 }
 
 /** More names than these for one image tell nobody anything. */
@@ -48,6 +52,8 @@ export function parseRecord(text: string, key: string, path: string): StoreRecor
     open: json.open === true,
     owners: Array.isArray(json.owners) ? json.owners.map(takeCount) : [],
     pinned: json.pinned === true,
+    importers: Array.isArray(json.importers) ? json.importers.map(takeCount) : [],
+    reused: takeCount(json.reused ?? 0),
   }
 }
 

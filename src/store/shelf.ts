@@ -15,16 +15,17 @@ export interface Removed {
 export class Shelf {
   readonly directory: Directory
   private readonly entries: Map<string, Entry>
+  private readonly held = new Map<string, number>()
 
   /**
    * @param isLeased whether a running step uses the image with that key
-   * @param format end of the keys that are found by digest; others stay until they are collected
+   * @param formats ends of the keys that are found by digest, the best first; others stay until they are collected
    */
   constructor(
     path: string,
     private readonly limits: SpaceLimits,
     private readonly isLeased: (key: string) => boolean,
-    private readonly format = '',
+    private readonly formats: readonly string[] = [''],
   ) {
     this.directory = new Directory(path)
     this.entries = this.directory.open()
@@ -38,11 +39,11 @@ export class Shelf {
   }
 
   byDigest(digest: string): StoreRecord | undefined {
-    for (const { record } of this.entries.values()) {
-      const named = record.digest === digest || record.aliases.includes(digest)
-      if (named && record.key.endsWith(this.format)) return record
-    }
-    return undefined
+    const named = [...this.entries.values()].filter(
+      ({ record }) => record.digest === digest || record.aliases.includes(digest),
+    )
+    const found = this.formats.flatMap((format) => named.filter(({ record }) => record.key.endsWith(format)))
+    return found[0]?.record
   }
 
   byKey(key: string): StoreRecord | undefined {
@@ -81,6 +82,18 @@ export class Shelf {
     }
   }
 
+  /** Not collected until the answer is called. */
+  hold(keys: readonly string[]): () => void {
+    for (const key of keys) this.held.set(key, (this.held.get(key) ?? 0) + 1)
+    return () => {
+      for (const key of keys) this.held.set(key, (this.held.get(key) ?? 1) - 1)
+    }
+  }
+
+  private isHeld(key: string): boolean {
+    return (this.held.get(key) ?? 0) > 0
+  }
+
   pin(key: string, pinned: boolean): void {
     const entry = this.entries.get(key)
     if (entry === undefined) return
@@ -106,7 +119,7 @@ export class Shelf {
     const recent = Date.now() - GRACE_MS
     return this.records().map(({ key, used, pinned, ...record }) => ({
       ...{ key, size: bytesHere(record), used },
-      kept: pinned || record.shared === true || used > recent || this.isLeased(key),
+      kept: pinned || record.shared === true || used > recent || this.isHeld(key) || this.isLeased(key),
     }))
   }
 }

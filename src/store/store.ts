@@ -13,7 +13,7 @@ import { Devices, type Lease } from './device.js'
 import { FileImages } from './files.js'
 import { Flights } from './flight.js'
 import { Gate } from './gate.js'
-import { formatOf, type ImportProgress, type Intake, importImage, type Report, WAITING } from './intake.js'
+import { formatsOf, type ImportProgress, type Intake, importImage, type Report, WAITING } from './intake.js'
 import type { EnsureOptions, ImageRow, StoreOptions } from './options.js'
 import { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
@@ -54,7 +54,7 @@ export class Store {
     const settings = { compressor, level, blockSize, threads, bytesMax, entriesMax, owners }
     this.containers = new Containers(options.directory)
     const isKept = (key: string) => this.devices.leases(key) > 0 || this.containers.on(key).length > 0
-    this.shelf = new Shelf(options.directory, limits, isKept, `-${formatOf(settings)}`)
+    this.shelf = new Shelf(options.directory, limits, isKept, formatsOf(settings))
     this.shared = this.openShared(options)
     this.intake = {
       native,
@@ -64,6 +64,8 @@ export class Store {
       settings,
       insecure: options.insecure ?? [],
       turns: new Turns(IMPORTERS_PER_USER_MAX),
+      reuse: options.reuse ?? 'user',
+      log: options.log ?? (() => {}),
     }
     this.resolver = new Resolver(this.intake, options.tagTtlSeconds * 1000)
     this.files = new FileImages(this.intake, this.flights, this.gate)
@@ -122,8 +124,8 @@ export class Store {
   /** What is there; a user other than root sees what that user may have. */
   list(uid = 0): ImageRow[] {
     const seen = this.shelf.records().filter((record) => uid === 0 || this.resolver.isGranted(record, uid))
-    return seen.map(({ key, references, digest, size, created, used, pinned }) => ({
-      ...{ key, digest, size, created, pinned, reference: references[0] ?? '' },
+    return seen.map(({ key, references, digest, size, created, used, pinned, reused }) => ({
+      ...{ key, digest, size, created, pinned, reused, reference: references[0] ?? '' },
       used: Math.floor(used / 1000),
       leases: this.devices.leases(key),
     }))

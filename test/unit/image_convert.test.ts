@@ -52,7 +52,7 @@ class FakeEngine implements NativeSquash {
   }
 
   async finish(): Promise<SquashResult> {
-    return { size: 1, entries: 1, bytes: 1, diffIds: this.got.map(sha256), captured: {} }
+    return { size: 1, entries: 1, bytes: 1, copied: 0, diffIds: this.got.map(sha256), captured: {} }
   }
 
   abort(): void {
@@ -123,7 +123,7 @@ test('layers start at the top, three at once, and all arrive; the progress is ex
   assert.equal(reader.started.slice(0, 3), ['e', 'd', 'c'])
   assert.equal(engine.ended, [4, 3, 2, 1, 0])
   assert.equal(engine.got, CONTENT)
-  assert.equal(seen.at(-1), { done: 5000, total: 5000, layer: 5, layers: 5 })
+  assert.equal(seen.at(-1), { done: 5000, total: 5000, layer: 5, layers: 5, reused: 0 })
   assert.not(engine.aborted)
 })
 
@@ -134,7 +134,7 @@ test('a layer that the engine wants again is sent again and not counted twice', 
   const failed = await failure(convert(image(), reader, engine, (progress) => seen.push({ ...progress })))
   assert.is(failed.code, 'BERTH_EDIGEST', 'the stand-in hashes the layer twice')
   assert.equal(reader.started.slice(-1), ['b'])
-  assert.equal(seen.at(-1), { done: 5000, total: 5000, layer: 5, layers: 5 })
+  assert.equal(seen.at(-1), { done: 5000, total: 5000, layer: 5, layers: 5, reused: 0 })
 })
 
 test('a layer with other bytes aborts the engine; the cause is told, not the aborting', async () => {

@@ -58,6 +58,8 @@ function record(folder: string, hex: string, size = 4): StoreRecord {
     open: true,
     owners: [1000],
     pinned: false,
+    importers: [1000],
+    reused: 0,
   }
 }
 

@@ -5,6 +5,17 @@
 #include "tables.hh"
 
 namespace berth::squash {
+namespace {
+
+/** So that the caller knows which side is damaged. */
+Error ofStored(Error error) {
+  if (error.path.empty())
+    error.path = "stored";
+  return error;
+}
+
+} // namespace
+
 Result<> Converter::Engine::start() {
   if (!optionsBlock.empty()) {
     Bytes block;
@@ -105,7 +116,7 @@ Result<> Converter::Engine::mergeAll() {
   LayerSource source(pieces);
   if (options.stored != nullptr)
     if (auto done = options.stored->open(tree); !done)
-      return done;
+      return ofStored(std::move(done).error());
   for (unsigned layer = options.layers; layer-- > 0;) {
     auto done = mergeLayer(layer, source);
     if (gate.stopped())
@@ -158,7 +169,7 @@ Result<> Converter::Engine::mergeAgain(LayerSource &source) {
 Result<> Converter::Engine::writeContents() {
   if (options.stored != nullptr)
     if (auto done = options.stored->storeAgain(store); !done)
-      return done;
+      return ofStored(std::move(done).error());
   store.flush();
   if (auto done = line.finish(); !done)
     return done;
