@@ -87,7 +87,7 @@ export class LiveStep {
   }
 
   get engineName(): string {
-    return this.request?.engine ?? ''
+    return this.container?.engine.name ?? this.request?.engine ?? ''
   }
 
   get state(): string {

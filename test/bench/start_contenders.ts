@@ -16,7 +16,7 @@ export interface Contender {
 
 /** Unpacks the image once; a tool that cannot start here is left out and named. */
 export async function findContenders(cluster: Cluster): Promise<Contender[]> {
-  const tree = await unpack(cluster)
+  const tree = await unpackImage(cluster)
   const binds = ['--bind', tree, '/', '--proc', '/proc', '--dev', '/dev']
   const candidates: Contender[] = [
     { name: 'unshare+chroot', flags: [], prefix: ['unshare', '-Urm', 'chroot', tree] },
@@ -42,7 +42,8 @@ export async function findContenders(cluster: Cluster): Promise<Contender[]> {
   return able
 }
 
-async function unpack(cluster: Cluster): Promise<string> {
+/** The image as a directory that everyone may read. */
+export async function unpackImage(cluster: Cluster): Promise<string> {
   const tree = join(cluster.dir, 'tree')
   mkdirSync(tree, { mode: 0o755 })
   const { debian } = await buildImages()
