@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { must, run, until } from '../cluster/command.js'
-import { exits, lines, prints, says } from '../cluster/expect.js'
+import { exits, fails, lines, prints, says } from '../cluster/expect.js'
 import { useCluster } from '../cluster/fixture.js'
 import { otherRelease } from '../cluster/images.js'
 import { USER_A } from '../cluster/users.js'
@@ -13,11 +13,20 @@ import { ENGINE_CASES, type EngineCase } from './engines.js'
 
 const test = suite('engines')
 const usesCgroups = existsSync('/sys/fs/cgroup/freezer') || existsSync('/sys/fs/cgroup/cgroup.controllers')
-const CGROUP_CONF = 'CgroupAutomount=no\nConstrainCores=no\nIgnoreSystemd=yes\n'
+/** Slurm 22.05 limits memory without systemd only by this hierarchy. */
+const limitsMemory = existsSync('/sys/fs/cgroup/memory/cgroup.procs')
+const CGROUP_CONF = [
+  'CgroupAutomount=no',
+  'ConstrainCores=no',
+  'IgnoreSystemd=yes',
+  ...(limitsMemory ? ['ConstrainRAMSpace=yes', 'ConstrainSwapSpace=yes'] : []),
+  '',
+].join('\n')
+const MEMORY_CONF = limitsMemory ? ['TaskPlugin=task/cgroup', 'SelectTypeParameters=CR_Core_Memory'] : []
 /** Slurm names cgroups by user, job and step: those of another cluster on this machine must be others. */
 const FIRST_JOB = 1000 * (1 + Math.floor(Math.random() * 60_000))
 const at = useCluster(test, {
-  slurmConf: [`FirstJobId=${FIRST_JOB}`],
+  slurmConf: [`FirstJobId=${FIRST_JOB}`, ...MEMORY_CONF],
   ...(usesCgroups ? { proctrack: 'cgroup', confFiles: () => ({ 'cgroup.conf': CGROUP_CONF }) } : {}),
 })
 const only = process.env.BERTH_TEST_ENGINE ?? ''
@@ -194,6 +203,14 @@ async function isWritten(engine: EngineCase): Promise<void> {
   rmSync(file)
 }
 
+async function isLimited(engine: EngineCase): Promise<void> {
+  const script = 'head -c 200m /dev/zero | tail -c 150m | wc -c'
+  says(
+    fails(await at.cluster.srun(inside(engine, ['-n1', '--mem=64M'], 'sh', '-ec', script))),
+    /Out Of Memory/,
+  )
+}
+
 const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<void>])[] = [
   ['two nodes, image, ids, variables, directory, mounts, stdin, the step’s cgroup', tellsFacts],
   ['four tasks of a node share memory and read each other’s', sharesMemory],
@@ -203,9 +220,14 @@ const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<vo
   ['root inside, a container with a name, saved as an image', isWritten],
 ]
 
-for (const engine of ENGINE_CASES.filter(({ name }) => only === '' || only === name))
+for (const engine of ENGINE_CASES.filter(({ name }) => only === '' || only === name)) {
   for (const [behaviour, check] of BEHAVIOURS)
     test.needs(engine.missing, `${engine.name}: ${behaviour}`, () => check(engine))
+  const noLimit = limitsMemory ? undefined : 'no memory cgroup that Slurm can use without systemd'
+  test.needs(engine.missing ?? noLimit, `${engine.name}: the step’s memory limit holds`, () =>
+    isLimited(engine),
+  )
+}
 
 test('the list of engines says what is there', async () => {
   const node = at.cluster.nodes[0]
