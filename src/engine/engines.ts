@@ -4,9 +4,16 @@ import { charliecloudEngine } from './charliecloud.js'
 import { crunEngine } from './crun.js'
 import type { Engine } from './engine.js'
 import { nativeEngine } from './native.js'
+import { podmanEngine } from './podman.js'
 import { runcEngine } from './runc.js'
 
-export const ENGINES: readonly Engine[] = [nativeEngine, crunEngine, charliecloudEngine, runcEngine]
+export const ENGINES: readonly Engine[] = [
+  nativeEngine,
+  crunEngine,
+  charliecloudEngine,
+  runcEngine,
+  podmanEngine,
+]
 
 export function engineByName(name: string, engines: readonly Engine[] = ENGINES): Engine | undefined {
   return engines.find((engine) => engine.name === name)

@@ -17,6 +17,7 @@ export const ENGINE_CASES: readonly EngineCase[] = [
   { name: 'crun', missing: without('crun') },
   { name: 'charliecloud', missing: without('ch-run') },
   { name: 'runc', missing: without('runc') },
+  { name: 'podman', missing: without('podman') },
 ]
 
 /** Where Debian's packages put programs. */
