@@ -4,7 +4,7 @@ import { type ChosenDevice, planDevices } from './cdi.js'
 import { planFabric } from './fabric.js'
 import { countOf, GPU_DEVICES, planGpus } from './gpu.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
-import { planLoader } from './loader.js'
+import { LIBRARIES_DIR, linkLibraries, planLoader } from './loader.js'
 import { planMasks } from './masks.js'
 import { planNvidia } from './nvidia.js'
 import { planProfiles } from './profiles.js'
@@ -19,7 +19,8 @@ export function planNode(input: PlanInput): HookupEdits {
   const devices = planDevices(input, [...askedDevices(input), ...profiles.devices, ...gpus.devices])
   variables.take(devices.variables)
   const why = { reason: 'libraries of devices', origin: BERTH_DEFAULT }
-  const loader = planLoader(input, variables, devices.directories, 'append', why)
+  const libraries = linkLibraries(devices.mounts, devices.directories, why)
+  const loader = planLoader(variables, libraries.length > 0 ? [LIBRARIES_DIR] : [], 'append', why)
   const driver = input.host?.accelerators?.nvidia
   const nvidia =
     gpus.nvidia && driver !== undefined
@@ -27,7 +28,7 @@ export function planNode(input: PlanInput): HookupEdits {
       : { mounts: [], notes: [] }
   const fabric = planFabric(input)
   return {
-    mounts: [...profiles.mounts, ...devices.mounts, ...nvidia.mounts, ...(fabric.mounts ?? [])],
+    mounts: [...profiles.mounts, ...devices.mounts, ...libraries, ...nvidia.mounts, ...(fabric.mounts ?? [])],
     warnings: maskWarnings(input, variables),
     notes: [
       ...profiles.notes,

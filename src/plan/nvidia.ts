@@ -66,7 +66,7 @@ export function planNvidia(
   notes.unshift(
     `NVIDIA driver ${driver.version}: ${libraries.length} libraries, ${programs.length} programs (${wanted.join(', ')})`,
   )
-  if (libraries.length > 0) notes.push(...planLoader(input, variables, [NVIDIA_LIBRARIES_DIR], 'append', why))
+  if (libraries.length > 0) notes.push(...planLoader(variables, [NVIDIA_LIBRARIES_DIR], 'append', why))
   if (programs.length > 0) variables.extend('PATH', [NVIDIA_PROGRAMS_DIR], 'append', why)
   return { mounts, notes }
 }

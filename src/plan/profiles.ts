@@ -37,7 +37,7 @@ export function planProfiles(input: PlanInput, variables: VariableEdits): Profil
     edits.devices.push(...one.profile.devices.map((name) => ({ name, ...why })))
     planVariables(one, words, variables, why)
     if (one.profile.ldPath.length > 0)
-      edits.notes.push(...planLoader(input, variables, one.profile.ldPath, 'prepend', why))
+      edits.notes.push(...planLoader(variables, one.profile.ldPath, 'prepend', why))
     edits.notes.push(...planHooks(input, one.profile))
   }
   return edits

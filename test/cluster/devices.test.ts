@@ -46,14 +46,14 @@ devices:
 containerEdits:
   env: [STAND_IN=yes]
   mounts:
-    - { hostPath: ${dir}/driver/usr/lib64/libcuda.so.550.54.15, containerPath: /usr/lib/x86_64-linux-gnu/libcuda.so.550.54.15, options: [ro, nosuid, nodev, rbind, rprivate] }
+    - { hostPath: ${dir}/driver/usr/lib64/libcuda.so.550.54.15, containerPath: /opt/vendor/lib/libcuda.so.550.54.15, options: [ro, nosuid, nodev, rbind, rprivate] }
   hooks:
     - hookName: createContainer
       path: /usr/bin/nvidia-cdi-hook
-      args: [nvidia-cdi-hook, create-symlinks, --link, "libcuda.so.1::/usr/lib/x86_64-linux-gnu/libcuda.so"]
+      args: [nvidia-cdi-hook, create-symlinks, --link, "libcuda.so.1::/opt/vendor/lib/libcuda.so"]
     - hookName: createContainer
       path: /usr/bin/nvidia-cdi-hook
-      args: [nvidia-cdi-hook, update-ldcache, --folder, /usr/lib/x86_64-linux-gnu]
+      args: [nvidia-cdi-hook, update-ldcache, --folder, /opt/vendor/lib]
 `
 
 function prepare(dir: string): void {
@@ -61,10 +61,7 @@ function prepare(dir: string): void {
   const libraries = join(host, 'driver/usr/lib64')
   mkdirSync(libraries, { recursive: true })
   mkdirSync(join(host, 'driver/usr/bin'), { recursive: true })
-  for (const name of ['libcuda', 'libnvidia-ml']) {
-    writeFileSync(join(libraries, `${name}.so.550.54.15`), 'stub of a driver library\n')
-    symlinkSync(`${name}.so.550.54.15`, join(libraries, `${name}.so.1`))
-  }
+  symlinkSync('libcuda.so.550.54.15', join(libraries, 'libcuda.so.1'))
   writeFileSync(join(host, 'driver/usr/bin/nvidia-smi'), '#!/bin/sh\necho stub of nvidia-smi\n', {
     mode: 0o755,
   })
@@ -73,11 +70,24 @@ function prepare(dir: string): void {
   writeFileSync(join(host, 'cdi/broken.json'), '{"cdiVersion": "9.9.9"}')
 }
 
+/** A library of the driver's name that answers 7, and a program that asks it. */
+async function compileStubs(): Promise<void> {
+  const library = join(host, 'driver/usr/lib64/libcuda.so.550.54.15')
+  writeFileSync(join(host, 'stub.c'), 'int cuStub(void) { return 7; }\n')
+  writeFileSync(
+    join(host, 'asks.c'),
+    '#include <stdio.h>\nint cuStub(void);\nint main(void) { return printf("stub answers %d\\n", cuStub()) < 0; }\n',
+  )
+  await must(['cc', '-shared', '-fPIC', '-Wl,-soname,libcuda.so.1', '-o', library, join(host, 'stub.c')])
+  await must(['cc', '-o', join(host, 'asks'), join(host, 'asks.c'), library])
+}
+
 test.before(async () => {
   if (needed !== undefined) return
   const base = `/var/tmp/berth-devices-${process.pid}`
   mkdirSync(base)
   prepare(base)
+  await compileStubs()
   for (const minor of [0, 1])
     await must(['mknod', '-m', '666', join(host, `gpu${minor}`), 'c', String(MAJOR), String(minor)])
   cluster = await startCluster({
@@ -112,7 +122,16 @@ test.after(async () => {
 
 const gpus = (options: readonly string[], command: string, count = 1, env: Record<string, string> = {}) =>
   cluster.srun(
-    [`-n1`, `--gres=gpu:${count}`, `--container-image=${image}`, ...options, 'sh', '-c', command],
+    [
+      `-n1`,
+      `--gres=gpu:${count}`,
+      `--container-image=${image}`,
+      `--container-mounts=${host}/asks:/asks`,
+      ...options,
+      'sh',
+      '-c',
+      command,
+    ],
     { env },
   )
 
@@ -121,17 +140,9 @@ test.needs(
   'a CDI device brings its node, files, links and variables; another step’s is refused',
   async () => {
     const look =
-      'stat -c %t:%T /dev/stand-in0; readlink /usr/lib/x86_64-linux-gnu/libcuda.so.1 /usr/lib/x86_64-linux-gnu/libcuda.so; cat /usr/lib/x86_64-linux-gnu/libcuda.so; echo $STAND_IN; test -e /dev/null && ls -d /dev/pts /dev/shm'
+      'stat -c %t:%T /dev/stand-in0; readlink /opt/vendor/lib/libcuda.so.1 /opt/vendor/lib/libcuda.so; /asks; echo $STAND_IN; test -e /dev/null && ls -d /dev/pts /dev/shm'
     prints(await gpus(['--container-device=stand-in.test/gpu=0'], look), [
-      ...[
-        'f0:0',
-        'libcuda.so.550.54.15',
-        'libcuda.so.1',
-        'stub of a driver library',
-        'yes',
-        '/dev/pts',
-        '/dev/shm',
-      ],
+      ...['f0:0', 'libcuda.so.550.54.15', 'libcuda.so.1', 'stub answers 7', 'yes', '/dev/pts', '/dev/shm'],
     ])
     refuses(
       await gpus(['--container-device=stand-in.test/gpu=1'], 'true'),
@@ -158,15 +169,10 @@ test.needs(
   'a step with GPUs gets the driver’s files, and masks of the image or the node never mislead it',
   async () => {
     const options = ['--container-env=NVIDIA_VISIBLE_DEVICES']
-    const seen = await gpus(
-      options,
-      'nvidia-smi; cat /usr/local/nvidia/lib64/libcuda.so.1; echo $LD_LIBRARY_PATH',
-      1,
-      {
-        NVIDIA_VISIBLE_DEVICES: 'none',
-      },
-    )
-    prints(seen, ['stub of nvidia-smi', 'stub of a driver library', '/opt/tool/lib:/usr/local/nvidia/lib64'])
+    const seen = await gpus(options, 'nvidia-smi; /asks; echo $LD_LIBRARY_PATH', 1, {
+      NVIDIA_VISIBLE_DEVICES: 'none',
+    })
+    prints(seen, ['stub of nvidia-smi', 'stub answers 7', '/opt/tool/lib:/usr/local/nvidia/lib64'])
     const without = await cluster.srun([
       '-n1',
       `--container-image=${image}`,

@@ -238,6 +238,13 @@ Result<> Root::makeLink(const std::string &target, const std::string &to) const 
       return fail("symlinkat", target);
     return Nothing{};
   }
+  // One that is right already may be in use by another container on the same root.
+  char there[PATH_MAX];
+  const ssize_t length = readlinkat(parent, name, there, sizeof there);
+  if (length >= 0 && std::string_view(there, static_cast<size_t>(length)) == to) {
+    record(place->path, to);
+    return Nothing{};
+  }
   int linked = symlinkat(to.c_str(), parent, name);
   if (linked < 0 && errno == EEXIST && unlinkat(parent, name, 0) == 0)
     linked = symlinkat(to.c_str(), parent, name);
