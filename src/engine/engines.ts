@@ -5,6 +5,7 @@ import { crunEngine } from './crun.js'
 import type { Engine } from './engine.js'
 import { nativeEngine } from './native.js'
 import { podmanEngine } from './podman.js'
+import { podmanHpcEngine } from './podman_hpc.js'
 import { runcEngine } from './runc.js'
 
 export const ENGINES: readonly Engine[] = [
@@ -13,6 +14,7 @@ export const ENGINES: readonly Engine[] = [
   charliecloudEngine,
   runcEngine,
   podmanEngine,
+  podmanHpcEngine,
 ]
 
 export function engineByName(name: string, engines: readonly Engine[] = ENGINES): Engine | undefined {

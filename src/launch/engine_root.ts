@@ -160,11 +160,11 @@ class RunningEngine {
     const { run, holder } = this
     holder?.close()
     const bySelf =
-      holder !== undefined && run?.exitCode === undefined && (await run?.isGone(END_MS_MAX)) === true
-    if (run !== undefined && !bySelf) {
+      holder !== undefined && run?.exitCode === undefined && (await run?.isEnded(END_MS_MAX)) === true
+    if (run !== undefined && !bySelf)
       for (const command of this.wish.start.teardown?.(this.place) ?? []) await this.tearDown(command)
-      await run.kill()
-    }
+    // Podman's pause process never ends by itself.
+    await run?.kill()
     native.closeFd(this.view.mountNs)
   }
 

@@ -80,12 +80,13 @@ export class EngineRun {
   }
 
   /** True when all of it is over in time. */
-  async isGone(waitMsMax: number): Promise<boolean> {
-    const late = new AbortController()
-    const timeout = sleep(waitMsMax, false, { signal: late.signal }).catch(() => false)
-    const answer = await Promise.race([this.gone.then(() => true), timeout])
-    late.abort()
-    return answer
+  isGone(waitMsMax: number): Promise<boolean> {
+    return comes(this.gone, waitMsMax)
+  }
+
+  /** True when the command itself is over in time; what it left may still run. */
+  isEnded(waitMsMax: number): Promise<boolean> {
+    return comes(this.ended, waitMsMax)
   }
 
   /** Ends every process that is left. */
@@ -113,4 +114,12 @@ export class EngineRun {
   private hear(text: string): void {
     this.said = (this.said + text).slice(-OUTPUT_BYTES_MAX)
   }
+}
+
+async function comes(event: Promise<void>, waitMsMax: number): Promise<boolean> {
+  const late = new AbortController()
+  const timeout = sleep(waitMsMax, false, { signal: late.signal }).catch(() => false)
+  const answer = await Promise.race([event.then(() => true), timeout])
+  late.abort()
+  return answer
 }

@@ -18,6 +18,12 @@ export const ENGINE_CASES: readonly EngineCase[] = [
   { name: 'charliecloud', missing: without('ch-run') },
   { name: 'runc', missing: without('runc') },
   { name: 'podman', missing: without('podman') },
+  {
+    name: 'podman-hpc',
+    missing: without('podman'),
+    options: ['--container-engine-args=--gpu'],
+    variable: 'STANDIN_MODULES=--gpu',
+  },
 ]
 
 /** Where Debian's packages put programs. */
