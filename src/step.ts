@@ -35,6 +35,7 @@ import { findUser } from './launch/user.js'
 import { explainPlan } from './plan/explain.js'
 import type { PlanUser } from './plan/input.js'
 import { checkNamedProfiles } from './plan/profile_choice.js'
+import { BerthError } from './report/errors.js'
 import type { ImportEvent } from './report/progress.js'
 import { parseRequest } from './request/grammar.js'
 import { pinnedOption } from './request/pin.js'
@@ -144,13 +145,23 @@ export function parseStep({ site }: Rooms, facts: StepFacts): Request | undefine
   if (request === undefined) return undefined
   pickEngine(request, site, { partition: partitionOf(facts) })
   checkNamedProfiles(request, site.profiles)
-  if (request.name === undefined || request.image !== '') parseReference(request.image)
+  if (request.name === undefined || request.image !== '') {
+    const { source } = parseReference(request.image)
+    if (source.kind === 'directory') checkDirectory(request)
+  }
   return withNameDefaults(request)
 }
 
 /** What slurmstepd has put into the job's environment: it chooses a default, it forbids nothing. */
 function partitionOf({ env }: StepFacts): string {
   return env.SLURM_JOB_PARTITION ?? ''
+}
+
+/** What lies in a directory may change at any time: nothing is kept that would be built on it. */
+function checkDirectory({ name, save }: Request): void {
+  const option = save !== undefined ? 'container-save' : name === undefined ? undefined : 'container-name'
+  if (option !== undefined)
+    throw new BerthError('BERTH_EOPTION', { option, problem: 'the image cannot be a directory' })
 }
 
 /** Everything that can be done before a task is there; it runs while Slurm is still starting them. */
@@ -238,7 +249,9 @@ export async function pullImage(
   // Who has a container of that name needs no image for it.
   const id = request.name && containerId(rooms.site, facts, request.name.name)
   if (id !== undefined && rooms.store.containers.find(id) !== undefined) return undefined
-  return ensureImage(rooms.store, accessOf(facts), parseReference(request.image), turn)
+  const reference = parseReference(request.image)
+  if (reference.source.kind === 'directory') return undefined
+  return ensureImage(rooms.store, accessOf(facts), reference, turn)
 }
 
 /** What this node has, in the order of `auto`. */

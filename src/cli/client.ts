@@ -86,12 +86,15 @@ export class RemoteError extends BerthError {
   }
 }
 
-/** @throws BerthError BERTH_ENOWORKER */
-export async function openWorker(places: Places): Promise<WorkerClient> {
+/**
+ * @param start root starts a worker where none runs
+ * @throws BerthError BERTH_ENOWORKER
+ */
+export async function openWorker(places: Places, start = true): Promise<WorkerClient> {
   try {
     return await dial(places)
   } catch (error) {
-    if (process.getuid?.() !== 0) throw noWorker(places, error)
+    if (!start || process.getuid?.() !== 0) throw noWorker(places, error)
   }
   startKeeper(places)
   const deadline = Date.now() + KEEPER_WAIT_MS_MAX
@@ -112,8 +115,9 @@ export async function callWorker(
   name: string,
   words: readonly string[],
   more: Fields = [],
+  start = true,
 ): Promise<unknown> {
-  const client = await openWorker(places)
+  const client = await openWorker(places, start)
   try {
     client.send(Type.CALL, [[Tag.NAME, name], ...words.map((word) => [Tag.ARG, word] as const), ...more])
     const result = await client.answer()

@@ -41,5 +41,5 @@ export async function execIn(
   const name = found?.name || target
   // In a site where names are a job's, this says whose.
   const env = found === undefined ? process.env : { ...process.env, SLURM_JOB_ID: String(found.job) }
-  return runContainer(places, [`container-name=${name}:exec`], command, env)
+  return runContainer(places, [`container-name=${name}:exec`], command, { env })
 }

@@ -19,6 +19,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => (await import('./doctor.js')).doctor,
   engines: async () => (await import('./engines.js')).engines,
   containers: async () => (await import('./containers.js')).containers,
+  oci: async () => (await import('./oci.js')).oci,
   exec: async () => (await import('./exec.js')).exec,
   ps: async () => (await import('./ps.js')).ps,
   gc: async () => (await import('./gc.js')).gc,

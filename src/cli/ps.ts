@@ -15,6 +15,12 @@ export interface StepRow {
   /** importing | ready | running | failed */
   state: string
   pids: number[]
+  /** Of `berth oci run`; '' otherwise. */
+  id: string
+  /** Whose end is the step's: slurmstepd, or `berth run`. */
+  owner: number
+  /** Its directory on the host. */
+  cwd: string
   /** Seconds since the epoch. */
   since: number
 }

@@ -47,41 +47,57 @@ not found), 128+n means ended by signal n.`,
   },
 }
 
-/** Runs the command, the image's own when that is empty; `env` is what the options are read with. */
+export interface RunSettings {
+  /** What the options are read with. */
+  env?: NodeJS.ProcessEnv
+  /** The command's own environment. */
+  commandEnv?: NodeJS.ProcessEnv
+  cwd?: string
+  /** Of a container of `berth oci`. */
+  id?: string
+  /** Whoever sends a signal sends it to the command as well. */
+  signalsReachAll?: boolean
+}
+
+/** Runs the command, the image's own when that is empty. */
 export async function runContainer(
   places: CommandInput['places'],
   options: readonly string[],
   command: string[],
-  env: NodeJS.ProcessEnv = process.env,
+  settings: RunSettings = {},
 ): Promise<number> {
+  const { env = process.env, commandEnv = process.env, cwd = process.cwd(), id } = settings
   const worker = await openWorker(places)
   try {
     worker.send(Type.RUN, [
       ...options.map((option): [FrameTag, FieldValue] => [Tag.OPTION, option]),
       ...command.map((word): [FrameTag, FieldValue] => [Tag.ARG, word]),
-      [Tag.CWD, process.cwd()],
+      [Tag.CWD, cwd],
+      ...(id === undefined ? [] : [[Tag.NAME, id] as [FrameTag, FieldValue]]),
       [Tag.ENV, environmentField(env)],
     ])
     const ticket = (await worker.answer()).bytes(Tag.TICKET)
     if (ticket === undefined)
       throw new BerthError('BERTH_EINTERNAL', { problem: 'the worker gave no ticket' })
-    return await supervise(command, {
-      ...process.env,
-      BERTH_SOCKET: socketOf(places),
-      BERTH_TICKET: ticket.toString('hex'),
-    })
+    const own = { BERTH_SOCKET: socketOf(places), BERTH_TICKET: ticket.toString('hex') }
+    return await supervise(command, { ...commandEnv, ...own }, settings.signalsReachAll === true)
   } finally {
     worker.close()
   }
 }
 
 /** Lives as long as the command: this process is the container's lease. */
-function supervise(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+function supervise(
+  command: readonly string[],
+  env: NodeJS.ProcessEnv,
+  signalsReachAll: boolean,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(join(DIST, 'berth-exec'), command, { stdio: 'inherit', env })
     for (const signal of FORWARDED) {
       process.on(signal, () => {
-        if (!(process.stdin.isTTY && TERMINAL_SIGNALS.includes(signal))) child.kill(signal)
+        const hasIt = signalsReachAll || (process.stdin.isTTY && TERMINAL_SIGNALS.includes(signal))
+        if (!hasIt) child.kill(signal)
       })
     }
     child.on('error', reject)

@@ -11,6 +11,11 @@ const LABEL_BYTES_MAX = 16 << 10
 const LABELS_BYTES_MAX = 64 << 10
 const DIFF_ID = /^sha256:[0-9a-f]{64}$/
 
+/** Of a root file system that nobody described. */
+export const EMPTY_CONFIG: ImageConfig = {
+  ...{ env: [], entrypoint: [], cmd: [], workdir: '', user: '', labels: {}, architecture: '' },
+}
+
 export interface ParsedConfig {
   config: ImageConfig
   os: string

@@ -8,6 +8,8 @@ export type ImageSource =
   | { kind: 'oci-archive'; path: string; tag?: string }
   | { kind: 'docker-archive'; path: string; tag?: string }
   | { kind: 'squashfs'; path: string }
+  /** An unpacked root file system; nothing of it is imported. */
+  | { kind: 'directory'; path: string }
 
 export interface ImageReference {
   /** As shown to users: docker.io/library/python:3.12 */

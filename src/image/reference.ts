@@ -27,7 +27,8 @@ const NO_IMAGE_BELOW = /^\/+(dev|proc|sys)(\/|$)/
 /**
  * Takes an image reference apart: `[REGISTRY/]NAME[:TAG][@sha256:…]`, enroot's `[USER@]REGISTRY#NAME[:TAG]`, both also
  * after `docker://`; `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:NAME:TAG]` (as skopeo spells
- * them, so a path there has no colon); a squashfs file by a path that starts with `/`, `./` or `../`.
+ * them, so a path there has no colon); `dir:DIRECTORY` for an unpacked root file system; a squashfs file by a path that
+ * starts with `/`, `./` or `../`.
  * @throws BerthError BERTH_EIMAGEREF
  */
 export function parseReference(text: string): ImageReference {
@@ -38,6 +39,7 @@ export function parseReference(text: string): ImageReference {
 
   if (/^\.{0,2}\//.test(text) || text === '.' || text === '..') return parseFile(text)
   if (text.startsWith('~')) refuse(text, `starts with ~: did you mean $HOME${text.slice(1)}`)
+  if (/^dir:(?!\/\/)/.test(text)) return parseDirectory(text)
   const local = /^(oci|oci-archive|docker-archive):(?!\/\/)(.*)$/.exec(text)
   if (local !== null) return parseLocal(text, local[1] as 'oci', local[2] ?? '')
 
@@ -73,6 +75,13 @@ function parseFile(text: string): ImageReference {
   if (text.endsWith('/') || /(^|\/)\.{1,2}$/.test(text)) refuse(text, 'names a directory')
   if (NO_IMAGE_BELOW.test(text)) refuse(text, 'is not an image file')
   return { canonical: text, source: { kind: 'squashfs', path: text } }
+}
+
+function parseDirectory(text: string): ImageReference {
+  const path = text.slice('dir:'.length)
+  if (path === '') refuse(text, 'names no path')
+  if (NO_IMAGE_BELOW.test(path)) refuse(text, 'is no root file system')
+  return { canonical: text, source: { kind: 'directory', path } }
 }
 
 function parseLocal(

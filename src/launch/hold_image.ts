@@ -6,6 +6,7 @@ import type { NamespaceSpec } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { ImportEvent } from '../report/progress.js'
 import type { Access, ImportProgress, Store } from '../store/store.js'
+import { holdDirectory } from './directory.js'
 import type { Undo } from './undo.js'
 
 export interface HeldImage {
@@ -27,6 +28,7 @@ export async function holdImage(
   reference: ImageReference,
   turn: ImageTurn & { undo: Undo },
 ): Promise<HeldImage> {
+  if (reference.source.kind === 'directory') return holdDirectory(access, reference.source.path)
   const image = await ensureImage(store, access, reference, turn)
   const lease = await store.hold(image)
   turn.undo.add('image', () => lease.release())
@@ -64,6 +66,7 @@ export async function peekImage(
   access: Access,
   reference: ImageReference,
 ): Promise<StoredImage | undefined> {
+  if (reference.source.kind === 'directory') return undefined
   const { digest } = await store.resolve(reference, access)
   const stop = new AbortController()
   try {

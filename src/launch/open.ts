@@ -50,7 +50,8 @@ export async function openOn(
   const { namespaces: spec, launch } = translate(plan, {
     image: held.source,
     staging: rooms.staging,
-    idmap: native.kernelFeatures().squashfsIdmap,
+    // Owners in a directory are real ones, and the user's own among them.
+    idmap: 'device' in held.source && native.kernelFeatures().squashfsIdmap,
     ...(own === undefined ? {} : { root: rootOf(rooms.running, own) }),
     ...(place.mountNs === undefined ? {} : { mountNs: place.mountNs }),
     ...(place.userNs === undefined ? {} : { userNs: place.userNs }),

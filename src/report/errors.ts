@@ -25,6 +25,16 @@ export const ERRORS = {
     hint: 'log in with `docker login {host}` or `podman login {host}` and submit again; looked in {files}',
     exit: FAILED,
   },
+  BERTH_EBUNDLE: {
+    text: 'bundle {path}: {problem}',
+    hint: 'correct config.json; `berth oci bundle IMAGE DIR` writes one that runs here',
+    exit: FAILED,
+  },
+  BERTH_EBUNDLEID: {
+    text: 'a container {id} of yours is running already',
+    hint: 'give each an id of its own: with Slurm %n.%u.%j.%s.%t',
+    exit: FAILED,
+  },
   BERTH_ECALL: {
     text: 'the worker does not know the request {name}',
     hint: '`berth` and the worker are of different versions: restart the worker (`systemctl restart berth-worker`)',

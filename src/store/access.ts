@@ -77,7 +77,8 @@ async function credentialPlaces(native: Native, access: Access): Promise<Omit<Cr
   ]
 }
 
-async function readText(native: Native, access: Access, path: string): Promise<string | undefined> {
+/** A small regular file's text; undefined where there is none or this user may not read it. */
+export async function readText(native: Native, access: Access, path: string): Promise<string | undefined> {
   const fd = await openAs(native, access, path).catch(() => undefined)
   if (fd === undefined) return undefined
   try {

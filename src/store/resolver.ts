@@ -28,7 +28,7 @@ export class Resolver {
   /** A registry is asked with the user's own credentials, at most once for all who ask at a time. */
   async resolve(reference: ImageReference, access: Access): Promise<string> {
     const { source } = reference
-    if (source.kind === 'squashfs') return ''
+    if (source.kind === 'squashfs' || source.kind === 'directory') return ''
     if (source.kind !== 'registry') return (await askDigest(this.intake, reference, access)).digest
     const { shelf } = this.intake
     if (source.digest !== undefined && shelf.byDigest(source.digest)?.open === true) return source.digest

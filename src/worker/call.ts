@@ -81,7 +81,8 @@ async function pull({ worker, connection, frame, words, signal }: Call): Promise
   )
   if (stored === undefined)
     throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
-  return { reference: image, digest: stored.digest, key: stored.key, size: stored.size }
+  const { digest, key, size, config } = stored
+  return { reference: image, digest, key, size, config }
 }
 
 /** Words: name, image. */

@@ -30,6 +30,8 @@ export interface StepFacts {
   script?: string
   /** `berth run` without a command: the image's own. */
   imageCommand?: true
+  /** `berth oci run`: what its container is called. */
+  id?: string
 }
 
 const HANDLE_BYTES = 16
@@ -130,7 +132,8 @@ export function keepEnvironment(
 }
 
 /** How messages name a step: "step 4711.0", "job 4711", "berth run". */
-export function nameStep(facts: Pick<StepFacts, 'context' | 'job' | 'step'>): string {
+export function nameStep(facts: Pick<StepFacts, 'context' | 'job' | 'step' | 'id'>): string {
+  if (facts.id !== undefined) return `container ${facts.id}`
   if (facts.context === 'run') return 'berth run'
   if (facts.context === 'step') return `step ${facts.job}.${facts.step}`
   return `job ${facts.job}`

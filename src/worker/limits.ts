@@ -23,3 +23,5 @@ export const KEEP_ALIVE_MS = 60_000
 export const PROGRESS_FRAMES_MAX = 4096
 /** Lease files are written by this program only; a larger one is not ours. */
 export const LEASE_BYTES_MAX = 4 << 20
+/** Names of a container of `berth oci`; runc's set, and what account names have besides. */
+export const CONTAINER_ID = /^[\w+@.-]{1,255}$/

@@ -42,6 +42,9 @@ export function listSteps(worker: Worker, uid: number): StepRow[] {
       engine: step.engineName,
       state: step.state,
       pids: step.lease.tasks.map(({ pid }) => pid),
+      id: step.facts.id ?? '',
+      owner: step.lease.owner.pid,
+      cwd: step.facts.cwd,
       since: step.since,
     }))
 }

@@ -66,6 +66,8 @@ test("enroot's spelling names the registry before #, and a user before @", () =>
 
 test('files and layouts are named by path', () => {
   assert.equal(parseReference('./x.sqsh').source, { kind: 'squashfs', path: './x.sqsh' })
+  assert.equal(parseReference('dir:a/b').source, { kind: 'directory', path: 'a/b' })
+  assert.throws(() => parseReference('dir:/proc/1/root'), /is no root file system/)
   assert.equal(parseReference('../a b.img').source, { kind: 'squashfs', path: '../a b.img' })
   assert.equal(parseReference('/abs/x.sqsh').source, { kind: 'squashfs', path: '/abs/x.sqsh' })
   assert.equal(parseReference('oci:dir').source, { kind: 'oci', path: 'dir' })

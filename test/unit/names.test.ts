@@ -87,7 +87,7 @@ const row = (name: string, scope: string, pids: number[][] = []) => ({
 })
 const running = (job: number, stepId: number, name: string, pids: number[]) => ({
   ...{ step: `step ${job}.${stepId}`, uid: 1000, job, stepId, name, image: 'x', engine: 'native' },
-  ...{ state: 'running', pids, since: 0 },
+  ...{ state: 'running', pids, since: 0, id: '', owner: 1, cwd: '/' },
 })
 
 test('pyxis calls them pyxis_NAME, pyxis_JOBID_NAME and pyxis_JOBID.STEPID', () => {

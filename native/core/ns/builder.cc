@@ -38,7 +38,7 @@ void Builder::run() {
   if (!tell(enterJob()))
     return;
   const Fd job = ownMounts();
-  if (!tell(own ? openUserDirectory(spec_, idmap_, *layers) : Nothing{}) ||
+  if (!tell(own ? openUserDirectory(spec_, *layers) : Nothing{}) ||
       !tell(plan_.openSources([this](const std::string &text) { parent_.note(text); })))
     return;
   // Leaving a mount namespace for the last time waits for RCU: its descriptor puts that off until after the

@@ -37,6 +37,17 @@ FileIdentity::~FileIdentity() {
   errno = saved;
 }
 
+Result<> raiseFileCapabilities() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  if (syscall(SYS_capget, &header, data) < 0)
+    return fail("capget");
+  data[0].effective |= data[0].permitted & (1u << CAP_CHOWN | 1u << CAP_FOWNER | 1u << CAP_DAC_OVERRIDE);
+  if (syscall(SYS_capset, &header, data) < 0)
+    return fail("capset");
+  return Nothing{};
+}
+
 static int keepOnlyAdmin() {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2]{};

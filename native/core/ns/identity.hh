@@ -37,6 +37,10 @@ private:
   int error_ = 0;
 };
 
+/** While a FileIdentity holds: local mode bits and owners do not count, but a file server hears the user's
+ * id. */
+Result<> raiseFileCapabilities();
+
 /**
  * From here on what the process makes belongs to the user: effective ids and groups are the user's,
  * CAP_SYS_ADMIN alone stays effective, so that unshare(CLONE_NEWUSER) works where sites forbid user

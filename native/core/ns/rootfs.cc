@@ -57,17 +57,28 @@ Result<Layers> openLayers(const NamespaceSpec &spec, int idmap) {
   return layers;
 }
 
-Result<> openUserDirectory(const NamespaceSpec &spec, int idmap, Layers &layers) {
+/**
+ * Its files keep their owners: root's, shown as the user's, would be the user's to read. The overlay's own
+ * root will be the user's whatever this directory is, so that it must be theirs to list and to enter.
+ */
+Result<> openUserDirectory(const NamespaceSpec &spec, Layers &layers) {
   if (layers.lower)
     return Nothing{};
   const FileIdentity asUser(spec.user);
   if (asUser.error() != 0)
     return fail(asUser.error(), "setfsuid", spec.imageDirectory);
-  auto directory = cloneDirectory(spec.imageDirectory);
-  if (!directory)
-    return directory.error();
-  layers.lower = std::move(*directory);
-  return idmapMount(layers.lower.get(), idmap, spec.imageDirectory);
+  const Fd listed = kernel::openAt(AT_FDCWD, spec.imageDirectory.c_str(),
+                                   {O_RDONLY | O_CLOEXEC | O_DIRECTORY, 0, kernel::kResolveNoMagicLinks});
+  if (!listed)
+    return fail("openat2", spec.imageDirectory);
+  const Fd entered = kernel::openAt(listed.get(), ".", {O_PATH | O_CLOEXEC | O_DIRECTORY, 0, 0});
+  if (!entered)
+    return fail("openat2", spec.imageDirectory);
+  layers.lower = kernel::cloneTree(entered.get(), false);
+  if (!layers.lower)
+    return fail("open_tree", spec.imageDirectory);
+  layers.lowerIsUsers = true;
+  return Nothing{};
 }
 
 /** A directory of the stage, optionally covered by a mount. */
@@ -122,6 +133,22 @@ static Result<Fd> mountOverlay(const std::string &upper, const std::string &work
   return makeFilesystem("overlay", options, kernel::kAttrNoSuid | kernel::kAttrNoDev);
 }
 
+/**
+ * An overlay asks its layers as whoever mounted it (overlayfs.rst, "Permission model"). Of a directory that a
+ * user named a file server must hear that user's name: it may squash root, or know more than mode bits. On
+ * local file systems the mode bits that the overlay shows are checked against the user anyway; the kernel
+ * needs to override them for its work directory.
+ */
+static Result<Fd> mountOverlayAs(const Identity &user, const std::string &upper, const std::string &work,
+                                 bool exclusive) {
+  const FileIdentity asUser(user);
+  if (asUser.error() != 0)
+    return fail(asUser.error(), "setfsuid", "overlay");
+  if (auto raised = raiseFileCapabilities(); !raised)
+    return raised.error();
+  return mountOverlay(upper, work, exclusive);
+}
+
 static Result<Fd> makeStage(const NamespaceSpec &spec) {
   std::vector<FsOption> options = {{"mode", "0755"}};
   if (!spec.upperSize.empty() && spec.upperDir.empty())
@@ -161,7 +188,8 @@ Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
   const std::string work = onDisk ? "disk/work" : "work";
   if (auto made = makeUpper(spec, layers.lower.get(), upper, work); !made)
     return made.error();
-  auto overlay = mountOverlay(upper, work, onDisk);
+  auto overlay = layers.lowerIsUsers ? mountOverlayAs(spec.user, upper, work, onDisk)
+                                     : mountOverlay(upper, work, onDisk);
   if (!overlay)
     return overlay.error();
   if (auto left = spec.keepRoot ? leaveCopy(*overlay) : Nothing{}; !left)

@@ -13,6 +13,8 @@ namespace berth {
 /** Detached mounts made before the job's mount namespace is entered; empty where they are not needed. */
 struct Layers {
   Fd lower;
+  /** It is a directory that the user named. */
+  bool lowerIsUsers = false;
   /** The directory on disk that holds "upper" and "work". */
   Fd disk;
 };
@@ -21,7 +23,7 @@ struct Layers {
 Result<Layers> openLayers(const NamespaceSpec &spec, int idmap);
 
 /** A directory of the user's own as image: opened in the job's namespace with the user's rights. */
-Result<> openUserDirectory(const NamespaceSpec &spec, int idmap, Layers &layers);
+Result<> openUserDirectory(const NamespaceSpec &spec, Layers &layers);
 
 struct Rootfs {
   /** Root directory of the private tmpfs that carries upper, work and file contents. */

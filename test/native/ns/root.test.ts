@@ -235,6 +235,25 @@ test.needs(
   },
 )
 
+test.needs(needs, 'a directory as image shows its user nothing that is closed to them', async () => {
+  const tree = lab.path('roots')
+  execFileSync('cp', ['-a', lab.path('tree'), tree])
+  writeFileSync(`${tree}/etc/secret`, 'secret', { mode: 0o600 })
+  mkdirSync(`${tree}/closed`, { mode: 0o700 })
+  writeFileSync(`${tree}/closed/inside`, 'secret')
+  const steps = [file('/etc/new', 'made'), tmpfs('/new')]
+  // Asked for with the id map of images: it must not apply.
+  const image = { directory: tree }
+  const script = 'cat /etc/secret /closed/inside; ls /closed; cat /etc/new; touch /mine; stat -c %u /mine'
+  const inside = await lab.run(steps, script, { image })
+  assert.is(inside.stdout, 'made12345\n')
+  assert.is(inside.stderr.match(/Permission denied/g)?.length, 3)
+  execFileSync('chmod', ['700', tree])
+  const closed = await lab.run([], 'cat /etc/issue; ls /', { image }).catch((error) => error)
+  assert.match(closed.stderr ?? closed.code, /EACCES|Permission denied/)
+  assert.is(closed.stdout ?? '', '')
+})
+
 test.needs(needs, "what a user's mount lacks is made with the user's rights, not with root's", async () => {
   const home = lab.path('home')
   mkdirSync(home)
