@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "clean.h"
+#include "component.h"
 #include "place.h"
 #include "text.h"
 
@@ -46,8 +47,9 @@ static int cannot_replace(const char *command, struct error *error) {
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 #endif
 
-static int exchange_first(char **argv, const char *launcher, struct error *error) {
-  char *copy = slurm_copy(launcher);
+static int exchange_first(char **argv, const char *launcher, unsigned int component, struct error *error) {
+  char path[PATH_MAX];
+  char *copy = component_path(launcher, component, path) ? slurm_copy(path) : NULL;
 
   if (!copy)
     return cannot_replace(argv[0], error);
@@ -90,8 +92,11 @@ int argv_put_launcher(spank_t spank, char *const *environment, const char *launc
   if (spank_get_item(spank, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS || argc < 1 || !argv || !argv[0])
     return error_set(error, "BERTH_EINTERNAL", "", "Slurm does not tell the command of the task", NULL);
 
+  const unsigned int component = component_of(argv[0]);
+  char variable[COMPONENT_VARIABLE_MAX];
+  component_variable(component, variable);
   const bool replaced =
-      strcmp(text_base(argv[0]), LAUNCHER_NAME) == 0 && text_variable(environment, ARGV0_VARIABLE);
+      strcmp(text_base(argv[0]), LAUNCHER_NAME) == 0 && text_variable(environment, variable);
   if (!replaced && prepend) {
     const char *first[] = {launcher, NULL};
     (void)spank_unsetenv(spank, ARGV0_VARIABLE);
@@ -103,7 +108,7 @@ int argv_put_launcher(spank_t spank, char *const *environment, const char *launc
     return refuse_multi_prog(error);
   if (!replaced && spank_setenv(spank, ARGV0_VARIABLE, argv[0], 1) != ESPANK_SUCCESS)
     return cannot_replace(argv[0], error);
-  return exchange_first(argv, launcher, error);
+  return exchange_first(argv, launcher, replaced ? component : 0, error);
 }
 
 static long read_command_line(char *line) {
@@ -141,7 +146,9 @@ static bool was_typed(const char *word) {
   return false;
 }
 
-int argv_put_launcher_local(spank_t spank, const char *launcher, struct error *error) {
+int argv_put_launcher_local(spank_t spank, const char *launcher, unsigned int component,
+                            struct error *error) {
+  char variable[COMPONENT_VARIABLE_MAX];
   char **argv = NULL;
   int argc = 0;
 
@@ -152,7 +159,8 @@ int argv_put_launcher_local(spank_t spank, const char *launcher, struct error *e
   if (argc >= 2 && argv[1] && !was_typed(argv[1]))
     return find_prepend() ? 0 : refuse_multi_prog(error);
 
-  if (setenv(ARGV0_VARIABLE, argv[0], 1) < 0)
+  component_variable(component, variable);
+  if (setenv(variable, argv[0], 1) < 0)
     return cannot_replace(argv[0], error);
-  return exchange_first(argv, launcher, error);
+  return exchange_first(argv, launcher, component, error);
 }

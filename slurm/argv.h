@@ -14,10 +14,11 @@
 
 /** On the node, in the task's process. 0 or -1 with error filled. */
 int argv_put_launcher(spank_t spank, char *const *environment, const char *launcher, struct error *error);
-/** In srun, so that a node without the plugin meets the launcher and not the bare command. 0 or -1. */
+/** In srun, so that a node without the plugin meets the launcher and not the bare command; `component` tells
+ * the parts of a heterogeneous step apart. 0 or -1. */
 /** In srun once it has read its options, before anything is allocated. 0, or -1 where --multi-prog cannot
  * work. */
 int argv_check_multi_prog(struct error *error);
-int argv_put_launcher_local(spank_t spank, const char *launcher, struct error *error);
+int argv_put_launcher_local(spank_t spank, const char *launcher, unsigned int component, struct error *error);
 
 #endif

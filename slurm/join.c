@@ -22,7 +22,7 @@
 #define HINT_LOG "see worker.log in berth's runtime_dir on the node"
 
 /* What the launcher was told and no command needs. */
-static const char *const own_variables[] = {ARGV0_VARIABLE, "BERTH_SOCKET", "BERTH_TICKET"};
+static const char *const own_variables[] = {"BERTH_SOCKET", "BERTH_TICKET"};
 
 static int bad_frame(struct error *error, const char *what) {
   return error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",
@@ -145,6 +145,7 @@ void join_run(struct frame_in *frame, char **argv, char *const *environment, str
   }
   for (size_t i = 0; i < ARRAY_SIZE(own_variables); i++)
     variables_unset(&variables, own_variables[i]);
+  variables_unset_all(&variables, ARGV0_VARIABLE);
   if (enter_namespaces(frame, answer_flags, error) < 0 || change_directory(frame, error) < 0 ||
       give_up_privileges(frame, answer_flags, error) < 0 || (runner != 0 && end_with(runner, error) < 0))
     return;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clean.h"
+#include "component.h"
 #include "error.h"
 #include "fail.h"
 #include "join.h"
@@ -189,13 +190,15 @@ static int launch(char **argv, struct error *error) {
 
 int main(int argc, char **argv) {
   static struct error error;
-  char *argv0 = getenv(ARGV0_VARIABLE);
+  char variable[COMPONENT_VARIABLE_MAX];
 
   if (resume_is_asked(argv)) {
     resume_run(argv, environ, &error);
     error_print(&error, STDERR_FILENO);
     return error.exit;
   }
+  component_variable(argc > 0 ? component_of(argv[0]) : 0, variable);
+  char *argv0 = getenv(variable);
   /* Put in argv[0]'s place, or in front of the whole command line. */
   if (argv0 && argc > 0)
     argv[0] = argv0;

@@ -107,10 +107,23 @@ static bool is_undone(const struct options *options, size_t flag) {
          strcmp(options->values[flag].value, NO_CONTAINER) == 0;
 }
 
-bool options_want_container(const struct options *options) {
-  for (size_t i = 0; i < FLAG_COUNT; i++)
-    if (names_image(&flags[i]) && is_undone(options, i))
+/* "none" in one word and an image in another, equally strong, is for the worker to refuse. */
+static bool is_image_undone(const struct options *options) {
+  bool undone = false;
+
+  for (size_t i = 0; i < FLAG_COUNT; i++) {
+    if (!names_image(&flags[i]) || options->values[i].source == SOURCE_NONE)
+      continue;
+    if (!is_undone(options, i))
       return false;
+    undone = true;
+  }
+  return undone;
+}
+
+bool options_want_container(const struct options *options) {
+  if (is_image_undone(options))
+    return false;
 
   for (size_t i = 0; i < FLAG_COUNT; i++) {
     if (!flags[i].selects || options->values[i].source == SOURCE_NONE || is_undone(options, i))

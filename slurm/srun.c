@@ -2,6 +2,7 @@
 #include "srun.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -82,15 +83,32 @@ static bool is_carried(enum source source) {
   return submit.local ? source != SOURCE_NONE : source >= SOURCE_SPANK;
 }
 
-static void carry(spank_t spank, const struct options *options) {
+static bool is_said(const struct options *options, size_t flag) {
+  return is_carried(options->values[flag].source) && !options_yields(options, flag);
+}
+
+static void carry(const struct options *options) {
   char name[FLAG_VARIABLE_MAX];
 
   for (size_t i = 0; i < FLAG_COUNT; i++) {
-    if (!is_carried(options->values[i].source) || options_yields(options, i))
+    if (!is_said(options, i))
       continue;
     flag_variable(&flags[i], "SLURM_BERTH_", name);
     (void)setenv(name, options->values[i].value, 1);
-    /* For the prolog, and for sbatch --export-file, which drops the environment. */
+  }
+}
+
+/*
+ * For the prolog, and for sbatch --export-file, which drops the environment. Before the job is made: later it
+ * is of no use, and srun dies of it in a heterogeneous step (spank_set_job_env of 22.05 looks at no
+ * component's options).
+ */
+static void carry_by_job(spank_t spank, const struct options *options) {
+  char name[FLAG_VARIABLE_MAX];
+
+  for (size_t i = 0; i < FLAG_COUNT; i++) {
+    if (!is_said(options, i))
+      continue;
     flag_spank_variable(&flags[i], "", name);
     (void)spank_job_control_setenv(spank, name, options->values[i].value, 1);
   }
@@ -144,7 +162,8 @@ static int check_component(spank_t spank, struct options *merged, struct error *
     return -1;
   if (submit.components++ > 0)
     return 0;
-  carry(spank, merged);
+  carry(merged);
+  carry_by_job(spank, merged);
   options_free(&submit.options);
   submit.options = *merged;
   *merged = (struct options){0};
@@ -168,7 +187,8 @@ static int check_component(spank_t spank, struct options *merged, struct error *
     return check_by_command(&submit.settings, &submit.place, context_name(), &submit.options);
   if (check_finish(&submit.check, &submit.options, error) < 0)
     return -1;
-  carry(spank, &submit.options);
+  carry(&submit.options);
+  carry_by_job(spank, &submit.options);
   return 0;
 }
 
@@ -186,20 +206,33 @@ int srun_check(spank_t spank) {
   return result;
 }
 
+/* The step is allocated: srun that fails here leaves it running for the controller, and its CPUs taken, until
+ * the job ends (seen with 22.05). So it goes on, and the launcher ends the tasks. */
+static void finish_check(void) {
+  struct error error = {0};
+
+  if (check_finish(&submit.check, &submit.options, &error) < 0) {
+    error_print(&error, STDERR_FILENO);
+    (void)setenv(REFUSED_VARIABLE, "1", 1);
+  }
+  carry(&submit.options);
+}
+
+/* Components of a heterogeneous step come in threads of their own: the first one asks, the others wait for
+ * it. */
 int srun_launch(spank_t spank) {
+  static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+  static unsigned int launched;
   struct error error = {0};
 
   if (!submit.wanted)
     return 0;
-  /* The step is allocated: srun that fails here leaves it running for the controller, and its CPUs taken,
-   * until the job ends (seen with 22.05). So it goes on, and the launcher ends the tasks. */
-  if (check_finish(&submit.check, &submit.options, &error) < 0) {
-    error_print(&error, STDERR_FILENO);
-    error = (struct error){0};
-    (void)setenv(REFUSED_VARIABLE, "1", 1);
-  }
-  carry(spank, &submit.options);
-  return argv_put_launcher_local(spank, submit.place.launcher, &error) < 0 ? refuse(&error) : 0;
+  (void)pthread_mutex_lock(&turn);
+  if (launched == 0)
+    finish_check();
+  const int put = argv_put_launcher_local(spank, submit.place.launcher, launched++, &error);
+  (void)pthread_mutex_unlock(&turn);
+  return put < 0 ? refuse(&error) : 0;
 }
 
 int srun_exit(void) {

@@ -37,6 +37,16 @@ static void unset(struct variables *variables, const char *name, size_t length) 
 
 void variables_unset(struct variables *variables, const char *name) { unset(variables, name, strlen(name)); }
 
+void variables_unset_all(struct variables *variables, const char *prefix) {
+  size_t kept = 0;
+
+  for (size_t i = 0; i < variables->count; i++)
+    if (!text_starts(variables->list[i], prefix))
+      variables->list[kept++] = variables->list[i];
+  variables->count = kept;
+  variables->list[kept] = NULL;
+}
+
 bool variables_set(struct variables *variables, char *pair) {
   const char *equals = strchr(pair, '=');
 

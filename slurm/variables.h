@@ -20,6 +20,8 @@ struct variables {
 /** Copies the pointers of environment. False without memory. */
 bool variables_copy(struct variables *variables, char *const *environment);
 void variables_unset(struct variables *variables, const char *name);
+/** Every variable whose name begins so. */
+void variables_unset_all(struct variables *variables, const char *prefix);
 /** Takes ownership of "K=V" and replaces K. False without memory or without "=". */
 bool variables_set(struct variables *variables, char *pair);
 /** Adds "K=V" as it is, also when there is a K already. False without memory. */
