@@ -20,7 +20,10 @@ const where = (label: string): string => `sh -c 'echo ${label} $(${WHERE})'`
 
 /** What lets a static image run the host's srun. */
 function hostCommands(): string {
-  const plugin = /\S+\/berth\.so/.exec(at.cluster.nodes[0]?.line ?? '')?.[0] ?? ''
+  const plugin =
+    /\S+\/berth\.so/.exec(
+      readFileSync(join(at.cluster.nodes[0]?.dir ?? '', 'plugstack.conf'), 'utf8'),
+    )?.[0] ?? ''
   const same = ['/usr', '/etc', at.cluster.dir, dirname(plugin)].map((path) => `${path}:${path}`)
   return `--container-mounts=${[...same, '/usr/lib:/lib', '/usr/lib64:/lib64'].join(',')}`
 }
