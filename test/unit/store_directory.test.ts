@@ -121,7 +121,7 @@ test('a record of another shape is not believed', () =>
     for (const text of ['', 'null', '[]', '5']) assert.throws(() => parseRecord(text, one.key, one.path))
   }))
 
-test('collecting keeps to quota, spares what is leased, pinned or just handed out', () =>
+test('collecting keeps to quota, spares what is leased, pinned, lends layers or was just handed out', () =>
   withFolder((folder) => {
     const leased = new Set<string>()
     const shelf = new Shelf(folder, { quota: 10, floor: 0 }, (key) => leased.has(key))
@@ -134,6 +134,9 @@ test('collecting keeps to quota, spares what is leased, pinned or just handed ou
     try {
       leased.add(images[0]?.key ?? '')
       shelf.pin(images[1]?.key ?? '', true)
+      const giveBack = shelf.hold(images.map(({ key }) => key))
+      assert.equal(shelf.collect(0), [], 'all lend')
+      giveBack()
       assert.equal(
         shelf
           .collect(0)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** An image of layers that another image has is, entry by entry, the image that is made of the layers themselves. */
 import { createHash, randomBytes } from 'node:crypto'
-import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -214,6 +214,34 @@ test.needs(needs, 'an image of another kind or a damaged one is refused', async 
   writeFileSync(base.path, bytes)
   truncateSync(base.path, bytes.length - 4096)
   assert.is(await refusal(make(layers, [base])), 'EUCLEAN')
+})
+
+test.needs(needs, '100 damaged images: refused, or an image that is sound', async () => {
+  const base = await make([lower, middle])
+  const bytes = readFileSync(base.path)
+  const start = Number(bytes.readBigUInt64LE(bytes.length - 48))
+  let random = 12345
+  const next = (below: number) => {
+    random = (random * 1_103_515_245 + 12_345) % 2 ** 31
+    return random % below
+  }
+  let refused = 0
+  for (let round = 0; round < 100; round++) {
+    const damaged = Buffer.from(bytes)
+    // The index mostly, else the tables in front of it.
+    const from = round % 3 === 0 ? start - 8192 : start
+    for (let i = 0; i <= next(3); i++) damaged[from + next(damaged.length - from)] = next(256)
+    writeFileSync(base.path, damaged)
+    const made = await make([lower, middle, top], [base]).catch((error: NativeError) => error)
+    if (made instanceof Error) {
+      refused++
+      continue
+    }
+    const fd = openSync(made.path, 'r')
+    await native.verifySquashfs(fd, { threads: 1 }).finally(() => closeSync(fd))
+    rmSync(made.path)
+  }
+  assert.ok(refused > 15, `${refused} refused`)
 })
 
 test.run()
