@@ -245,4 +245,7 @@ test('the list of engines says what is there', async () => {
   }
 })
 
+test('in the end nothing of any engine is left', () =>
+  until('the end of all engines', () => ownProcesses().length === 0, 30_000))
+
 test.run()
