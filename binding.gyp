@@ -3,6 +3,8 @@
 {
   "variables": {
     "have_squash": "<!(node -p \"+require('fs').existsSync('native/binding/squash.cc')\")",
+    # isa-l where the compiler finds it; BERTH_ZLIB_ONLY=1 in the environment does without.
+    "have_isal": "<!(test -z \"$BERTH_ZLIB_ONLY\" && echo '#include <isa-l/igzip_lib.h>' | ${CXX:-c++} -E -xc++ - >/dev/null 2>&1 && echo 1 || echo 0)",
     "have_reader": "<!(node -p \"+require('fs').existsSync('native/binding/reader.cc')\")",
   },
   "targets": [
@@ -20,7 +22,8 @@
       "conditions": [
         ["have_squash==1", {"defines": ["BERTH_HAVE_SQUASH"]}],
         ["have_reader==1", {"defines": ["BERTH_HAVE_READER"]}],
-        ["have_squash==1 or have_reader==1", {"libraries": ["-lisal", "-lzstd", "-llz4", "-lz"]}],
+        ["have_squash==1 and have_isal==1", {"defines": ["BERTH_HAVE_ISAL"], "libraries": ["-lisal"]}],
+        ["have_squash==1 or have_reader==1", {"libraries": ["-lzstd", "-llz4", "-lz"]}],
       ],
     }
   ],

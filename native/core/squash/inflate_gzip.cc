@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * gzip by isa-l where the build has it (twice as fast as zlib), else by zlib. A layer may hold several
- * members (pigz, estargz); zeros behind the last one are padding, anything else there is damage.
+ * gzip by isa-l where the build says it has it (BERTH_HAVE_ISAL; twice as fast as zlib), else by zlib. A
+ * layer may hold several members (pigz, estargz); zeros behind the last one are padding, anything else is
+ * damage.
  */
 #include "inflate.hh"
 
@@ -9,7 +10,7 @@
 #include <cstring>
 #include <string>
 
-#if __has_include(<isa-l/igzip_lib.h>)
+#ifdef BERTH_HAVE_ISAL
 #include <isa-l/igzip_lib.h>
 #else
 #include <zlib.h>
@@ -20,7 +21,7 @@ namespace {
 
 Error damaged(const char *what) { return fail(EBADMSG, "inflate", {}, std::string("corrupt gzip: ") + what); }
 
-#if __has_include(<isa-l/igzip_lib.h>)
+#ifdef BERTH_HAVE_ISAL
 class Member {
 public:
   void restart() {

@@ -10,6 +10,11 @@ core=$root/native/core/squash
 dir=$1
 main=$root/test/$2
 shift 2
+isal=
+if [ -z "${BERTH_ZLIB_ONLY:-}" ] && [ -e /usr/include/isa-l/igzip_lib.h ]; then
+	isal=-lisal
+	set -- -DBERTH_HAVE_ISAL "$@"
+fi
 mkdir -p "$dir"
 printf '%s\n' "$*" | cmp -s - "$dir/flags" || rm -f "$dir"/*.o
 printf '%s\n' "$*" >"$dir/flags"
@@ -28,8 +33,6 @@ done
 export CXX=${CXX:-g++} DIR="$dir" FLAGS="-std=gnu++20 -O2 -g -Wall -Wextra -Werror -I$root/native $*"
 [ -z "$stale" ] || printf '%s\n' $stale |
 	xargs -P "$(nproc)" -I{} sh -c '$CXX $FLAGS -c {} -o "$DIR/$(basename {} .cc).o"'
-isal=
-[ -e /usr/include/isa-l/igzip_lib.h ] && isal=-lisal
 program=$dir/$(basename "$main" .cc)
 $CXX "$@" $objects -o "$program.$$" $isal -lzstd -llz4 -lz -lpthread
 mv "$program.$$" "$program"
