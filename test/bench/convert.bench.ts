@@ -3,63 +3,27 @@
  * Layers to squashfs beside other ways to the same file, in interleaved rounds: medians of wall and CPU seconds, as
  * ratios to berth's on the layers. The others cannot merge layers: they get one flat tar of what is visible in the end
  * and hash nothing, so `berth, flat` is the line to read them by. Images are made from Debian packages once and kept in
- * BERTH_BENCH_DIR (/var/tmp/berth-bench).
+ * BERTH_BENCH_DIR (/var/tmp/berth-bench, 4 GB; remove it when done). Two minutes on two cores once they are there; asked
+ * for by name (`npm run bench convert`) with the large image and the slowest peers, twenty.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { build } from '../native/squash/workbench.js'
+import { median } from '../demo/start_time.js'
+import { type Contender, contendersOf } from './convert_contenders.js'
 
 const DIRECTORY = process.env.BERTH_BENCH_DIR ?? '/var/tmp/berth-bench'
+/** Asked for by name: the large image too, and the peers that need minutes for it. */
+const FULL = process.env.BERTH_BENCH_FULL === '1'
 /** Odd, so that a median is a measured value. */
-const ROUNDS = Number(process.env.BERTH_BENCH_ROUNDS ?? 5)
-const IMAGES = (process.env.BERTH_BENCH_IMAGES ?? 'medium large').split(' ')
-
-interface Contender {
-  name: string
-  /** Shell command; $layers (lowest first), $flat, $out and $tree are set. */
-  command: string
-  /** Leaves an image in $out. */
-  makesImage: boolean
-}
+const ROUNDS = Number(process.env.BERTH_BENCH_ROUNDS ?? 3)
+const IMAGES = (process.env.BERTH_BENCH_IMAGES ?? (FULL ? 'small medium large' : 'small medium')).split(' ')
+const { convert, contenders } = contendersOf(FULL)
 
 interface Sample {
   wall: number
   cpu: number
   megabytes: number
-}
-
-const convert = build()
-const bound = build('bench/convert_bound.cc', 'bound')
-const zstd1 = '-comp zstd -Xcompression-level 1 -b 131072 -noappend -no-progress -quiet -processors 2'
-
-const CONTENDERS: Contender[] = [
-  { name: 'berth zstd-1', command: `${convert} $out $layers`, makesImage: true },
-  { name: 'berth lz4', command: `${convert} -compressor lz4 $out $layers`, makesImage: true },
-  { name: 'berth zstd-3', command: `${convert} -level 3 $out $layers`, makesImage: true },
-  { name: 'bound: inflate, hash', command: `${bound} $layers`, makesImage: false },
-  { name: 'berth, flat', command: `${convert} $out $flat`, makesImage: true },
-  { name: 'bound, flat', command: `${bound} $flat`, makesImage: false },
-  {
-    name: 'igzip | tar2sqfs -j2',
-    command: 'igzip -dc $flat | tar2sqfs -j 2 -c zstd -X level=1 -b 131072 -q -f $out',
-    makesImage: true,
-  },
-  {
-    name: 'igzip | mksquashfs -tar',
-    command: `igzip -dc $flat | mksquashfs - $out -tar ${zstd1}`,
-    makesImage: true,
-  },
-  { name: 'igzip | tar -x', command: 'igzip -dc $flat | tar -C $tree -x', makesImage: false },
-  {
-    name: 'the same + mksquashfs',
-    command: `igzip -dc $flat | tar -C $tree -x; mksquashfs $tree $out ${zstd1}`,
-    makesImage: true,
-  },
-]
-
-function median(values: number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
 function measure(contender: Contender, layers: string, flat: string): { sample: Sample; size: number } {
@@ -102,8 +66,10 @@ function report(
   const own = samples.get('berth zstd-1') ?? []
   const wall = median(own.map((sample) => sample.wall))
   const cpu = median(own.map((sample) => sample.cpu))
-  print(`\n${image}: ${(bytes / 1e6).toFixed(0)} MB uncompressed, medians of ${ROUNDS} interleaved rounds`)
-  print(`${''.padEnd(25)}  wall s    cpu s   × wall    × cpu   MB RSS   MB out`)
+  print(
+    `\n${image}: ${(bytes / 1e6).toFixed(0)} MB uncompressed, medians of ${ROUNDS} interleaved rounds (* one)`,
+  )
+  print(`${''.padEnd(31)}  wall s    cpu s   × wall    × cpu   MB RSS   MB out`)
   for (const [name, list] of samples) {
     const row = {
       wall: median(list.map((sample) => sample.wall)),
@@ -115,7 +81,7 @@ function report(
       value.toFixed(2).padStart(9),
     )
     print(
-      `${name.padEnd(24)}${cells.join('')}${row.memory.toFixed(0).padStart(9)}${size > 0 ? size.toFixed(1).padStart(9) : ''}`,
+      `${(list.length < ROUNDS ? `${name} *` : name).padEnd(30)}${cells.join('')}${row.memory.toFixed(0).padStart(9)}${size > 0 ? size.toFixed(1).padStart(9) : ''}`,
     )
   }
 }
@@ -137,10 +103,10 @@ for (const image of IMAGES) {
   const answer = execFileSync('sh', ['-ec', `${convert} ${join(DIRECTORY, 'out')} ${layers}`], {
     encoding: 'utf8',
   })
-  const samples = new Map<string, Sample[]>(CONTENDERS.map(({ name }) => [name, []]))
+  const samples = new Map<string, Sample[]>(contenders.map(({ name }) => [name, []]))
   const sizes = new Map<string, number>()
   for (let round = 0; round < ROUNDS; round++)
-    for (const contender of CONTENDERS) {
+    for (const contender of contenders.filter(({ slow }) => round === 0 || slow !== true)) {
       const { sample, size } = measure(contender, layers, flat)
       samples.get(contender.name)?.push(sample)
       sizes.set(contender.name, size)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes DIR/medium and DIR/large: gzip layers 0.tgz, 1.tgz, … of images that are built from Debian packages.
+# Makes DIR/small, DIR/medium and DIR/large: gzip layers 0.tgz, 1.tgz, … of images that are built from Debian packages.
 # Usage: convert_images.sh DIR. What exists is kept. Needs root, mmdebstrap and the machine's own apt sources.
 set -euo pipefail
 dir=$(realpath -m "$1")
@@ -68,6 +68,8 @@ base() {
 install='apt-get update -q; apt-get install -qy --no-install-recommends'
 medium=$dir/medium
 base "$medium"
+mkdir -p "$dir/small"
+ln -f "$medium/0.tgz" "$dir/small/0.tgz"
 layer "$medium" 1 "$install build-essential"
 layer "$medium" 2 "$install python3-numpy"
 layer "$medium" 3 "apt-get clean; rm -rf /var/lib/apt/lists/* /usr/share/doc /usr/share/locale /usr/share/man; chmod -R g-w /usr/lib/python3"
