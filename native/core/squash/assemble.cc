@@ -24,8 +24,8 @@ class Assembly {
 public:
   Assembly(const Options &options, unsquash::Image &image, Compressor compressor,
            std::unique_ptr<squash::Codec> codec)
-      : options_(options), image_(image), compressor_(compressor), codec_(std::move(codec)), tree_(key_),
-        xattrs_(options.keepCapabilities), upper_(options, tree_, owners_, xattrs_),
+      : options_(options), image_(image), compressor_(compressor), codec_(std::move(codec)),
+        tree_(key_, chunks_), xattrs_(options.keepCapabilities), upper_(options, tree_, owners_, xattrs_),
         base_(options, image, tree_, owners_, xattrs_, upper_) {}
 
   Result<Assembled> run(bool reuse);
@@ -43,6 +43,7 @@ private:
   std::unique_ptr<squash::Codec> codec_;
   squash::Gate gate_;
   squash::HashKey key_;
+  squash::Chunks chunks_;
   Tree tree_;
   squash::Owners owners_;
   squash::Xattrs xattrs_;
@@ -101,7 +102,7 @@ Result<> Assembly::copyBlocks(squash::Output &output, squash::BlockLine &line) {
 }
 
 Result<> Assembly::fill(squash::BlockLine &line) {
-  squash::FileStore store(line, key_, gate_, image_.super().blockSize);
+  squash::FileStore store(line, key_, gate_, chunks_, image_.super().blockSize);
   if (auto done = base_.files().readFiles(store); !done)
     return done;
   if (auto done = upper_.readFiles(store); !done)
@@ -155,7 +156,7 @@ Result<Assembled> Assembly::run(bool reuse) {
     return gate_.error();
   }
   base_.files().moveEnds(line);
-  squash::Tables tables({tree_, owners_, xattrs_, line, output, *codec_, compressor_,
+  squash::Tables tables({tree_, owners_, xattrs_, line, output, *codec_, chunks_, compressor_,
                          image_.super().blockSize, !optionsBlock.empty(), false});
   auto size = tables.write();
   if (!size)

@@ -189,6 +189,7 @@ Result<> Converter::Engine::writeImage() {
                             line,
                             output,
                             *codec,
+                            chunks,
                             options.compressor,
                             options.blockSize,
                             !optionsBlock.empty(),
@@ -208,6 +209,8 @@ Result<> Converter::Engine::writeImage() {
     if (*content)
       result.captured.emplace_back(path, std::move(**content));
   }
+  if (auto done = chunks.cut(*indexed); !done)
+    return done;
   std::unique_lock lock(gate.mutex);
   if (!gate.wait(lock, changed, [&] { return hashed; }))
     return gate.errorLocked();

@@ -17,9 +17,9 @@ struct Converter::Engine {
         decoder(gate, feed, pieces, options.bytesMax),
         optionsBlock(compressorOptions(options.compressor, options.level)), output(options.fd, SUPER_SIZE),
         line(gate, output, {options.compressor, options.level, options.blockSize, options.threads}),
-        tree(key), xattrs(options.keepCapabilities), store(line, key, gate, options.blockSize),
-        index(*codec, options.layers), merger({tree, store, owners, xattrs, key, index}, options.entriesMax),
-        digests(options.layers) {
+        chunks(gate, output), tree(key, chunks), xattrs(options.keepCapabilities),
+        store(line, key, gate, chunks, options.blockSize), index(*codec, chunks, options.layers),
+        merger({tree, store, owners, xattrs, key, index}, options.entriesMax), digests(options.layers) {
     gate.watch(changed);
     gate.whenStopped([this](const Error &error) { rejectAll(error); });
   }
@@ -52,6 +52,7 @@ struct Converter::Engine {
   Bytes optionsBlock;
   Output output;
   BlockLine line;
+  Chunks chunks;
   Tree tree;
   Owners owners;
   Xattrs xattrs;

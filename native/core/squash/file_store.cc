@@ -178,7 +178,7 @@ Result<Placed> FileStore::endSmall() {
     fragmentNumber_++;
     fragment_ = std::move(block_);
   }
-  smalls_.push_back({hash, uint32_t(size_), fragmentNumber_, uint32_t(start)});
+  smalls_.add({hash, uint32_t(size_), fragmentNumber_, uint32_t(start)});
   smallIndex_.add(hash.low, uint32_t(smalls_.size() - 1), [&](uint32_t i) { return smalls_[i].hash.low; });
   return Placed{fragmentNumber_, uint32_t(start)};
 }

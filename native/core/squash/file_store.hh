@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "block_line.hh"
+#include "chunks.hh"
 #include "content_hash.hh"
 #include "id_table.hh"
 #include "tar.hh"
@@ -24,8 +25,9 @@ struct Placed {
 
 class FileStore final : public ContentSink {
 public:
-  FileStore(BlockLine &line, const HashKey &key, Gate &gate, uint32_t blockSize)
-      : line_(line), key_(key), gate_(gate), blockSize_(blockSize), fragmentNumber_(line.fragmentCount()) {}
+  FileStore(BlockLine &line, const HashKey &key, Gate &gate, Chunks &chunks, uint32_t blockSize)
+      : line_(line), key_(key), gate_(gate), blockSize_(blockSize), fragmentNumber_(line.fragmentCount()),
+        smalls_(chunks) {}
 
   /** One content: begin, any number of data and hole, end. */
   Result<> begin(uint64_t size);
@@ -85,7 +87,7 @@ private:
   uint32_t candidate_ = NONE;
   uint32_t file_ = NONE;
 
-  std::vector<Small> smalls_;
+  Arena<Small> smalls_;
   IdTable smallIndex_;
   std::vector<Large> larges_;
   std::vector<Token> largeTokens_;

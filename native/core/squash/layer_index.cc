@@ -43,7 +43,7 @@ void LayerIndex::add(const TarEntry &entry, uint32_t inode) {
   before_ = entry.name;
   row_->entries++;
   if (content)
-    contents_.push_back(inode);
+    contents_.add(inode);
 }
 
 Result<uint64_t> LayerIndex::write(Output &output, const Tree &tree) {
@@ -52,12 +52,12 @@ Result<uint64_t> LayerIndex::write(Output &output, const Tree &tree) {
   if (auto done = entries_.drain(output); !done)
     return done.error();
   const uint64_t numbersStart = output.position();
-  MetadataTable numbers(codec_);
+  MetadataTable numbers(codec_, chunks_);
   Bytes number;
-  for (const uint32_t inode : contents_) {
+  for (size_t i = 0; i < contents_.size(); i++) {
     number.clear();
     // 0: another entry of the same layer replaced this one.
-    Fields(number).u32(tree.inode(inode).number);
+    Fields(number).u32(tree.inode(contents_[i]).number);
     numbers.append(number);
   }
   numbers.close();

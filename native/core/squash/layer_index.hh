@@ -24,7 +24,8 @@ inline constexpr uint8_t INDEX_KIND = 0x07, INDEX_XATTRS = 0x08, INDEX_CONTENT =
 
 class LayerIndex {
 public:
-  LayerIndex(Codec &codec, unsigned layers) : entries_(codec), codec_(codec), rows_(layers) {}
+  LayerIndex(Codec &codec, Chunks &chunks, unsigned layers)
+      : chunks_(chunks), entries_(codec, chunks), codec_(codec), rows_(layers), contents_(chunks) {}
 
   void begin(unsigned layer);
   /** The next entry of the layer; `inode`: has its content, NONE when the image needs none of it. */
@@ -42,6 +43,7 @@ private:
     uint64_t entries = 0, bytes = 0;
   };
 
+  Chunks &chunks_;
   MetadataTable entries_;
   Codec &codec_;
   std::vector<Row> rows_;
@@ -49,7 +51,7 @@ private:
   std::string before_;
   Bytes record_;
   /** Inodes in the order of the entries that have a content. */
-  std::vector<uint32_t> contents_;
+  Arena<uint32_t> contents_;
 };
 
 } // namespace berth::squash

@@ -10,10 +10,10 @@ void MetadataTable::pack() {
   blocks_.push_back(drained_ + out_.size());
   std::array<uint8_t, METADATA_SIZE> packed;
   const size_t size = codec_.compress(raw_, std::span(packed).first(raw_.size() - 1));
-  if (size > 0)
-    Fields(out_).u16(size).bytes(packed.data(), size);
-  else
-    Fields(out_).u16(raw_.size() | METADATA_RAW).bytes(raw_.data(), raw_.size());
+  Bytes head;
+  Fields(head).u16(size > 0 ? size : raw_.size() | METADATA_RAW);
+  out_.append(head);
+  out_.append(size > 0 ? std::span<const uint8_t>(packed).first(size) : std::span<const uint8_t>(raw_));
   raw_.clear();
 }
 
@@ -33,16 +33,25 @@ void MetadataTable::close() {
 }
 
 Result<> MetadataTable::drain(Output &output) {
-  auto done = output.append(out_);
+  for (size_t i = 0; i < out_.size();) {
+    const auto run = out_.run(i);
+    if (auto done = output.append(run); !done)
+      return done;
+    i += run.size();
+  }
   drained_ += out_.size();
   out_.clear();
-  return done;
+  return Nothing{};
 }
 
-Result<uint64_t> writeLookup(Output &output, Codec &codec, const Bytes &records) {
-  const uint64_t start = output.position();
-  MetadataTable table(codec);
+Result<uint64_t> writeLookup(Output &output, Codec &codec, Chunks &chunks, const Bytes &records) {
+  MetadataTable table(codec, chunks);
   table.append(records);
+  return writeLookup(output, table);
+}
+
+Result<uint64_t> writeLookup(Output &output, MetadataTable &table) {
+  const uint64_t start = output.position();
   table.close();
   if (auto done = table.drain(output); !done)
     return done.error();

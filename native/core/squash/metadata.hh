@@ -5,6 +5,7 @@
 
 #include <span>
 
+#include "chunks.hh"
 #include "codec.hh"
 #include "format.hh"
 #include "output.hh"
@@ -19,7 +20,7 @@ public:
     uint16_t offset;
   };
 
-  explicit MetadataTable(Codec &codec) : codec_(codec) { raw_.reserve(METADATA_SIZE); }
+  MetadataTable(Codec &codec, Chunks &chunks) : codec_(codec), out_(chunks) { raw_.reserve(METADATA_SIZE); }
 
   /** Where the next record will begin. */
   Reference here() const { return {drained_ + out_.size(), uint16_t(raw_.size())}; }
@@ -36,13 +37,16 @@ private:
   void pack();
 
   Codec &codec_;
-  Bytes raw_, out_;
+  Bytes raw_;
+  Arena<uint8_t> out_;
   uint64_t drained_ = 0;
   std::vector<uint64_t> blocks_;
 };
 
-/** Writes a table of fixed-size records and the list of its blocks' positions; answers the list's position.
+/** Ends and writes a table of fixed-size records and the list of its blocks' positions; answers the list's
+ * position.
  */
-Result<uint64_t> writeLookup(Output &output, Codec &codec, const Bytes &records);
+Result<uint64_t> writeLookup(Output &output, MetadataTable &table);
+Result<uint64_t> writeLookup(Output &output, Codec &codec, Chunks &chunks, const Bytes &records);
 
 } // namespace berth::squash

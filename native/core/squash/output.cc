@@ -20,7 +20,19 @@ Result<> Output::writeAt(uint64_t offset, std::span<const uint8_t> bytes) {
   return Nothing{};
 }
 
+bool Output::fence(uint64_t offset) {
+  // The writer may be another thread: each announces its step before it looks at the other's.
+  fence_ = offset;
+  if (reached_ <= offset)
+    return true;
+  fence_ = UINT64_MAX;
+  return false;
+}
+
 Result<> Output::flush() {
+  reached_ = flushed_ + buffer_.size();
+  if (reached_ > fence_)
+    return fail(EFBIG, "pwrite", "image");
   if (auto done = writeAt(flushed_, buffer_); !done)
     return done;
   flushed_ += buffer_.size();

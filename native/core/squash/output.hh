@@ -3,6 +3,7 @@
  * order. */
 #pragma once
 
+#include <atomic>
 #include <span>
 
 #include "../result.hh"
@@ -20,6 +21,10 @@ public:
   Result<> flush();
   /** Goes on at `position`, after bytes that somebody else wrote; only when nothing is buffered. */
   void skipTo(uint64_t position) { flushed_ = position; }
+  /** Nothing is written at or behind `offset` from now on: EFBIG. False, and no fence, when it was already.
+   */
+  bool fence(uint64_t offset);
+  int fd() const { return fd_; }
   /** Outside of the append order: the superblock. */
   Result<> writeAt(uint64_t offset, std::span<const uint8_t> bytes);
   /** Bytes appended before; flushes first. */
@@ -34,6 +39,7 @@ private:
   int fd_;
   uint64_t flushed_;
   Bytes buffer_;
+  std::atomic<uint64_t> fence_ = UINT64_MAX, reached_ = 0;
 };
 
 } // namespace berth::squash

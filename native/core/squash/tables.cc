@@ -13,7 +13,7 @@ Result<uint64_t> Tables::write() {
   newest_ = root.mtime;
   if (auto done = walk(false); !done)
     return done.error();
-  exports_.resize(8 * size_t{count_});
+  exports_.assign(8 * size_t{count_}, 0);
   inodeStart_ = parts_.output.position();
   if (auto done = walk(true); !done)
     return done.error();
@@ -34,14 +34,18 @@ Result<> Tables::writeTables() {
     return done;
   if (auto done = writeFragments(); !done)
     return done;
-  auto exports = writeLookup(output, parts_.codec, exports_);
+  MetadataTable exported(parts_.codec, parts_.chunks);
+  for (size_t i = 0; i < exports_.size(); i += exports_.run(i).size())
+    exported.append(exports_.run(i));
+  exports_.clear();
+  auto exports = writeLookup(output, exported);
   if (!exports)
     return exports.error();
   exportStart_ = *exports;
   Bytes ids;
   for (const uint32_t id : parts_.owners.ids())
     Fields(ids).u32(parts_.ownersToRoot ? 0 : id);
-  auto owners = writeLookup(output, parts_.codec, ids);
+  auto owners = writeLookup(output, parts_.codec, parts_.chunks, ids);
   if (!owners)
     return owners.error();
   idStart_ = *owners;
@@ -54,7 +58,7 @@ Result<> Tables::writeFragments() {
   Bytes records;
   for (const auto &fragment : parts_.line.fragments())
     Fields(records).u64(fragment.start).u32(fragment.size).u32(0);
-  auto start = writeLookup(parts_.output, parts_.codec, records);
+  auto start = writeLookup(parts_.output, parts_.codec, parts_.chunks, records);
   if (!start)
     return start.error();
   fragmentStart_ = *start;
@@ -67,7 +71,7 @@ Result<> Tables::writeXattrs() {
     return Nothing{};
   Output &output = parts_.output;
   const uint64_t start = output.position();
-  MetadataTable records(parts_.codec);
+  MetadataTable records(parts_.codec, parts_.chunks);
   Bytes ids;
   for (const auto &set : sets) {
     const auto here = records.here();
@@ -78,7 +82,7 @@ Result<> Tables::writeXattrs() {
   if (auto done = records.drain(output); !done)
     return done;
   // Unlike the other tables, this list of blocks has a header, and the superblock points at it.
-  MetadataTable table(parts_.codec);
+  MetadataTable table(parts_.codec, parts_.chunks);
   table.append(ids);
   table.close();
   const uint64_t tableStart = output.position();

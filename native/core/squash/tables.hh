@@ -19,6 +19,7 @@ public:
     const BlockLine &line;
     Output &output;
     Codec &codec;
+    Chunks &chunks;
     Compressor compressor;
     uint32_t blockSize;
     bool hasOptions;
@@ -26,7 +27,9 @@ public:
     bool ownersToRoot;
   };
 
-  explicit Tables(Parts parts) : parts_(parts), inodes_(parts.codec), directories_(parts.codec) {}
+  explicit Tables(Parts parts)
+      : parts_(parts), inodes_(parts.codec, parts.chunks), directories_(parts.codec, parts.chunks),
+        exports_(parts.chunks) {}
 
   /** Writes them all; the file is complete then. Answers its size in bytes. */
   Result<uint64_t> write();
@@ -62,7 +65,7 @@ private:
   MetadataTable inodes_, directories_;
   std::vector<bool> live_;
   std::vector<uint32_t> children_;
-  Bytes exports_;
+  Arena<uint8_t> exports_;
   uint32_t count_ = 0, newest_ = 0;
   uint64_t inodeStart_ = 0, directoryStart_ = 0, fragmentStart_ = NO_TABLE, exportStart_ = 0, idStart_ = 0,
            xattrStart_ = NO_TABLE;

@@ -22,7 +22,7 @@ void Tables::place(Inode &inode, const Bytes &record) {
   inodes_.append(record);
   Bytes reference;
   Fields(reference).u64(here.block << 16 | here.offset);
-  std::ranges::copy(reference, exports_.begin() + ptrdiff_t(8 * (inode.number - 1)));
+  std::ranges::copy(reference, &exports_[8 * size_t{inode.number - 1}]);
 }
 
 void Tables::writeDirInode(Inode &inode, uint32_t parent, const Listing &listing) {

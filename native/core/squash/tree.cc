@@ -9,10 +9,10 @@ namespace berth::squash {
 uint32_t Texts::add(std::string_view text) {
   const auto size = uint16_t(text.size());
   if (used_ + sizeof size + size > CHUNK_SIZE) {
-    chunks_.emplace_back(new char[CHUNK_SIZE]);
+    chunks_.push_back(source_.take());
     used_ = 0;
   }
-  char *to = chunks_.back().get() + used_;
+  uint8_t *to = chunks_.back() + used_;
   std::memcpy(to, &size, sizeof size);
   std::memcpy(to + sizeof size, text.data(), size);
   const uint32_t handle = uint32_t(chunks_.size() - 1) << CHUNK_BITS | used_;
@@ -21,15 +21,14 @@ uint32_t Texts::add(std::string_view text) {
 }
 
 std::string_view Texts::get(uint32_t handle) const {
-  const char *from = chunks_[handle >> CHUNK_BITS].get() + (handle & (CHUNK_SIZE - 1));
+  const uint8_t *from = chunks_[handle >> CHUNK_BITS] + (handle & (CHUNK_SIZE - 1));
   uint16_t size;
   std::memcpy(&size, from, sizeof size);
-  return {from + sizeof size, size};
+  return {reinterpret_cast<const char *>(from) + sizeof size, size};
 }
 
-Tree::Tree(const HashKey &key) : key_(key) {
-  nodes_.emplace_back();
-  auto &root = nodes_.front();
+Tree::Tree(const HashKey &key, Chunks &chunks) : texts(chunks), key_(key), nodes_(chunks), inodes_(chunks) {
+  auto &root = nodes_.add({});
   root.name = texts.add("");
   root.inode = addInode();
   root.implicit = true;
@@ -45,7 +44,7 @@ uint32_t Tree::find(uint32_t parent, std::string_view name) const {
 
 uint32_t Tree::add(uint32_t parent, std::string_view name, unsigned layer) {
   const auto number = uint32_t(nodes_.size());
-  Node &node = nodes_.emplace_back();
+  Node &node = nodes_.add({});
   node.parent = parent;
   node.name = texts.add(name);
   node.layer = uint16_t(layer);
@@ -56,7 +55,7 @@ uint32_t Tree::add(uint32_t parent, std::string_view name, unsigned layer) {
 }
 
 uint32_t Tree::addInode() {
-  inodes_.emplace_back();
+  inodes_.add({});
   return uint32_t(inodes_.size() - 1);
 }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The merged image in memory: names and inodes apart, since hard links share inodes. Content is not here.
- * Records are numbers in vectors (about 100 bytes an entry, name included), so that millions of entries fit.
+ * Records are numbers in arenas: about 100 bytes an entry, name included.
  */
 #pragma once
 
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "chunks.hh"
 #include "content_hash.hh"
 #include "format.hh"
 #include "id_table.hh"
@@ -19,13 +19,16 @@ namespace berth::squash {
 /** Byte strings that live as long as the conversion. */
 class Texts {
 public:
+  explicit Texts(Chunks &source) : source_(source) {}
   uint32_t add(std::string_view text);
   std::string_view get(uint32_t handle) const;
 
 private:
   static constexpr unsigned CHUNK_BITS = 20;
   static constexpr uint32_t CHUNK_SIZE = 1u << CHUNK_BITS;
-  std::vector<std::unique_ptr<char[]>> chunks_;
+  static_assert(CHUNK_SIZE == Chunks::CHUNK_SIZE);
+  Chunks &source_;
+  std::vector<uint8_t *> chunks_;
   uint32_t used_ = CHUNK_SIZE;
 };
 
@@ -76,7 +79,7 @@ class Tree {
 public:
   static constexpr uint32_t ROOT = 0;
 
-  explicit Tree(const HashKey &key);
+  Tree(const HashKey &key, Chunks &chunks);
 
   /** NONE when there is no such name; it may be a whiteout. */
   uint32_t find(uint32_t parent, std::string_view name) const;
@@ -103,8 +106,8 @@ public:
 
 private:
   const HashKey &key_;
-  std::vector<Node> nodes_;
-  std::vector<Inode> inodes_;
+  Arena<Node> nodes_;
+  Arena<Inode> inodes_;
   IdTable names_;
 };
 

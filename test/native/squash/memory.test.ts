@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { suite } from '../../suite.js'
 import { END, entry } from './tar_writer.js'
@@ -46,18 +47,70 @@ test(`three layers of 200 MB sent side by side take less than ${MEGABYTES_MAX} M
     assert.is(peakMegabytes(layers, '-threads', threads) < MEGABYTES_MAX, true)
 })
 
-test('200,000 empty files take less than 200 bytes each', () => {
-  const path = bench.path('many')
+/** Tar of `thousands` directories with a thousand empty files each. */
+function writeMany(path: string, thousands: number): void {
+  const block = Buffer.concat(Array.from({ length: 1000 }, (_, j) => entry({ name: `d0000/file-${j}` })))
+  const sums = Array.from({ length: 1000 }, (_, j) =>
+    Number.parseInt(block.toString('latin1', j * 512 + 148, j * 512 + 154), 8),
+  )
   const fd = fs.openSync(path, 'w')
-  for (let i = 0; i < 200; i++)
-    fs.writeSync(
-      fd,
-      Buffer.concat(Array.from({ length: 1000 }, (_, j) => entry({ name: `d${i}/file-${j}` }))),
-    )
+  for (let i = 0; i < thousands; i++) {
+    const digits = String(i).padStart(4, '0')
+    const more = [...digits].reduce((sum, digit) => sum + Number(digit), 0)
+    for (const [j, sum] of sums.entries()) {
+      block.write(digits, j * 512 + 1, 'latin1')
+      block.write((sum + more).toString(8).padStart(6, '0'), j * 512 + 148, 'latin1')
+    }
+    fs.writeSync(fd, block)
+  }
   fs.writeSync(fd, END)
   fs.closeSync(fd)
-  const empty = peakMegabytes([])
-  assert.is(((peakMegabytes([path]) - empty) * 1024 * 1024) / 200_000 < 200, true)
+}
+
+/** The most memory of its own, without mappings of files, that the converter was seen to have. */
+async function peakOwnMegabytes(layer: string): Promise<number> {
+  const child = spawn(bench.program, [bench.path('image'), layer], { stdio: ['ignore', 'ignore', 'inherit'] })
+  let code: number | null | undefined
+  child.on('close', (status) => {
+    code = status
+  })
+  let peak = 0
+  while (code === undefined) {
+    await pause(5)
+    try {
+      const status = fs.readFileSync(`/proc/${child.pid}/status`, 'utf8')
+      peak = Math.max(peak, Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1] ?? 0))
+    } catch {}
+  }
+  assert.is(code, 0)
+  return peak / 1024
+}
+
+test(`a million files take less than ${MEGABYTES_MAX} MB of memory that the kernel cannot take back`, async () => {
+  const path = bench.path('million')
+  writeMany(path, 1000)
+  assert.is((await peakOwnMegabytes(path)) < MEGABYTES_MAX, true)
+  const done = spawnSync('unsquashfs', ['-s', bench.path('image')], { encoding: 'utf8' })
+  assert.match(done.stdout, /Number of inodes 1001001/)
+  const { size, blocks } = fs.statSync(bench.path('image'))
+  // What was mapped behind the image is gone.
+  assert.is(size < 20_000_000 && blocks * 512 <= size + 65536, true)
+})
+
+test('a disk that is full while the tables grow gives ENOSPC, not SIGBUS', () => {
+  const disk = bench.path('disk')
+  fs.mkdirSync(disk)
+  run('mount', '-t', 'tmpfs', '-o', 'size=20m', 'tmpfs', disk)
+  const done = bench.convert([bench.path('million')], {}, `${disk}/image`)
+  run('umount', disk)
+  assert.match(done.error, /^ENOSPC (fallocate|pwrite) image/)
+})
+
+test('a file size limit below the tables is EFBIG', () => {
+  const command = `ulimit -f 1000; exec ${bench.program} ${bench.path('small')} ${bench.path('million')}`
+  const done = spawnSync('bash', ['-c', command], { encoding: 'utf8' })
+  assert.is(done.signal, null)
+  assert.match(done.stderr, /^EFBIG pwrite image/)
 })
 
 test.run()
