@@ -4,8 +4,10 @@
  * `code` (errno name), `errno`, `syscall` and `path` (see core/result.hh). Asynchronous calls run on libuv's pool.
  */
 import { createRequire } from 'node:module'
+import type { ElfFacts, ImageScan, ScanOptions } from './native/elf.js'
 import type { BuiltNamespace, MadeEntry, NamespaceSpec } from './native/namespaces.js'
 
+export type * from './native/elf.js'
 export type * from './native/namespaces.js'
 
 /** errno-carrying failure, as thrown by every function below. */
@@ -270,6 +272,10 @@ export interface Native {
    * missing, no regular file or over 256 KiB are left out. Safe on unverified images.
    */
   readSquashfs(fd: number, paths: readonly string[]): Promise<Record<string, Buffer>>
+  /** ELF files inside a squashfs; bounded, and safe on unverified images. */
+  scanImage(fd: number, options: ScanOptions): Promise<ImageScan>
+  /** One file of the host. Undefined: no ELF file. */
+  readElf(fd: number, path: string, options: ScanOptions): Promise<ElfFacts | undefined>
   /** A new image from an image and what was changed above it: unchanged blocks are copied compressed. Ends with fsync. */
   assembleSquash(options: AssembleOptions): Promise<Assembled>
   /** One change in a user's directory with that user's rights; 'create' resolves with a descriptor, others with -1. */

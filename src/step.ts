@@ -20,6 +20,7 @@ import type { ImageReference, StoredImage } from './image/image.js'
 import { familiarName, parseReference, pinReference } from './image/reference.js'
 import { launchAsIs } from './launch/bare.js'
 import { ensureImage, type HeldImage, holdImage, peekImage } from './launch/hold_image.js'
+import { HostReader } from './launch/host_facts.js'
 import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
 import { containerId, holdBase, referenceOf, withNameDefaults } from './launch/named.js'
@@ -57,6 +58,7 @@ export interface Rooms {
   running: Running
   jobEnds: JobEnds
   findEngine: FindEngine
+  host: HostReader
   /** Exists in every job's mount namespace and may be covered while a container is built. */
   staging: string
 }
@@ -129,7 +131,10 @@ export async function openRooms(site: Site, staging: string, log: (line: string)
   const store = await openStore(site, import.meta.dirname, log)
   const running = new Running()
   const jobEnds = new JobEnds(store.containers, running, log)
-  return { site, store, running, jobEnds, findEngine: engineFinder(site), staging }
+  const host = new HostReader(site)
+  // The first step finds it read.
+  void host.read()
+  return { site, store, running, host, jobEnds, findEngine: engineFinder(site), staging }
 }
 
 /** Grammar, policy and spelling. @throws BerthError: the words cannot be understood, or are not offered here */

@@ -16,6 +16,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
 #ifdef BERTH_HAVE_READER
   InitReader(env, exports);
   InitSave(env, exports);
+  InitElf(env, exports);
 #endif
   return exports;
 }

@@ -17,5 +17,6 @@ void InitReader(Napi::Env env, Napi::Object exports);
 
 /** Saving containers: save.cc. */
 void InitSave(Napi::Env env, Napi::Object exports);
+void InitElf(Napi::Env env, Napi::Object exports);
 
 } // namespace berth::binding

@@ -23,7 +23,7 @@ export const ABILITIES: Abilities = {
   shmSize: true,
   cdi: true,
   profiles: true,
-  mpi: false,
+  mpi: true,
   hooks: false,
   sharedByTasks: true,
   stepCgroup: true,

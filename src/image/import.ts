@@ -9,6 +9,7 @@ import { BerthError } from '../report/errors.js'
 import {
   encodeFrame,
   type Fields,
+  FRAME_BYTES_MAX,
   type Frame,
   FrameReader,
   type FrameType,
@@ -17,7 +18,9 @@ import {
 } from '../worker/frame.js'
 import { DockerArchiveReader, openArchive } from './archive.js'
 import type { ConvertProgress } from './convert.js'
+import { FACTS_FIELD, factsWithin, type ImageFacts } from './facts.js'
 import { Fetcher } from './fetch.js'
+import { inspectImage } from './inspect.js'
 import { LayoutReader, type OpenFile } from './layout.js'
 import type { HostPlatform } from './platform.js'
 import type { ImageReader, OpenedImage } from './reader.js'
@@ -41,6 +44,8 @@ import {
 /** Five reports a second are as many as an eye can follow. */
 const REPORT_MS_MIN = 200
 const CAPTURED = [PASSWD, GROUP]
+/** For the headers of two more fields. */
+const FRAME_BYTES_SPARE = 256
 
 export class Importer {
   private readonly socket: NativeSocket
@@ -137,7 +142,8 @@ export class Importer {
     ).finally(stop)
     const layers = layersOf(image)
     const { size, entries, captured, reused, problem } = result
-    this.sendImported({ size, entries, config: image.parsed.config, layers, reused, problem }, captured)
+    const imported = { size, entries, config: image.parsed.config, layers, reused, problem }
+    this.sendImported(imported, captured, await this.factsOf(output, order))
   }
 
   private async importSquashfs(frame: Frame, order: ImportOrder, path: string): Promise<void> {
@@ -146,10 +152,18 @@ export class Importer {
     const { report, stop } = this.reporter()
     report({ done: 0, total: fstatSync(source).size, layer: 0, layers: 1, reused: 0 })
     const { imported, captured } = await takeSquashfs(this.native, source, output, order, path).finally(stop)
-    this.sendImported(imported, captured)
+    this.sendImported(imported, captured, await this.factsOf(output ?? source, order))
   }
 
-  private sendImported(imported: Imported, captured: Record<string, Buffer>): void {
+  private async factsOf(fd: number, { facts, threads }: ImportOrder): Promise<ImageFacts | undefined> {
+    return facts ? inspectImage(this.native, fd, threads) : undefined
+  }
+
+  private sendImported(
+    imported: Imported,
+    captured: Record<string, Buffer>,
+    facts: ImageFacts | undefined,
+  ): void {
     const files = CAPTURED.flatMap((path): Fields => {
       const content = captured[path]
       if (content === undefined) return []
@@ -158,7 +172,16 @@ export class Importer {
         [Tag.ARG, content],
       ]
     })
-    this.send(Type.IMPORTED, [[Tag.DATA, JSON.stringify(imported)], ...files])
+    const data: Fields = [[Tag.DATA, JSON.stringify(imported)], ...files]
+    const left = FRAME_BYTES_MAX - encodeFrame(Type.IMPORTED, data).length - FRAME_BYTES_SPARE
+    const more: Fields =
+      facts === undefined
+        ? []
+        : [
+            [Tag.NAME, FACTS_FIELD],
+            [Tag.ARG, factsWithin(facts, left)],
+          ]
+    this.send(Type.IMPORTED, [...data, ...more])
   }
 
   /** The newest state at most five times a second, also when nothing moves after it. */

@@ -7,7 +7,8 @@
  *       without DIGEST: what the reference names now; with it: the image of this platform below that digest
  *   IMPORT  REF DIGEST DATA(ImportOrder [reuse: ReuseOrder[]]) fd output, fd of each stored image → IMPORTING DONE TOTAL DATA(ImportingData)* then
  *       IMPORTED DATA(Imported) (NAME ARG)*: captured files; DIGEST is what the RESOLVE before answered.
- *       Of a squashfs file, without DIGEST: fd file [fd output], without output it is only asked about itself
+ *       Of a squashfs file, without DIGEST: fd file [fd output], without output it is only asked about itself.
+ *       Among the captured files one named "facts": what facts.ts describes, where the order wants it
  *   OPEN NAME → OPENED fd | FAIL, in between, for the files of an oci: directory
  *   FAIL CODE DATA(fields of the error)
  */
@@ -32,6 +33,8 @@ export interface ImportOrder {
   entriesMax: number
   /** 'root': all files of the image are root's. */
   owners: 'keep' | 'root'
+  /** Whether facts for hookup are wanted too. */
+  facts: boolean
 }
 
 /** Layer `at` of stored image number `image` is layer `layer` of the new one. */
@@ -167,7 +170,7 @@ export function parseData(text: string): Record<string, unknown> {
   return data
 }
 
-function malformed(what: string): BerthError {
+export function malformed(what: string): BerthError {
   return new BerthError('BERTH_EIMPORTER', { problem: `sent a malformed ${what}` })
 }
 

@@ -30,6 +30,8 @@ export async function holdImage(
 ): Promise<HeldImage> {
   if (reference.source.kind === 'directory') return holdDirectory(access, reference.source.path)
   const image = await ensureImage(store, access, reference, turn)
+  // Read while the image is being mounted; the plan asks for them again.
+  void store.facts(image)
   const lease = await store.hold(image)
   turn.undo.add('image', () => lease.release())
   return { image, source: { device: lease.device } }

@@ -1,9 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Facts about the node for plan/hookup.ts: gathered once, read again only where a file's times have changed. */
+import { statSync } from 'node:fs'
 import { machine } from 'node:os'
+import { native } from '../native.js'
 import type { HostFacts } from '../plan/host.js'
+import type { Site } from '../site/site.js'
+import { gatherMpi } from './host_mpi.js'
 
-/** Runs before every step: an unchanged node costs a few stat(2) calls. */
-export function hostFacts(): HostFacts {
-  return { machine: machine() }
+/** Paths that were looked at; each may be missing. */
+export type Looked = Set<string>
+
+export class HostReader {
+  private facts: Promise<HostFacts> | undefined
+  private stamps = new Map<string, string>()
+
+  constructor(private readonly site: Pick<Site, 'get' | 'origin'>) {}
+
+  /** Runs before every step: an unchanged node costs a stat(2) for each file that was read. */
+  read(): Promise<HostFacts> {
+    if (this.facts === undefined || this.hasChanged()) this.facts = this.gather()
+    return this.facts
+  }
+
+  private hasChanged(): boolean {
+    for (const [path, stamp] of this.stamps) if (stampOf(path) !== stamp) return true
+    return false
+  }
+
+  private async gather(): Promise<HostFacts> {
+    const looked: Looked = new Set()
+    // Until all is known, what was asked for meanwhile waits for this reading.
+    this.stamps = new Map()
+    const { mpi, problems } = await gatherMpi(native, this.site, looked)
+    this.stamps = new Map([...looked].map((path) => [path, stampOf(path)]))
+    return { machine: machine(), mpi, problems }
+  }
+}
+
+function stampOf(path: string): string {
+  const status = statSync(path, { throwIfNoEntry: false, bigint: true })
+  return status === undefined ? '' : `${status.dev}-${status.ino}-${status.size}-${status.mtimeNs}`
 }

@@ -16,7 +16,6 @@ import { launchImageCommand } from './bare.js'
 import { listDevices } from './devices.js'
 import { buildAround } from './engine_root.js'
 import type { HeldImage } from './hold_image.js'
-import { hostFacts } from './host_facts.js'
 import { holdBase, joiningRequest } from './named.js'
 import { buildNamespaces, type Namespaces } from './namespaces.js'
 import { buildFor, rootOf } from './open_named.js'
@@ -175,12 +174,15 @@ export async function planWith(
   const { request, engine, reference, user } = container
   const input: PlanInput = {
     request,
-    image: { reference: reference?.canonical ?? '', ...(stored === undefined ? {} : { stored }) },
+    image: {
+      reference: reference?.canonical ?? '',
+      ...(stored === undefined ? {} : { stored, facts: await rooms.store.facts(stored) }),
+    },
     engine: engine.name,
     site: rooms.site,
     user,
     launcher: join(import.meta.dirname, '..', LAUNCHER),
-    host: hostFacts(),
+    host: await rooms.host.read(),
     step: {
       context: facts.context,
       job: facts.job,
@@ -194,7 +196,7 @@ export async function planWith(
   const own = request.unshare.includes('ipc') || accelerators.newNames === true
   return planStep({
     ...input,
-    host: { ...hostFacts(), ...input.host, accelerators },
+    host: { ...(await rooms.host.read()), ...input.host, accelerators },
     ...(own ? { devices: listDevices() } : {}),
   })
 }

@@ -4,6 +4,7 @@
  * of the plan's input; its edits go between berth's own mounts and the user's, so that a user can always undo one.
  */
 import type { PlanInput } from './input.js'
+import { planMpi } from './mpi.js'
 import { planNode } from './node.js'
 import { planPmi } from './pmi.js'
 import type { HookupEdits } from './spec.js'
@@ -11,7 +12,7 @@ import type { HookupEdits } from './spec.js'
 export type Contributor = (input: PlanInput) => Partial<HookupEdits>
 
 /** In the order in which their mounts are made. */
-const CONTRIBUTORS: readonly Contributor[] = [planPmi, planNode]
+const CONTRIBUTORS: readonly Contributor[] = [planPmi, planMpi, planNode]
 
 /** @throws BerthError where the user asked for something that this node cannot give */
 export function planHookup(input: PlanInput): HookupEdits {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** All that a plan is made of: gathered by src/step.ts, so that planning itself touches nothing. */
+import type { ImageFacts } from '../image/facts.js'
 import type { StoredImage } from '../image/image.js'
 import type { Request } from '../request/request.js'
 import type { Site } from '../site/site.js'
@@ -33,7 +34,7 @@ export interface PlanStepFacts {
 export interface PlanInput {
   request: Request
   /** stored is absent while nothing is imported, as for --container-explain of a cold image. */
-  image: { reference: string; stored?: StoredImage }
+  image: { reference: string; stored?: StoredImage; facts?: ImageFacts }
   /** Name of the engine that was picked. */
   engine: string
   site: Pick<Site, 'get' | 'origin'> & Partial<Pick<Site, 'profiles'>>

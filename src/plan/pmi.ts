@@ -5,39 +5,48 @@
  * /tmp), and be told the modules that the server speaks (mpi/pmix of Slurm 22.05 to 25.11).
  */
 import { isAbsolute, join } from 'node:path'
+import { compareVersions } from '../image/elf_names.js'
 import { insideRoot } from './cwd.js'
 import type { PlanInput } from './input.js'
+import { mpiMode } from './mpi_mode.js'
 import type { HookupEdits, PlannedMount, PlannedVariable } from './spec.js'
 
 const ORIGIN = 'mpi/pmix of Slurm'
+const PTL = 'PMIX_MCA_ptl'
 /** Slurm's name of a mode → the client's MCA parameter. */
 const MODULES: Readonly<Record<string, string>> = {
   PMIX_SECURITY_MODE: 'PMIX_MCA_psec',
   PMIX_GDS_MODULE: 'PMIX_MCA_gds',
-  PMIX_PTL_MODULE: 'PMIX_MCA_ptl',
+  PMIX_PTL_MODULE: PTL,
 }
 /** mpi.conf PMIxCliTmpDirBase is TmpFS unless set; SLURM_PMIX_TMPDIR overrides both. */
 const CLIENT_BASE = '/tmp'
 
 export function planPmi(input: PlanInput): Partial<HookupEdits> {
+  if (mpiMode(input) === 'off') return {}
   return {
     mounts: planPmiMounts(input),
-    variables: planPmiVariables(input.step.environment),
-    warnings: planPmiWarnings(input),
+    variables: planPmiVariables(input),
+    warnings: [...planPmiWarnings(input), ...planVersionWarnings(input)],
+    notes: planPmiNotes(input),
   }
 }
 
 /** A parameter that the user gave is left alone. */
-function planPmiVariables(environment: ReadonlyMap<string, string>): PlannedVariable[] {
+function planPmiVariables({ step: { environment }, image: { facts } }: PlanInput): PlannedVariable[] {
+  const releases = (facts?.pmix ?? []).map(({ release }) => release).filter((release) => release !== '')
   const variables: PlannedVariable[] = []
   for (const [mode, name] of Object.entries(MODULES)) {
-    const value = environment.get(mode)
-    if (value === undefined || value === '' || environment.has(name)) continue
+    const named = (environment.get(mode) ?? '').split(',')
+    const value = named
+      .filter((module) => releases.every((release) => knows(release, name, module)))
+      .join(',')
+    if (value === '' || environment.has(name)) continue
     variables.push({
       name,
       action: 'set',
       value,
-      reason: `as ${mode}, for clients that read no other`,
+      reason: `as ${mode}, for clients that read no other${value === named.join(',') ? '' : "; less what the image's PMIx does not have"}`,
       origin: ORIGIN,
     })
   }
@@ -55,6 +64,44 @@ function planPmiWarnings({ request, step }: PlanInput): string[] {
   return [
     "Slurm's PMIx wants the user's own number: as root inside, MPI programs cannot reach it; leave out --container-remap-root",
   ]
+}
+
+/**
+ * Clients and servers of 2.1 and later understand each other, whatever their majors; those before only their own
+ * (openpmix.github.io, "How does PMIx work with containers": cross-version compatibility).
+ */
+function planVersionWarnings({ step, image }: PlanInput): string[] {
+  const server = step.environment.get('PMIX_VERSION') ?? ''
+  const clients = (image.facts?.pmix ?? []).map(({ release }) => release).filter((release) => release !== '')
+  if (server === '' || clients.length === 0) return []
+  const strangers = clients.filter((client) => !canTalk(client, server))
+  if (strangers.length < clients.length) return []
+  return [
+    `the image has PMIx ${strangers[0]}, Slurm's is ${server}: these do not understand each other; use --mpi=pmi2 or an image with PMIx 2.1 or later`,
+  ]
+}
+
+function planPmiNotes({ step, image }: PlanInput): string[] {
+  const server = step.environment.get('PMIX_VERSION')
+  if (server === undefined || image.facts === undefined) return []
+  const clients = image.facts.pmix.map(({ path, release }) => `${release || 'of unknown release'} (${path})`)
+  const has = clients.length === 0 ? 'no PMIx library of its own' : `PMIx ${clients.join(', ')}`
+  return [`pmix: Slurm's server is ${server}, the image has ${has}`]
+}
+
+function canTalk(client: string, server: string): boolean {
+  const isOld = (release: string) => compareVersions(release, '2.1') < 0
+  if (!isOld(client) && !isOld(server)) return true
+  return client.split('.')[0] === server.split('.')[0]
+}
+
+/** A client that is told of a module it does not have gives up, even when it has another that is named. */
+function knows(release: string, parameter: string, module: string): boolean {
+  const since = (version: string) => compareVersions(release, version) >= 0
+  // 4.0 made one transport of tcp and usock, and chooses it itself.
+  if (parameter === PTL) return !since('4')
+  if (/^ds\d+$/.test(module)) return !since('5') && (module !== 'ds21' || since('3'))
+  return !/^shmem/.test(module) || since('5')
 }
 
 /** Opened with the user's rights: the directories come from the user's environment. Each may be missing. */

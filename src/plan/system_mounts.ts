@@ -7,6 +7,7 @@ import { planOwnDevices, planOwnQueues } from './own_devices.js'
 import type { PlannedMount } from './spec.js'
 import { planGroup, planPasswd } from './user.js'
 import { planRequestedMount } from './user_mounts.js'
+import { plainIfWritable } from './writable.js'
 
 /** Files that tell a program about the host it is on. */
 const HOST_FILES: readonly (readonly [string, string])[] = [
@@ -136,11 +137,6 @@ function hostFile(path: string, reason: string): PlannedMount & { kind: 'bind' }
     reason,
     origin: BERTH_DEFAULT,
   }
-}
-
-function plainIfWritable({ request, site }: PlanInput): { plain?: true } {
-  const writable = request.readonly === undefined ? site.get('container_writable') : !request.readonly
-  return writable ? { plain: true } : {}
 }
 
 function accounts(input: PlanInput): PlannedMount[] {

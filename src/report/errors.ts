@@ -195,6 +195,11 @@ export const ERRORS = {
     hint: "name a target below the container's root",
     exit: FAILED,
   },
+  BERTH_EMPI: {
+    text: "the node's MPI cannot be used in {image}: {problem}",
+    hint: "`berth doctor mpi {image}` says what would have to change; --container-mpi=auto keeps the image's MPI then ({origin})",
+    exit: FAILED,
+  },
   BERTH_EMULTIPROG: {
     text: 'containers and --multi-prog need Slurm 23.11 or later',
     hint: 'use one srun per program, joined by `:`, or Slurm 23.11 or later',

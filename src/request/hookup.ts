@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** --container-device, --container-mpi and --container-profile: names that later rooms look up. */
 import { optionProblem, showValue } from './problem.js'
+import type { MpiMode } from './request.js'
 
 /** vendor.com/class=name, CDI 1.1.0 (cncf-tags/container-device-interface SPEC.md, "kind" and "name"). */
 const DEVICE = /^[A-Za-z][\w.-]*\/[A-Za-z][\w.-]*=[A-Za-z0-9][\w.:-]*$/
 /** A device node of the host, as it is. */
 const NODE = /^\/dev\/(?!(.*\/)?\.\.(\/|$))[\w./:-]+$/
+export const MPI_MODES = ['auto', 'host', 'image', 'off'] as const satisfies readonly MpiMode[]
 const WORD = /^[A-Za-z0-9][\w.-]{0,63}$/
 
 /** @throws BERTH_EOPTION */
@@ -19,9 +21,12 @@ export function parseProfiles(text: string): string[] {
 }
 
 /** @throws BERTH_EOPTION */
-export function parseMpi(text: string): string {
-  checkWords('container-mpi', [text], WORD)
-  return text
+export function parseMpi(text: string): MpiMode {
+  const mode = MPI_MODES.find((one) => one === text)
+  if (text === '') throw optionProblem('container-mpi', 'argument required')
+  if (mode === undefined)
+    throw optionProblem('container-mpi', `${showValue(text)} should be ${MPI_MODES.join(', ')}`)
+  return mode
 }
 
 /** @returns each word once */

@@ -19,6 +19,12 @@ export type NameMode = 'auto' | 'create' | 'exec' | 'no_exec'
 /** Where the container holds: the job's steps only, the batch script too (pyxis' way), or all of the job. */
 export type Scope = 'step' | 'batch' | 'job'
 
+/**
+ * auto: the node's library where it fits. host: the same, or an error. image: the image's own library, with the node's
+ * process manager and fabric below it. off: nothing of these at all.
+ */
+export type MpiMode = 'auto' | 'host' | 'image' | 'off'
+
 /** The option names of the first issue come first; an absent optional value means: as the site says. */
 export interface Request {
   /** As the user wrote it, after trimming; '' when only --container-name was given. */
@@ -48,8 +54,8 @@ export interface Request {
   profiles: string[]
   /** CDI names: vendor.com/class=name. */
   devices: string[]
-  /** How the host's MPI is made visible; undefined: as the site says. */
-  mpi?: string
+  /** How far the node's MPI goes into the image; undefined: as the site says. */
+  mpi?: MpiMode
   /** Of an environment file: values over the image's and the host's; null: not there at all. Origin: "environment". */
   variables?: Record<string, string | null>
   /** false: without the mounts that the site makes in every container. */

@@ -182,6 +182,16 @@ export const KEYS = {
     default: 'batch',
     help: 'whether a batch script runs in the image or only its steps do',
   },
+  container_mpi: {
+    type: ['auto', 'host', 'image', 'off'],
+    default: 'auto',
+    help: "the node's MPI in place of the image's when the user says nothing: auto where it fits, host or the step fails, image never, off nor its process manager and fabric",
+  },
+  mpi_host: {
+    type: 'list',
+    default: '',
+    help: "directories of the node's MPI libraries (MPICH: the one with libmpi.so.12); empty: those in its ld.so.cache",
+  },
   mounts: {
     type: 'text',
     default: '',

@@ -56,7 +56,10 @@ export class FileImages {
     const known = this.facts.get(key)
     if (known === undefined && this.facts.size >= FACTS_MAX) this.facts.clear()
     try {
-      const facts = known ?? (await inspectSquashfs(this.intake, reference, fd, access))
+      const wanted = this.intake.facts.get(key) === undefined
+      const { facts: libraries, ...facts } =
+        known ?? (await inspectSquashfs(this.intake, reference, fd, access, wanted))
+      if (libraries !== undefined) this.intake.facts.set(key, libraries)
       this.facts.set(key, facts)
       this.trusted.keep(key, fd)
       return { ...facts, key, digest: '', path: resolve(access.cwd, path), size, created: modified }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One import from the store's side: an importer process, an unnamed file, and its name when all is well. */
-import { fstatSync } from 'node:fs'
+import { fstatSync, openSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { FACTS_FIELD, type ImageFacts, NO_FACTS, takeFacts } from '../image/facts.js'
 import type { ImageReference } from '../image/image.js'
+import { parseReference } from '../image/reference.js'
 import { GROUP, PASSWD } from '../image/squashfile.js'
 import {
   type Imported,
@@ -22,6 +24,7 @@ import { type Fields, type Frame, Tag, Type } from '../worker/frame.js'
 import type { Turns } from '../worker/turns.js'
 import { type Access, openUserFile, readCredentials } from './access.js'
 import { type Borrowed, borrow } from './borrow.js'
+import type { FactsFiles } from './facts.js'
 import type { Between, ImporterProcess } from './importer.js'
 import type { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
@@ -64,12 +67,13 @@ export const WAITING: ImportProgress = { phase: 'waiting', done: 0, total: 0, la
 export type Report = (progress: ImportProgress) => void
 
 /** An imported image before it has a name. */
-export type Facts = Omit<Imported, 'problem'> & { passwd: string; group: string }
+export type Facts = Omit<Imported, 'problem'> & { passwd: string; group: string; facts?: ImageFacts }
 
 export interface Intake {
   native: Native
   pool: ImporterPool
   shelf: Shelf
+  facts: FactsFiles
   settings: ImportOrder
   insecure: string[]
   /** One conversion for all nodes, where the site has a place for it. */
@@ -220,10 +224,27 @@ export function inspectSquashfs(
   reference: ImageReference,
   source: number,
   access: Access,
+  facts: boolean,
 ): Promise<Facts> {
+  const asked = { ...intake, settings: { ...intake.settings, facts } }
   return withImporter(intake, access.uid, undefined, async (process) => {
-    return factsOf(await askImport(intake, process, [[Tag.REF, reference.canonical]], [source], () => {}))
+    return factsOf(await askImport(asked, process, [[Tag.REF, reference.canonical]], [source], () => {}))
   })
+}
+
+/** Of an image in the store that has none yet. Never fails. */
+export async function findFacts(intake: Intake, key: string, path: string): Promise<ImageFacts> {
+  let fd: number | undefined
+  try {
+    fd = openSync(path, 'r')
+    const root = { uid: 0, gid: 0, gids: [], env: {}, cwd: '/' }
+    const { facts } = await inspectSquashfs(intake, parseReference(path), fd, root, true)
+    return intake.facts.set(key, facts ?? NO_FACTS)
+  } catch {
+    return NO_FACTS
+  } finally {
+    if (fd !== undefined) intake.native.closeFd(fd)
+  }
 }
 
 /** Makes room as far as is known before, and once more when the disk was full after all. */
@@ -312,14 +333,14 @@ interface Landing {
 
 /** An unnamed file, filled by the importer through `ask`; it gets its name when the importer is gone. */
 async function land(
-  { native, shelf, log }: Intake,
+  { native, shelf, log, facts: factsFiles }: Intake,
   process: ImporterProcess,
   digest: string,
   landing: Landing,
 ): Promise<StoreRecord> {
   const { fd, name } = native.openTemporary(shelf.directory.temporary)
   try {
-    const { problem, ...facts } = factsOf(await landing.ask(fd))
+    const { problem, facts: libraries, ...facts } = factsOf(await landing.ask(fd))
     if (problem !== '') log(`stored images could not lend layers to ${digest}: ${problem}`)
     // The importer held the file open for writing.
     await process.end()
@@ -335,6 +356,7 @@ async function land(
     // The same image from another place: what is known of it stays.
     const before = shelf.byKey(key) ?? (digest === '' ? undefined : shelf.byDigest(digest))
     const record = { ...facts, key, digest, path, created, importers, ...unknown, ...known(before) }
+    if (libraries !== undefined) factsFiles.set(key, libraries)
     shelf.add(record)
     return record
   } catch (error) {
@@ -386,7 +408,13 @@ function between({ native }: Intake, { source }: ImageReference, access: Access)
 }
 
 function factsOf(frame: Frame): Facts & Pick<Imported, 'problem'> {
-  return { ...takeImported(frame), passwd: takeCaptured(frame, PASSWD), group: takeCaptured(frame, GROUP) }
+  const facts = takeCaptured(frame, FACTS_FIELD)
+  return {
+    ...takeImported(frame),
+    passwd: takeCaptured(frame, PASSWD),
+    group: takeCaptured(frame, GROUP),
+    ...(facts === '' ? {} : { facts: takeFacts(facts) }),
+  }
 }
 
 function isNoSpace(error: unknown): boolean {

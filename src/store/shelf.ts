@@ -26,6 +26,7 @@ export class Shelf {
     private readonly limits: SpaceLimits,
     private readonly isLeased: (key: string) => boolean,
     private readonly formats: readonly string[] = [''],
+    private readonly removed: (key: string) => void = () => {},
   ) {
     this.directory = new Directory(path)
     this.entries = this.directory.open()
@@ -105,6 +106,7 @@ export class Shelf {
     const size = bytesHere(this.entries.get(key)?.record)
     this.entries.delete(key)
     this.directory.remove(key)
+    this.removed(key)
     return { key, size }
   }
 

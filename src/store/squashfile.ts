@@ -21,6 +21,10 @@ const FUSE = 0x65735546
 /** Begins the key of a file that is mounted itself. */
 const TRUSTED = 'file-'
 
+export function isTrustedKey(key: string): boolean {
+  return key.startsWith(TRUSTED)
+}
+
 export interface OpenedFile {
   fd: number
   /** Names the content: device, inode and times of the file. */
@@ -83,7 +87,7 @@ export class TrustedFiles {
 
   /** Also when its descriptor is gone: its path must not be opened again, as somebody may have changed what it names. */
   owns(key: string): boolean {
-    return key.startsWith(TRUSTED)
+    return isTrustedKey(key)
   }
 
   async attach(key: string, path: string): Promise<LoopImage> {

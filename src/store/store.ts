@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The images of this node: resolved, imported once, shared, held mounted, collected (DESIGN.md §2). */
 import { availableParallelism } from 'node:os'
+import type { ImageFacts } from '../image/facts.js'
 import type { ImageReference, StoredImage } from '../image/image.js'
 import { familiarName, isDigest, parseReference, pinReference } from '../image/reference.js'
 import { withImage } from '../image/wire.js'
@@ -10,16 +11,26 @@ import { Turns } from '../worker/turns.js'
 import type { Access } from './access.js'
 import { Containers } from './containers.js'
 import { Devices, type Lease } from './device.js'
+import { FactsFiles } from './facts.js'
 import { FileImages } from './files.js'
 import { Flights } from './flight.js'
 import { Gate } from './gate.js'
-import { formatsOf, type ImportProgress, type Intake, importImage, type Report, WAITING } from './intake.js'
+import {
+  findFacts,
+  formatsOf,
+  type ImportProgress,
+  type Intake,
+  importImage,
+  type Report,
+  WAITING,
+} from './intake.js'
 import type { EnsureOptions, ImageRow, StoreOptions } from './options.js'
 import { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
 import { Resolver } from './resolver.js'
 import { Shared } from './shared/shared.js'
 import { type Removed, Shelf } from './shelf.js'
+import { isTrustedKey } from './squashfile.js'
 
 export type { Access, EnsureOptions, ImageRow, ImportProgress, Lease, Removed, StoreOptions }
 
@@ -41,6 +52,7 @@ export class Store {
   private readonly resolver: Resolver
   private readonly files: FileImages
   readonly shared: Shared | undefined
+  private readonly factsUnderway = new Map<string, Promise<ImageFacts>>()
 
   private constructor(
     options: StoreOptions,
@@ -51,16 +63,19 @@ export class Store {
     const threads = options.threads === 0 ? Math.min(THREADS_MAX, availableParallelism()) : options.threads
     const limits = { quota: options.quotaBytes, floor: options.freeFloorBytes }
     this.devices = new Devices(native)
-    const settings = { compressor, level, blockSize, threads, bytesMax, entriesMax, owners }
+    const settings = { compressor, level, blockSize, threads, bytesMax, entriesMax, owners, facts: true }
     this.containers = new Containers(options.directory)
     const isKept = (key: string) => this.devices.leases(key) > 0 || this.containers.on(key).length > 0
-    this.shelf = new Shelf(options.directory, limits, isKept, formatsOf(settings))
+    const facts = new FactsFiles(options.directory)
+    this.shelf = new Shelf(options.directory, limits, isKept, formatsOf(settings), (key) => facts.remove(key))
+    facts.open((key) => this.shelf.byKey(key) !== undefined, isTrustedKey)
     this.shared = this.openShared(options)
     this.intake = {
       native,
       ...(this.shared === undefined ? {} : { shared: this.shared }),
       pool: new ImporterPool(native, { distDir, user, bytesMax }),
       shelf: this.shelf,
+      facts,
       settings,
       insecure: options.insecure ?? [],
       turns: new Turns(IMPORTERS_PER_USER_MAX),
@@ -112,6 +127,12 @@ export class Store {
   /** The image on a loop device, shared by all leases. */
   hold(image: StoredImage): Promise<Lease> {
     return this.devices.hold(image.key, () => this.files.attach(image) ?? this.attach(image))
+  }
+
+  /** What hookup needs to know of it; looked for now where an earlier version imported it. Never fails. */
+  async facts({ key, path }: StoredImage): Promise<ImageFacts> {
+    const { facts } = this.intake
+    return facts.get(key) ?? this.factsUnderway.get(key) ?? this.findFacts(key, path)
   }
 
   /** By its key, without asking a registry: for who has proved a right to it before. */
@@ -248,6 +269,12 @@ export class Store {
     const opened = new Shared(native, shelf, distDir, shared, (key) => this.devices.leases(key) > 0, log)
     void opened.check()
     return opened
+  }
+
+  private findFacts(key: string, path: string): Promise<ImageFacts> {
+    const found = findFacts(this.intake, key, path).finally(() => this.factsUnderway.delete(key))
+    this.factsUnderway.set(key, found)
+    return found
   }
 
   private find(name: string): StoreRecord[] {

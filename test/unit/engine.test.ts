@@ -60,7 +60,6 @@ test('a flag that an engine cannot serve is refused, naming the flag and who can
 test('every flag that native does not serve yet is refused rather than dropped', () => {
   const refused = {
     'container-unshare=pid': '--container-unshare=pid',
-    'container-mpi=host': '--container-mpi',
   }
   for (const [option, flag] of Object.entries(refused)) {
     refuses(() => pick({ options: [option] }), 'BERTH_EABILITY', `engine native cannot do ${flag}`)

@@ -23,7 +23,7 @@ const VALUES: Readonly<Record<string, string>> = {
   'container-unshare': 'net,ipc',
   'container-shm-size': '1G',
   'container-scope': 'job',
-  'container-mpi': 'mpich',
+  'container-mpi': 'host',
   'container-device': 'nvidia.com/gpu=0',
 }
 /** Answered by edf_request.test.ts; Shifter's and GSI's words have variables of the shim's only. */

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Names of libraries that hookup asks about, the same for images and for the node. */
+import type { ElfFacts } from '../native.js'
+import type { MpiFamily, MpiRole } from './facts.js'
+
+/** Beginnings of the file names of MPI libraries: libmpi, libmpich, libmpifort, libmpi_abi, libmpi_gnu_…. */
+export const MPI_FILES = ['libmpi']
+/** Read in images: MPI, the C library, what tells its own version. */
+export const READ_OF_IMAGES = [...MPI_FILES, 'libpmix.so', 'libc.so.6', 'libc-2.']
+/** libpmix has "OpenPMIx 4.2.2 (PMIx Standard: …)" in it since 3.2; before, "PMIx 2.1.4". */
+export const PMIX_MARKER = { 'libpmix.so': 'PMIx ' }
+/** DT_RELR needs a loader of 2.36, whatever the other versions say (glibc NEWS 2.36). */
+const RELR = 'GLIBC_ABI_DT_RELR'
+const RELR_SINCE = '2.36'
+
+/** Undefined: no C library of an MPI. The family is told by symbols: Open MPI 1.10 is a libmpi.so.12 too. */
+export function mpiFamily({ defines, soname, path }: ElfFacts): MpiFamily | undefined {
+  if (!defines.includes('MPI_Init')) return undefined
+  if (/^libmpi_abi\.so/.test(soname === '' ? (path.split('/').at(-1) ?? '') : soname)) return 'abi'
+  return defines.some((name) => name === 'ompi_mpi_comm_world') ? 'openmpi' : 'mpich'
+}
+
+/**
+ * MPICH's and its kin's bindings (libmpifort of upstream, libmpichfort of Debian, libmpifort_gnu_… of Cray). Open MPI's
+ * have names of their own and go only with the whole of it.
+ */
+export function mpiRole({ soname }: Pick<ElfFacts, 'soname'>): MpiRole | undefined {
+  const [, kind] = /^libmpi(?:ch)?(fort|cxx)(?:_\w+)?\.so/.exec(soname) ?? []
+  return kind === 'fort' || kind === 'cxx' ? kind : undefined
+}
+
+/** Of versions such as GLIBC_2.34 those with the prefix; '' when there is none. */
+export function highestVersion(versions: readonly string[], prefix: string): string {
+  const numbers = versions.flatMap((version) => {
+    if (version === RELR && prefix === 'GLIBC_') return [RELR_SINCE]
+    const number = version.startsWith(prefix) ? version.slice(prefix.length) : ''
+    return /^\d+(\.\d+)*$/.test(number) ? [number] : []
+  })
+  return numbers.reduce((best, one) => (compareVersions(one, best) > 0 ? one : best), '')
+}
+
+/** By number, part for part; '' is lowest. */
+export function compareVersions(a: string, b: string): number {
+  const left = a.match(/\d+/g) ?? []
+  const right = b.match(/\d+/g) ?? []
+  for (let i = 0; i < Math.max(left.length, right.length); i++) {
+    const order = Number(left[i] ?? -1) - Number(right[i] ?? -1)
+    if (order !== 0) return order
+  }
+  return 0
+}

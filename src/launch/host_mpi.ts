@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The node's own MPI installations and all that they need, as the loader would find it. Only files are read that nobody
+ * but root can have written: they are mapped into every program of the step.
+ */
+import { close as closeFile, open as openFile, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { highestVersion, MPI_FILES, mpiFamily, mpiRole } from '../image/elf_names.js'
+import { parseCache } from '../image/ldcache.js'
+import type { ElfFacts, Native } from '../native.js'
+import type { HostLibrary, HostMpi } from '../plan/host.js'
+import type { Site } from '../site/site.js'
+import type { Looked } from './host_facts.js'
+
+const open = promisify(openFile)
+const close = promisify(closeFile)
+
+const LD_CACHE = '/etc/ld.so.cache'
+const CACHE_ORIGIN = "the node's ld.so.cache"
+/** Parts of glibc: always the image's, which goes with its loader. */
+const GLIBC =
+  /^(ld-linux.*|ld64|libc|libm|libpthread|libdl|librt|libresolv|libutil|libanl|libmvec|libnsl|libnss_\w+|libcrypt)\.so/
+/** A library's whole family, fabric and all, has some fifty. */
+const LIBRARIES_MAX = 400
+
+export async function gatherMpi(
+  native: Native,
+  site: Pick<Site, 'get' | 'origin'>,
+  looked: Looked,
+): Promise<{ mpi: HostMpi[]; problems: string[] }> {
+  const reader = new LibraryReader(native, looked)
+  const named = site.get('mpi_host')
+  const origin = named.length === 0 ? CACHE_ORIGIN : site.origin('mpi_host')
+  const files = named.length === 0 ? reader.cached(MPI_FILES) : named.flatMap((path) => reader.list(path))
+  const found: ElfFacts[] = []
+  for (const path of new Set(files)) {
+    const one = await reader.read(path)
+    if (one !== undefined && one.bits === 64 && !found.some((other) => other.path === one.path))
+      found.push(one)
+  }
+  const mpi: HostMpi[] = []
+  for (const main of found) {
+    const made = await makeMpi(reader, main, found, origin)
+    if (made !== undefined) mpi.push(made)
+  }
+  if (named.length > 0 && mpi.length === 0)
+    reader.problems.push(`${origin}: no MPI library in ${named.join(', ')}`)
+  return { mpi, problems: reader.problems }
+}
+
+async function makeMpi(
+  reader: LibraryReader,
+  main: ElfFacts,
+  found: readonly ElfFacts[],
+  origin: string,
+): Promise<HostMpi | undefined> {
+  const family = mpiFamily(main)
+  if (family === undefined) return undefined
+  const libraries: HostMpi['libraries'] = {
+    c: { ...libraryOf(main.soname, main), defines: new Set(main.defines) },
+  }
+  for (const one of found) {
+    const role = mpiRole(one)
+    if (role === undefined || dirname(one.path) !== dirname(main.path) || !one.needed.includes(main.soname))
+      continue
+    libraries[role] ??= { ...libraryOf(one.soname, one), defines: new Set(one.defines) }
+  }
+  const own = new Set(Object.values(libraries).map(({ soname }) => soname))
+  const set = found.filter(({ path }) => Object.values(libraries).some((library) => library.path === path))
+  const { dependencies, missing } = await reader.closure(set, own)
+  const major = Number(/\.so\.(\d+)/.exec(main.soname)?.[1] ?? 0)
+  return { family, major, machine: main.machine, libraries, dependencies, missing, origin }
+}
+
+function libraryOf(name: string, { path, soname, needed, versionsNeeded }: ElfFacts): HostLibrary {
+  const glibc = highestVersion(versionsNeeded, 'GLIBC_')
+  return { name, path, soname, needed: needed.filter((one) => !GLIBC.test(one)), glibc }
+}
+
+class LibraryReader {
+  readonly problems: string[] = []
+  /** Name → path. */
+  private readonly cache: Map<string, string>
+  private readonly known = new Map<string, ElfFacts | undefined>()
+
+  constructor(
+    private readonly native: Native,
+    private readonly looked: Looked,
+  ) {
+    this.cache = readCache(looked)
+  }
+
+  cached(prefixes: readonly string[]): string[] {
+    return [...this.cache].flatMap(([name, path]) =>
+      prefixes.some((prefix) => name.startsWith(prefix)) ? [path] : [],
+    )
+  }
+
+  /** The MPI libraries of a directory, or beside a library. */
+  list(path: string): string[] {
+    const folder = path.includes('.so') ? dirname(path) : path
+    this.looked.add(folder)
+    try {
+      return readdirSync(folder)
+        .filter((name) => name.includes('.so') && MPI_FILES.some((prefix) => name.startsWith(prefix)))
+        .map((name) => join(folder, name))
+    } catch (error) {
+      this.problems.push(`${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+      return []
+    }
+  }
+
+  /** Undefined: not there, no ELF file, or not root's alone. */
+  async read(path: string): Promise<ElfFacts | undefined> {
+    const file = real(path)
+    if (file === undefined) return undefined
+    if (this.known.has(file)) return this.known.get(file)
+    this.looked.add(file)
+    const facts = await this.readFile(file).catch(() => undefined)
+    this.known.set(file, facts)
+    return facts
+  }
+
+  /** What the libraries need and those need, but the parts of glibc and their `own` names. */
+  async closure(
+    libraries: readonly ElfFacts[],
+    own: ReadonlySet<string>,
+  ): Promise<{ dependencies: Map<string, HostLibrary>; missing: string[] }> {
+    const dependencies = new Map<string, HostLibrary>()
+    const missing = new Set<string>()
+    const queue = [...libraries]
+    for (let from = queue.pop(); from !== undefined; from = queue.pop()) {
+      for (const name of from.needed) {
+        if (GLIBC.test(name) || own.has(name) || dependencies.has(name) || missing.has(name)) continue
+        const found = dependencies.size < LIBRARIES_MAX ? await this.find(name, from) : undefined
+        if (found === undefined) missing.add(name)
+        else {
+          dependencies.set(name, libraryOf(name, found))
+          queue.push(found)
+        }
+      }
+    }
+    return { dependencies, missing: [...missing].sort() }
+  }
+
+  private async find(name: string, from: ElfFacts): Promise<ElfFacts | undefined> {
+    const origin = dirname(from.path)
+    const folders = `${from.rpath}:${from.runpath}`
+      .split(':')
+      .filter((folder) => folder !== '')
+      .map((folder) => folder.replace(/\$(ORIGIN\b|\{ORIGIN\})/g, origin))
+    const places = [
+      ...folders.map((folder) => join(folder, name)),
+      this.cache.get(name) ?? '',
+      join(origin, name),
+    ]
+    for (const place of places) {
+      const found = place.startsWith('/') ? await this.read(place) : undefined
+      if (found?.machine === from.machine) return found
+    }
+    return undefined
+  }
+
+  private async readFile(path: string): Promise<ElfFacts | undefined> {
+    const fd = await open(path, 'r')
+    try {
+      if (!(await this.native.onlyRootWrote(fd))) {
+        this.problems.push(`${path} is not used: others than root can change it`)
+        return undefined
+      }
+      return await this.native.readElf(fd, path, {
+        ...{ prefixes: [], exporters: isMpi(path) ? MPI_FILES : [], texts: {}, threads: 1 },
+      })
+    } finally {
+      await close(fd)
+    }
+  }
+}
+
+function isMpi(path: string): boolean {
+  return MPI_FILES.some((prefix) => basename(path).startsWith(prefix))
+}
+
+/** First entries win, as for the loader; those for special processors are left to it. */
+function readCache(looked: Looked): Map<string, string> {
+  looked.add(LD_CACHE)
+  const paths = new Map<string, string>()
+  try {
+    for (const { name, path, hwcaps } of parseCache(readFileSync(LD_CACHE)) ?? [])
+      if (hwcaps === '' && !paths.has(name)) paths.set(name, path)
+  } catch {
+    // A node without one has nothing to offer by name.
+  }
+  return paths
+}
+
+function real(path: string): string | undefined {
+  try {
+    return realpathSync(path)
+  } catch {
+    return undefined
+  }
+}

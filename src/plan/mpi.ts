@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The node's MPI in place of the image's: bound over the image's own files, so that RPATH and LD_LIBRARY_PATH lead to it
+ * too. What it needs and the image lacks is shown below HOST_DIR, where only the loader's cache leads, name by name:
+ * nothing else of the node's is found by anybody (docs/decisions/0021-mpi-from-the-node.md).
+ */
+import { dirname } from 'node:path'
+import type { ImageFacts, ImageMpi, MpiFamily } from '../image/facts.js'
+import { addEntries, type CacheEntry, writeCache } from '../image/ldcache.js'
+import { BerthError } from '../report/errors.js'
+import type { HostLibrary, HostMpi } from './host.js'
+import { BERTH_DEFAULT, type PlanInput } from './input.js'
+import { type Fit, fitMpi, unusedLosses } from './mpi_fit.js'
+import { mpiMode, mpiOrigin } from './mpi_mode.js'
+import type { HookupEdits, PlannedMount } from './spec.js'
+import { plainIfWritable } from './writable.js'
+
+/** The node's directories, each at its own path below. */
+export const HOST_DIR = '/.berth/host'
+const LD_CACHE = '/etc/ld.so.cache'
+const FILE_MODE = 0o644
+const FAMILIES: Readonly<Record<MpiFamily, string>> = {
+  mpich: 'MPICH',
+  openmpi: 'Open MPI',
+  abi: "MPI's standard ABI",
+}
+/** ldconfig's flags of a glibc library (sysdeps/generic/ldconfig.h), by EM_… of elf.h. */
+const CACHE_FLAGS: Readonly<Record<number, number>> = { 62: 0x303, 183: 0xa03, 21: 0x503, 243: 0x1003 }
+
+/** @throws BerthError BERTH_EMPI: the user asked for the node's MPI, and it cannot be had */
+export function planMpi(input: PlanInput): Partial<HookupEdits> {
+  const mode = mpiMode(input)
+  const { facts, stored } = input.image
+  if (mode === 'off' || mode === 'image') {
+    const kept = mode === 'image' ? "the image's own is kept" : "nothing of the node's is added"
+    return { notes: [note(`${kept}, as ${mpiOrigin(input)} says`)] }
+  }
+  if (facts === undefined || stored === undefined) return {}
+  const problems = (input.host?.problems ?? []).map(note)
+  if (facts.mpi.length === 0) {
+    const why = facts.truncated
+      ? 'no MPI was found in what could be read of the image'
+      : 'the image has no MPI library'
+    if (mode === 'host') throw cannot(input, why)
+    return { notes: [...problems, note(why)] }
+  }
+  const decisions = facts.mpi.map((wanted) => ({ wanted, ...decide(input, facts, wanted) }))
+  const taken = decisions.flatMap(({ fit }) => (fit === undefined ? [] : [fit]))
+  if (mode === 'host' && taken.length === 0) throw cannot(input, decisions.map(({ why }) => why).join('; '))
+  return {
+    mounts: taken.length === 0 ? [] : mountsOf(input, facts, taken),
+    notes: [
+      ...problems,
+      ...decisions.flatMap(({ wanted, fit, host, why }) => explain(wanted, fit, host, why)),
+    ],
+  }
+}
+
+interface Decision {
+  fit?: Fit
+  host?: HostMpi
+  /** Where there is no fit. */
+  why: string
+}
+
+function decide(input: PlanInput, facts: ImageFacts, wanted: ImageMpi): Decision {
+  const { family, major } = wanted
+  const kin = (input.host?.mpi ?? []).filter((host) => host.family === family)
+  if (kin.length === 0) return { why: `this node has no ${FAMILIES[family]}` }
+  const same = kin.filter((host) => host.major === major)
+  if (same.length === 0)
+    return {
+      why: `the node's ${FAMILIES[family]} has ABI ${kin.map((host) => host.major).join(', ')}, the image's ${major}`,
+    }
+  if (family === 'openmpi')
+    return { why: "Open MPI is one with its modules; it uses the node's process manager and fabric as it is" }
+  let why = ''
+  for (const host of same) {
+    const fit = fitMpi(facts, wanted, host)
+    if (typeof fit !== 'string') return { fit, host, why: '' }
+    why ||= `the node's ${main(host)} does not fit: ${fit}`
+  }
+  return { why }
+}
+
+function explain(wanted: ImageMpi, fit: Fit | undefined, host: HostMpi | undefined, why: string): string[] {
+  const path = wanted.libraries.find(({ role }) => role === 'c')?.path ?? ''
+  const what = `the image's ${FAMILIES[wanted.family]} (${path})`
+  if (fit === undefined || host === undefined) return [note(`${what} is kept: ${why}`)]
+  const with_ = fit.additions.size === 0 ? '' : `, with ${[...fit.additions.keys()].sort().join(' ')}`
+  const lost = unusedLosses(wanted, fit)
+  const example = lost.slice(0, 3).join(', ')
+  return [
+    note(`${what} is replaced by the node's ${main(host)} (${host.origin})${with_}`),
+    ...(lost.length === 0
+      ? []
+      : [
+          note(
+            `${lost.length} functions of the image's MPI are not in the node's, and nothing in the image uses them: ${example}, …`,
+          ),
+        ]),
+  ]
+}
+
+function main({ libraries }: HostMpi): string {
+  return libraries.c?.path ?? ''
+}
+
+function mountsOf(input: PlanInput, facts: ImageFacts, fits: readonly Fit[]): PlannedMount[] {
+  const origin = mpiOrigin(input)
+  const bind = (source: string, target: string, kind: 'file' | 'dir', reason: string): PlannedMount => ({
+    ...{ kind: 'bind', source, target, flags: ['ro', 'nosuid', 'nodev'], recursive: false, create: kind },
+    ...{ trusted: true, optional: false, replaceLink: false, reason, origin },
+  })
+  const replaced = fits.flatMap(({ replacements }) => replacements)
+  const additions = fits.flatMap((fit) => [...fit.additions.values()])
+  const directories = [...new Set(additions.map(({ path }) => dirname(path)))].sort()
+  return [
+    ...replaced.map(({ image, host }) =>
+      bind(host.path, image.path, 'file', "the node's MPI over the image's"),
+    ),
+    ...directories.map((path) =>
+      bind(path, `${HOST_DIR}${path}`, 'dir', "libraries that the node's MPI needs"),
+    ),
+    {
+      kind: 'file',
+      target: LD_CACHE,
+      content: cacheWith(facts, fits),
+      mode: FILE_MODE,
+      replaceLink: true,
+      // ldconfig renames a new file over it, which no mount point allows.
+      ...plainIfWritable(input),
+      reason: "the image's own entries, and where those libraries are",
+      origin: BERTH_DEFAULT,
+    },
+  ]
+}
+
+/** The image's entries stay, also under names that the node's files do not give themselves. */
+function cacheWith(facts: ImageFacts, fits: readonly Fit[]): Uint8Array {
+  const own = facts.cache ?? []
+  const flags = own.find(({ name }) => name === 'libc.so.6')?.flags ?? CACHE_FLAGS[facts.libc.machine] ?? 0x3
+  const entry = (name: string, path: string): CacheEntry => ({ name, path, flags, hwcaps: '', mask: '' })
+  const added = new Map<string, CacheEntry>()
+  for (const { additions, replacements } of fits) {
+    for (const [name, library] of additions) added.set(name, entry(name, inside(library)))
+    // Bindings of the node ask for the C library by its name there, which need not be the image's.
+    for (const { image, host } of replacements)
+      if (!own.some(({ name }) => name === host.soname))
+        added.set(host.soname, entry(host.soname, image.path))
+  }
+  const rest = own.filter(({ name }) => !added.has(name))
+  return writeCache(addEntries(rest, [...added.values()]))
+}
+
+function inside({ path }: HostLibrary): string {
+  return `${HOST_DIR}${path}`
+}
+
+function note(text: string): string {
+  return `mpi: ${text}`
+}
+
+function cannot(input: PlanInput, problem: string): BerthError {
+  return new BerthError('BERTH_EMPI', { image: input.image.reference, problem, origin: mpiOrigin(input) })
+}

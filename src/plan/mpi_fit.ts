@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Whether an MPI of the node can stand in for one of the image: the same ABI by family and major, a processor that runs
+ * it, a C library that is new enough, and every symbol that something in the image wants.
+ */
+import { compareVersions } from '../image/elf_names.js'
+import type { ImageFacts, ImageMpi, ImageMpiLibrary } from '../image/facts.js'
+import type { HostLibrary, HostMpi, HostMpiLibrary } from './host.js'
+
+export interface Replacement {
+  image: ImageMpiLibrary
+  host: HostMpiLibrary
+}
+
+export interface Fit {
+  replacements: Replacement[]
+  /** Libraries of the node that the image does not have or has in an older version, by the name that is asked for. */
+  additions: Map<string, HostLibrary>
+}
+
+/** EM_… of elf.h → name. */
+const MACHINES: Readonly<Record<number, string>> = {
+  62: 'x86_64',
+  183: 'aarch64',
+  21: 'ppc64le',
+  243: 'riscv64',
+}
+/** These talk to the node's drivers: the node's own, whatever the version. */
+const FABRIC =
+  /^lib(fabric|uc[pstm]|uct_\w+|ibverbs|rdmacm|efa|mlx[45]|cxi|xpmem|gdrapi|psm2?|psm_infinipath|nl(-route)?-3|pmi2?)\.so/
+/** Symbols named in a reason. */
+const SHOWN_MAX = 3
+
+/** A fit, or one clause on why there is none. */
+export function fitMpi(image: ImageFacts, wanted: ImageMpi, host: HostMpi): Fit | string {
+  const { libc } = image
+  if (libc.kind !== 'glibc')
+    return libc.kind === 'musl'
+      ? "the image is built on musl, and the node's libraries need glibc"
+      : "the image's C library is not known"
+  if (libc.machine !== host.machine)
+    return `the image is for ${MACHINES[libc.machine] ?? libc.machine}, the node's MPI for ${MACHINES[host.machine] ?? host.machine}`
+  if (host.missing.length > 0) return `${host.missing.join(', ')} is needed by it and not found on this node`
+  const replacements = wanted.libraries.flatMap((library): Replacement[] => {
+    const stand = library.role === 'other' ? undefined : host.libraries[library.role]
+    return stand === undefined ? [] : [{ image: library, host: stand }]
+  })
+  const lost = lostSymbols(wanted, replacements)
+  if (lost.length > 0)
+    return `it lacks ${shown(lost)}, which ${wanted.users.example === '' ? 'the image' : wanted.users.example} needs`
+  const additions = additionsOf(image, host, replacements)
+  const tooNew = [...replacements.map((one) => one.host), ...additions.values()].find(
+    ({ glibc }) => compareVersions(glibc, libc.version) > 0,
+  )
+  if (tooNew !== undefined)
+    return `${fileName(tooNew.path)} needs glibc ${tooNew.glibc}, the image offers ${libc.version}`
+  return { replacements, additions }
+}
+
+/** Functions that the image's library offers and the node's does not; nothing in the image wants them. */
+export function unusedLosses(wanted: ImageMpi, { replacements }: Fit): string[] {
+  const main = replacements.find(({ image }) => image.role === 'c')
+  if (main === undefined) return []
+  return wanted.functions.filter((name) => !main.host.defines.has(name))
+}
+
+/** What remains of the image's MPI wants its symbols too. */
+function lostSymbols(wanted: ImageMpi, replacements: readonly Replacement[]): string[] {
+  const replaced = new Set(replacements.map(({ image }) => image))
+  const kept = wanted.libraries.filter((library) => !replaced.has(library))
+  const has = (name: string) => replacements.some(({ host }) => host.defines.has(name))
+  // What only a kept library offers cannot be told from here; it stays as it is.
+  const bindings = kept.some(({ role }) => role !== 'c')
+  const needed = new Set([
+    ...wanted.wants.filter((name) => !bindings || isOfC(name)),
+    ...kept.flatMap(({ wants }) => wants),
+  ])
+  return [...needed].filter((name) => !has(name)).sort()
+}
+
+function isOfC(name: string): boolean {
+  return /^P?MPI[X]?_[A-Z]|^MPIR_/.test(name)
+}
+
+/** The newer file of a name serves both sides, since both have the same soname; equal ones need nothing. */
+function additionsOf(
+  image: ImageFacts,
+  host: HostMpi,
+  replacements: readonly Replacement[],
+): Map<string, HostLibrary> {
+  const additions = new Map<string, HostLibrary>()
+  const queue = replacements.flatMap((one) => one.host.needed)
+  for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
+    const library = host.dependencies.get(name)
+    if (library === undefined || additions.has(name)) continue
+    const own = image.libraries[name]
+    if (own !== undefined && !FABRIC.test(name) && !isNewer(library.path, own)) continue
+    additions.set(name, library)
+    queue.push(...library.needed)
+  }
+  return additions
+}
+
+/** By the numbers behind .so in the files' names. */
+function isNewer(host: string, image: string): boolean {
+  return compareVersions(fileVersion(host), fileVersion(image)) > 0
+}
+
+function fileVersion(path: string): string {
+  return /\.so\.([\d.]+)$/.exec(path)?.[1] ?? ''
+}
+
+function fileName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
+function shown(names: readonly string[]): string {
+  const more = names.length - SHOWN_MAX
+  return `${names.slice(0, SHOWN_MAX).join(', ')}${more > 0 ? ` and ${more} more symbols` : ''}`
+}

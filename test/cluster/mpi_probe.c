@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * An MPI program that says which library runs it. Linked on this machine and run in images of older and newer
+ * releases, so it starts as programs did before glibc 2.34.
+ */
+#define _GNU_SOURCE
+#include <mpi.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifdef __x86_64__
+__asm__(".symver start_main,__libc_start_main@GLIBC_2.2.5\n"
+        ".globl _start\n_start:\n\txor %ebp,%ebp\n\tmov (%rsp),%rdi\n\tlea 8(%rsp),%rsi\n\tand $-16,%rsp\n"
+        "\tcall probe_start\n");
+int start_main(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void), void (*)(void),
+               void *);
+int main(int argc, char **argv);
+void probe_start(long argc, char **argv) {
+  start_main((int (*)(int, char **, char **))main, (int)argc, argv, NULL, NULL, NULL, NULL);
+}
+#endif
+
+static void tell_maps(void) {
+  char line[4096], last[4096] = "";
+  FILE *maps = fopen("/proc/self/maps", "r");
+  while (maps != NULL && fgets(line, sizeof(line), maps) != NULL) {
+    char *path = strchr(line, '/');
+    if (path == NULL || (strstr(path, "/libmpi") == NULL && strstr(path, "/libuc") == NULL))
+      continue;
+    path[strcspn(path, "\n")] = '\0';
+    if (strcmp(path, last) == 0)
+      continue;
+    strcpy(last, path);
+    printf("mapped %s\n", path);
+  }
+  if (maps != NULL)
+    fclose(maps);
+}
+
+/* Whether a neighbour's memory can be read, as ranks on a node do for large messages. */
+static void tell_cma(int rank) {
+  uint64_t own[2] = {(uint64_t)getpid(), 0}, other[2];
+  static char word[16], seen[16];
+  snprintf(word, sizeof(word), "from %d", rank);
+  own[1] = (uint64_t)(uintptr_t)word;
+  MPI_Sendrecv(own, sizeof(own), MPI_BYTE, rank ^ 1, 1, other, sizeof(other), MPI_BYTE, rank ^ 1, 1,
+               MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+  struct iovec to = {seen, sizeof(seen)}, from = {(void *)(uintptr_t)other[1], sizeof(seen)};
+  ssize_t got = process_vm_readv((pid_t)other[0], &to, 1, &from, 1, 0);
+  printf("cma %s\n", got == sizeof(seen) ? seen : "refused");
+  MPI_Barrier(MPI_COMM_WORLD);
+}
+
+static void tell_bandwidth(int rank) {
+  enum { SIZE = 4 << 20, TURNS = 60 };
+  char *buffer = calloc(1, SIZE);
+  MPI_Barrier(MPI_COMM_WORLD);
+  double begin = MPI_Wtime();
+  for (int i = 0; i < TURNS && rank < 2; i++) {
+    if ((i + rank) % 2 == 0)
+      MPI_Send(buffer, SIZE, MPI_BYTE, rank ^ 1, 2, MPI_COMM_WORLD);
+    else
+      MPI_Recv(buffer, SIZE, MPI_BYTE, rank ^ 1, 2, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+  }
+  double seconds = MPI_Wtime() - begin;
+  if (rank == 0)
+    printf("bandwidth %.0f MB/s\n", (double)SIZE * TURNS / seconds / 1e6);
+  free(buffer);
+}
+
+int main(int argc, char **argv) {
+  int rank, size, length, sum = 0;
+  char version[MPI_MAX_LIBRARY_VERSION_STRING];
+  MPI_Init(&argc, &argv);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  int one = rank + 1;
+  MPI_Allreduce(&one, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+  MPI_Get_library_version(version, &length);
+  for (char *c = version; *c != '\0'; c++)
+    if (*c == '\t' || *c == ',')
+      *c = ' ';
+  version[strcspn(version, "\n")] = '\0';
+  printf("rank %d of %d sum %d by %s\n", rank, size, sum, version);
+  if (rank == 0)
+    tell_maps();
+  if (argc > 1 && strcmp(argv[1], "node") == 0) {
+    tell_cma(rank);
+    tell_bandwidth(rank);
+  }
+  fflush(stdout);
+  MPI_Finalize();
+  return 0;
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Which MPI of the node stands in for which of an image, and what else changes then. */
+import assert from 'node:assert/strict'
+import type { ImageFacts, ImageMpi } from '../../src/image/facts.js'
+import { type CacheEntry, parseCache } from '../../src/image/ldcache.js'
+import type { HostLibrary, HostMpi } from '../../src/plan/host.js'
+import type { PlanInput } from '../../src/plan/input.js'
+import { planMpi } from '../../src/plan/mpi.js'
+import { suite } from '../suite.js'
+import { planInput } from './plan_input.js'
+
+const test = suite('plan of the MPI')
+const X86_64 = 62
+const LIB = '/usr/lib/x86_64-linux-gnu'
+
+const imageMpich: ImageMpi = {
+  family: 'mpich',
+  major: 12,
+  libraries: [
+    {
+      role: 'c',
+      path: `${LIB}/libmpich.so.12.4.1`,
+      soname: 'libmpich.so.12',
+      names: ['libmpich.so.12'],
+      wants: [],
+    },
+    {
+      ...{ role: 'fort', path: `${LIB}/libmpichfort.so.12.4.1`, soname: 'libmpichfort.so.12' },
+      ...{ names: ['libmpichfort.so.12'], wants: ['MPI_Init', 'MPIR_Internal'] },
+    },
+  ],
+  functions: ['MPI_Init', 'MPI_Send', 'MPI_Send_c'],
+  wants: ['MPI_Init', 'MPI_Send', 'mpi_init_'],
+  users: { count: 1, example: '/opt/app' },
+}
+
+const facts: ImageFacts = {
+  version: 1,
+  libc: { kind: 'glibc', version: '2.36', path: `${LIB}/libc.so.6`, machine: X86_64 },
+  mpi: [imageMpich],
+  pmix: [],
+  libraries: { 'libhwloc.so.15': `${LIB}/libhwloc.so.15.9.0`, 'libucp.so.0': `${LIB}/libucp.so.0.0.0` },
+  cache: [entry('libucp.so.0', `${LIB}/libucp.so.0`), entry('libhwloc.so.15', `${LIB}/libhwloc.so.15`)],
+  truncated: false,
+}
+
+function entry(name: string, path: string): CacheEntry {
+  return { name, path, flags: 0x303, hwcaps: '', mask: '' }
+}
+
+function library(name: string, path: string, needed: string[] = [], glibc = '2.34'): HostLibrary {
+  return { name, path, soname: name, needed, glibc }
+}
+
+const hostMpich: HostMpi = {
+  family: 'mpich',
+  major: 12,
+  machine: X86_64,
+  libraries: {
+    c: {
+      ...library('libmpi.so.12', '/opt/mpich/lib/libmpi.so.12.2.2', ['libucp.so.0', 'libhwloc.so.15']),
+      defines: new Set(['MPI_Init', 'MPI_Send']),
+    },
+    fort: {
+      ...library('libmpifort.so.12', '/opt/mpich/lib/libmpifort.so.12.2.2', ['libmpi.so.12']),
+      defines: new Set(['mpi_init_']),
+    },
+  },
+  dependencies: new Map([
+    ['libucp.so.0', library('libucp.so.0', '/opt/ucx/libucp.so.0.0.0', ['libnuma.so.1'])],
+    ['libnuma.so.1', library('libnuma.so.1', `${LIB}/libnuma.so.1.0.0`)],
+    ['libhwloc.so.15', library('libhwloc.so.15', `${LIB}/libhwloc.so.15.6.0`)],
+  ]),
+  missing: [],
+  origin: 'berth.conf:3',
+}
+
+interface Case {
+  options?: string[]
+  facts?: Partial<ImageFacts>
+  image?: Partial<ImageMpi>
+  host?: Partial<HostMpi>
+}
+
+function inputOf({ options = [], image, host, ...more }: Case = {}): PlanInput {
+  const input = planInput({ options })
+  const mpi = [{ ...imageMpich, ...image }]
+  return {
+    ...input,
+    image: { ...input.image, facts: { ...facts, mpi, ...more.facts } },
+    host: { machine: 'x86_64', mpi: [{ ...hostMpich, ...host }] },
+  }
+}
+
+function plan(given: Case = {}) {
+  return planMpi(inputOf(given))
+}
+
+/** The image's library is kept, for this reason. */
+function kept(given: Case, reason: RegExp): void {
+  const { mounts = [], notes = [] } = plan(given)
+  assert.deepEqual(mounts, [])
+  assert.match(notes.join('\n'), reason)
+  assert.throws(() => plan({ ...given, options: ['container-mpi=host'] }), { code: 'BERTH_EMPI' })
+}
+
+test('both libraries are bound over the image’s files, whatever their names', () => {
+  const { mounts = [], notes = [] } = plan()
+  const binds = mounts.flatMap((mount) => (mount.kind === 'bind' ? [`${mount.source} ${mount.target}`] : []))
+  assert.deepEqual(binds, [
+    `/opt/mpich/lib/libmpi.so.12.2.2 ${LIB}/libmpich.so.12.4.1`,
+    `/opt/mpich/lib/libmpifort.so.12.2.2 ${LIB}/libmpichfort.so.12.4.1`,
+    '/opt/ucx /.berth/host/opt/ucx',
+    `${LIB} /.berth/host${LIB}`,
+  ])
+  assert.match(
+    notes[0] ?? '',
+    /^mpi: the image's MPICH .* is replaced by the node's .* with libnuma\.so\.1 libucp\.so\.0$/,
+  )
+  assert.match(notes[1] ?? '', /^mpi: 1 functions .*MPI_Send_c/)
+})
+
+test('the cache keeps the image’s entries; fabric and what is missing is the node’s, by the name that is asked for', () => {
+  const cache = plan().mounts?.find(({ target }) => target === '/etc/ld.so.cache')
+  assert.ok(cache?.kind === 'file')
+  const entries = parseCache(Buffer.from(cache.content)) ?? []
+  assert.deepEqual(Object.fromEntries(entries.map(({ name, path }) => [name, path])), {
+    'libucp.so.0': '/.berth/host/opt/ucx/libucp.so.0.0.0',
+    'libnuma.so.1': `/.berth/host${LIB}/libnuma.so.1.0.0`,
+    'libhwloc.so.15': `${LIB}/libhwloc.so.15`,
+    'libmpi.so.12': `${LIB}/libmpich.so.12.4.1`,
+    'libmpifort.so.12': `${LIB}/libmpichfort.so.12.4.1`,
+  })
+})
+
+test('an older library of the image is not used for the node’s MPI', () => {
+  const { notes = [] } = plan({
+    facts: { libraries: { ...facts.libraries, 'libhwloc.so.15': `${LIB}/libhwloc.so.15.5.0` } },
+  })
+  assert.match(notes[0] ?? '', /with libhwloc\.so\.15 /)
+})
+
+test('what does not fit is kept, with the reason', () => {
+  const old = { ...facts.libc, version: '2.31' }
+  kept({ facts: { libc: old } }, /libmpi\.so\.12\.2\.2 needs glibc 2\.34, the image offers 2\.31/)
+  kept({ facts: { libc: { ...facts.libc, kind: 'musl' } } }, /built on musl/)
+  kept({ facts: { libc: { ...facts.libc, machine: 183 } } }, /for aarch64, the node's MPI for x86_64/)
+  kept({ image: { wants: ['MPI_Send_c'] } }, /it lacks MPI_Send_c, which \/opt\/app needs/)
+  kept({ image: { family: 'openmpi' } }, /is kept: this node has no Open MPI/)
+  kept({ image: { major: 14 } }, /the node's MPICH has ABI 12, the image's 14/)
+  kept(
+    { image: { family: 'openmpi', major: 40 }, host: { family: 'openmpi', major: 40 } },
+    /one with its modules/,
+  )
+  kept({ host: { missing: ['libcxi.so.1'] } }, /libcxi\.so\.1 is needed by it and not found/)
+})
+
+test('a binding that the node does not have stays, if the node’s library has all that it wants', () => {
+  const { c } = hostMpich.libraries
+  assert.ok(c !== undefined)
+  kept({ host: { libraries: { c } } }, /it lacks MPIR_Internal/)
+  const whole = { ...c, defines: new Set([...c.defines, 'MPIR_Internal']) }
+  const { mounts = [] } = plan({ host: { libraries: { c: whole } } })
+  assert.equal(mounts.filter(({ kind }) => kind === 'bind').length, 3)
+})
+
+test('an image without MPI is left alone, and only host is an error then', () => {
+  kept({ facts: { mpi: [] } }, /^mpi: the image has no MPI library$/)
+})
+
+test('image and off keep the image’s, and say by whom', () => {
+  for (const mode of ['image', 'off']) {
+    const { mounts, notes = [] } = plan({ options: [`container-mpi=${mode}`] })
+    assert.equal(mounts, undefined)
+    assert.match(notes.join(), /as flag --container-mpi says|as .*container-mpi.* says/)
+  }
+})
+
+test('planning takes less than a millisecond', () => {
+  const cache = Array.from({ length: 700 }, (_, n) => entry(`libsome${n}.so.1`, `${LIB}/libsome${n}.so.1`))
+  const input = inputOf({ facts: { cache } })
+  const took = Array.from({ length: 100 }, () => {
+    const begin = performance.now()
+    planMpi(input)
+    return performance.now() - begin
+  }).sort((a, b) => a - b)
+  process.stdout.write(`plan of an MPI with 700 entries of a cache: ${(took[50] ?? 0).toFixed(2)} ms\n`)
+})
+
+test.run()
