@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/**
- * Every failure a user or operator can meet, in one table: docs/errors.md is generated from it, a tidy test holds
- * that each is documented and tested. `text` and `hint` may name {fields}; they are lower case and end without a period.
- */
+/** All failures that users can meet; docs/errors.md is made of it. No capital in front, no stop at the end, {fields}. */
+/** text: what failed on which object; hint: what to do next; exit: the launcher's code, the CLI's is 1 or 2. */
 export interface ErrorRow {
-  /** One sentence: what failed on which object. */
   text: string
-  /** One sentence: what to do next. */
   hint: string
-  /** Exit code of the launcher; the CLI exits 1 for what a user can mend, 2 otherwise. */
   exit: number
 }
 

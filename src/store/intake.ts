@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One import from the store's side: an importer process, an unnamed file, and its name when all is well. */
-import { fstatSync, openSync } from 'node:fs'
+import { fstatSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { FACTS_FIELD, type ImageFacts, NO_FACTS, takeFacts } from '../image/facts.js'
+import type { ImageFacts } from '../image/facts.js'
 import type { ImageReference } from '../image/image.js'
-import { parseReference } from '../image/reference.js'
-import { GROUP, PASSWD } from '../image/squashfile.js'
 import {
   type Imported,
   type ImportOrder,
   type ReuseOrder,
-  takeCaptured,
   takeCount,
   takeDigest,
-  takeImported,
   takeImporting,
   takeResolved,
 } from '../image/wire.js'
@@ -25,6 +21,7 @@ import type { Turns } from '../worker/turns.js'
 import { type Access, openUserFile, readCredentials } from './access.js'
 import { type Borrowed, borrow } from './borrow.js'
 import type { FactsFiles } from './facts.js'
+import { factsOf } from './frame_facts.js'
 import type { Between, ImporterProcess } from './importer.js'
 import type { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
@@ -232,21 +229,6 @@ export function inspectSquashfs(
   })
 }
 
-/** Of an image in the store that has none yet. Never fails. */
-export async function findFacts(intake: Intake, key: string, path: string): Promise<ImageFacts> {
-  let fd: number | undefined
-  try {
-    fd = openSync(path, 'r')
-    const root = { uid: 0, gid: 0, gids: [], env: {}, cwd: '/' }
-    const { facts } = await inspectSquashfs(intake, parseReference(path), fd, root, true)
-    return intake.facts.set(key, facts ?? NO_FACTS)
-  } catch {
-    return NO_FACTS
-  } finally {
-    if (fd !== undefined) intake.native.closeFd(fd)
-  }
-}
-
 /** Makes room as far as is known before, and once more when the disk was full after all. */
 async function withRoom<T>(shelf: Shelf, attempt: (want: (bytes: number) => void) => Promise<T>): Promise<T> {
   let wanted = 0
@@ -404,16 +386,6 @@ function between({ native }: Intake, { source }: ImageReference, access: Access)
         throw new BerthError('BERTH_EIMPORTER', { problem: 'asked for another file' })
       return openUserFile(native, access, join(source.path, name))
     },
-  }
-}
-
-function factsOf(frame: Frame): Facts & Pick<Imported, 'problem'> {
-  const facts = takeCaptured(frame, FACTS_FIELD)
-  return {
-    ...takeImported(frame),
-    passwd: takeCaptured(frame, PASSWD),
-    group: takeCaptured(frame, GROUP),
-    ...(facts === '' ? {} : { facts: takeFacts(facts) }),
   }
 }
 

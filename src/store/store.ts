@@ -13,17 +13,10 @@ import { Containers } from './containers.js'
 import { Devices, type Lease } from './device.js'
 import { FactsFiles } from './facts.js'
 import { FileImages } from './files.js'
+import { findFacts } from './find_facts.js'
 import { Flights } from './flight.js'
 import { Gate } from './gate.js'
-import {
-  findFacts,
-  formatsOf,
-  type ImportProgress,
-  type Intake,
-  importImage,
-  type Report,
-  WAITING,
-} from './intake.js'
+import { formatsOf, type ImportProgress, type Intake, importImage, type Report, WAITING } from './intake.js'
 import type { EnsureOptions, ImageRow, StoreOptions } from './options.js'
 import { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'

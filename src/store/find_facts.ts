@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Facts of an image that was imported without any. */
+import { openSync } from 'node:fs'
+import { type ImageFacts, NO_FACTS } from '../image/facts.js'
+import { parseReference } from '../image/reference.js'
+import { type Intake, inspectSquashfs } from './intake.js'
+
+/** Of an image in the store that has none yet. Never fails. */
+export async function findFacts(intake: Intake, key: string, path: string): Promise<ImageFacts> {
+  let fd: number | undefined
+  try {
+    fd = openSync(path, 'r')
+    const root = { uid: 0, gid: 0, gids: [], env: {}, cwd: '/' }
+    const { facts } = await inspectSquashfs(intake, parseReference(path), fd, root, true)
+    return intake.facts.set(key, facts ?? NO_FACTS)
+  } catch {
+    return NO_FACTS
+  } finally {
+    if (fd !== undefined) intake.native.closeFd(fd)
+  }
+}
