@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Every engine berth knows, in the order in which `auto` tries them. */
+import { apptainerEngine, singularityEngine } from './apptainer.js'
 import { charliecloudEngine } from './charliecloud.js'
 import { crunEngine } from './crun.js'
 import type { Engine } from './engine.js'
+import { enrootEngine } from './enroot.js'
 import { nativeEngine } from './native.js'
 import { podmanEngine } from './podman.js'
 import { podmanHpcEngine } from './podman_hpc.js'
@@ -15,6 +17,9 @@ export const ENGINES: readonly Engine[] = [
   runcEngine,
   podmanEngine,
   podmanHpcEngine,
+  enrootEngine,
+  apptainerEngine,
+  singularityEngine,
 ]
 
 export function engineByName(name: string, engines: readonly Engine[] = ENGINES): Engine | undefined {

@@ -24,6 +24,24 @@ export const ENGINE_CASES: readonly EngineCase[] = [
     options: ['--container-engine-args=--gpu'],
     variable: 'STANDIN_MODULES=--gpu',
   },
+  {
+    name: 'enroot',
+    missing: without('python3'),
+    options: ['--container-engine-args=--env=FROM_ENROOT=here'],
+    variable: 'FROM_ENROOT=here',
+  },
+  {
+    name: 'apptainer',
+    missing: without('python3'),
+    options: ['--container-engine-args=--env=FROM_APPTAINER=here'],
+    variable: 'FROM_APPTAINER=here',
+  },
+  {
+    name: 'singularity',
+    missing: without('python3'),
+    options: ['--container-engine-args=--env=FROM_SINGULARITY=here'],
+    variable: 'FROM_SINGULARITY=here',
+  },
 ]
 
 /** Where Debian's packages put programs. */

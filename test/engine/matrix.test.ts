@@ -25,10 +25,11 @@ const CGROUP_CONF = [
 const MEMORY_CONF = limitsMemory ? ['TaskPlugin=task/cgroup', 'SelectTypeParameters=CR_Core_Memory'] : []
 /** Slurm names cgroups by user, job and step: those of another cluster on this machine must be others. */
 const FIRST_JOB = 1000 * (1 + Math.floor(Math.random() * 60_000))
-/** Stand-ins for engines that Debian has not, before the node's own programs. */
-const ENGINE_PATH = [join(import.meta.dirname, 'standins'), '/usr/local/bin', '/usr/sbin', '/usr/bin', '/bin']
+/** Stand-ins for engines that Debian has not, before the node's own programs; without them where the real ones are. */
+const STANDINS = join(import.meta.dirname, 'standins')
+const ENGINE_PATH = process.env.ENGINE_PATH ?? `${STANDINS}:/usr/local/bin:/usr/sbin:/usr/bin:/bin`
 const at = useCluster(test, {
-  plugArgs: [`engine_path=${ENGINE_PATH.join(':')}`, 'engine_args=allow'],
+  plugArgs: [`engine_path=${ENGINE_PATH}`, 'engine_args=allow'],
   slurmConf: [`FirstJobId=${FIRST_JOB}`, ...MEMORY_CONF],
   ...(usesCgroups ? { proctrack: 'cgroup', confFiles: () => ({ 'cgroup.conf': CGROUP_CONF }) } : {}),
 })
