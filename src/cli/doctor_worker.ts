@@ -76,7 +76,7 @@ export async function checkShared({ config }: Places): Promise<Finding[]> {
 
 export async function checkWorker(places: Places): Promise<Finding[]> {
   try {
-    const status = (await callWorker(places, 'status', [])) as WorkerStatus
+    const status = (await callWorker(places, 'status', [], [], false)) as WorkerStatus
     const mine = await berthVersion()
     const found = `pid ${status.pid}, ${showBytes(status.rss)} resident, ${status.steps} steps`
     const problems = status.siteErrors.map(
@@ -94,10 +94,21 @@ export async function checkWorker(places: Places): Promise<Finding[]> {
       ...problems,
     ]
   } catch (error) {
-    // On a login node no worker need run; root was able to start one, so there it is a fault.
+    if (isNobodyThere(error)) {
+      const found = 'none is running; the next step, or berth images as root, starts one'
+      return [{ check: 'worker', state: 'ok', found }]
+    }
+    // The socket of a login node may be anything; that of a node is root's to reach.
     const state = process.getuid?.() === 0 ? 'fail' : 'warn'
-    const fix = error instanceof BerthError ? error.hint : 'run it as root, which may start a worker'
+    const fix = error instanceof BerthError ? error.hint : 'run it as root'
     const found = error instanceof BerthError ? error.message : `${socketOf(places)}: ${error}`
     return [{ check: 'worker', state, found, fix }]
   }
+}
+
+/** No socket, or none that anybody listens on: an idle node, where only asking would change what is looked at. */
+function isNobodyThere(error: unknown): boolean {
+  if (!(error instanceof BerthError) || error.code !== 'BERTH_ENOWORKER') return false
+  const { cause } = error
+  return cause instanceof Error && 'code' in cause && /^(ENOENT|ECONNREFUSED)$/.test(String(cause.code))
 }

@@ -252,7 +252,7 @@ export const ERRORS = {
   },
   BERTH_ENOWORKER: {
     text: 'no berth worker answers at {socket}: {problem}',
-    hint: 'start it with `systemctl start berth-worker.socket`, or as root with `berth doctor`; other places: --runtime-dir or BERTH_RUNTIME_DIR',
+    hint: 'start it with `systemctl start berth-worker.socket`, or as root with `berth images`; other places: --runtime-dir or BERTH_RUNTIME_DIR',
     exit: FAILED,
   },
   BERTH_EOPTION: {

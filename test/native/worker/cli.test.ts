@@ -22,6 +22,16 @@ test.after(async () => {
 /** Resident memory of an idle worker, as issue 4 has it. */
 const RSS_MIB_MAX = 80
 
+test.needs(missing, 'doctor as root tells that no worker runs, and starts none', () => {
+  const findings: { check: string; state: string; found: string }[] = JSON.parse(
+    node.cli('doctor', '--json').stdout,
+  )
+  const worker = findings.find(({ check }) => check === 'worker')
+  equal(worker?.state, 'ok')
+  match(worker?.found ?? '', /^none is running/)
+  equal(node.keeperPid(), 0)
+})
+
 test.needs(missing, 'as root it starts the worker itself', () => {
   const { status, stdout, stderr } = node.cli('run', node.image, '--', 'cat', '/etc/inside')
   equal(stderr, '')
