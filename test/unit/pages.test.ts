@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Generated pages are as their tables say; UPDATE_DOCS=1 writes them anew. */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ENGINES } from '../../src/engine/engines.js'
 import { enginePage, GENERATED_END } from '../../src/engine/page.js'
 import { errorsPage } from '../../src/report/errors_page.js'
+import { type FlagRow, manPage } from '../../src/report/man_page.js'
 import { configPage } from '../../src/site/config_page.js'
 import { suite } from '../suite.js'
 
 const test = suite('generated pages')
 const docs = join(import.meta.dirname, '../../docs')
 
+const flags = (): FlagRow[] =>
+  JSON.parse(readFileSync(join(import.meta.dirname, '../../dist/flags.json'), 'utf8'))
+
 for (const [name, page] of [
   ['errors.md', errorsPage],
   ['config.md', configPage],
+  ['man/berth.7', () => manPage(flags())],
 ] as const) {
   test(`docs/${name} is up to date (UPDATE_DOCS=1 writes it)`, () => {
     const file = join(docs, name)
@@ -34,5 +40,31 @@ for (const engine of ENGINES) {
     assert.ok(readFileSync(file, 'utf8').startsWith(generated))
   })
 }
+
+test('each flag and variable stands in the man page, which is plain man(7)', () => {
+  const page = manPage(flags())
+  const plain = page.replaceAll('\\-', '-')
+  for (const { name, variable, pyxis } of flags()) {
+    assert.match(plain, new RegExp(`^\\.B --${name}(=?\\\\fI|$)`, 'm'))
+    for (const word of [variable, pyxis]) if (word !== null) assert.ok(plain.includes(word), word)
+  }
+  for (const line of page.split('\n').filter((text) => /^[.']/.test(text)))
+    assert.match(line, /^\.(\\" |(TH|SH|SS|TP|PP|B|I|BR)\b)/)
+})
+
+test('words of the table cannot become requests or escapes', () => {
+  const row = { kind: 'single', opposite: null, needs: null, variable: null, pyxis: null } as const
+  const page = manPage([{ ...row, name: 'a', argument: 'A\\B', help: ".so it's" }])
+  assert.ok(page.includes('=\\fIA\\eB\\fP\n\\&.so it\\(aqs\n'))
+})
+
+const noGroff = spawnSync('groff', ['--version']).error === undefined ? '' : 'no groff'
+test.needs(noGroff, 'groff renders the man page without a warning', () => {
+  const { stdout, stderr } = spawnSync('groff', ['-man', '-ww', '-Tutf8', join(docs, 'man/berth.7')], {
+    encoding: 'utf8',
+  })
+  assert.equal(stderr, '')
+  assert.match(stdout, /container-image/)
+})
 
 test.run()
