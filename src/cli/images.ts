@@ -12,6 +12,7 @@ export interface ImageRow {
   /** Seconds since the epoch; absent: never. */
   used?: number
   leases: number
+  pinned?: boolean
 }
 
 /** Enough of a digest to tell images apart, as docker and podman show it. */
@@ -19,15 +20,17 @@ const SHORT_DIGEST = 19
 
 export const images: Command = {
   summary: 'list the images in the store of this node',
-  usage: '[--json]',
-  about: 'Lists what is imported: name, digest, size on disk, age, and how many running steps use it.',
+  usage: '[--shared] [--json]',
+  about:
+    'Lists what is imported: name, digest, size on disk, age, how many running steps use it, and whether it is\npinned. With --shared, what is in the shared store (root).',
   examples: [
     ['berth images', 'a table'],
     ["berth images --json | jq -r '.[].digest'", 'all digests'],
   ],
-  options: {},
-  async run({ places, json }) {
-    const rows = (await callWorker(places, 'images', [])) as ImageRow[]
+  options: { shared: { type: 'boolean', help: 'those of the shared store' } },
+  async run({ args, places, json }) {
+    const isShared = args.flags.has('shared')
+    const rows = (await callWorker(places, isShared ? 'images-shared' : 'images', [])) as ImageRow[]
     if (json) {
       process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
       return Exit.OK
@@ -38,9 +41,12 @@ export const images: Command = {
       row.digest.slice(0, SHORT_DIGEST),
       showBytes(row.size),
       showAge(now - row.created),
-      row.leases === 0 ? '-' : String(row.leases),
+      ...(isShared
+        ? [showAge(now - (row.used ?? row.created))]
+        : [row.leases === 0 ? '-' : String(row.leases), row.pinned === true ? 'yes' : '-']),
     ])
-    process.stdout.write(columns(['IMAGE', 'DIGEST', 'SIZE', 'AGE', 'IN USE'], cells))
+    const last = isShared ? ['USED'] : ['IN USE', 'PINNED']
+    process.stdout.write(columns(['IMAGE', 'DIGEST', 'SIZE', 'AGE', ...last], cells))
     return Exit.OK
   },
 }

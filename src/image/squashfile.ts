@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A user's squashfs in the importer: copied, verified, and asked how it wants to be started (enroot's files). */
-import { fstatSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { createReadStream, fstatSync } from 'node:fs'
 import type { Native, NativeError } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { ImageConfig } from './image.js'
@@ -9,6 +10,8 @@ import type { Imported, ImportOrder } from './wire.js'
 
 export const PASSWD = 'etc/passwd'
 export const GROUP = 'etc/group'
+/** Of a read that only feeds a hash. */
+const READ_BYTES = 1 << 20
 /** Where enroot keeps an image's Env and, as a shell script, its WorkingDir and Entrypoint. */
 const ENVIRONMENT = 'etc/environment'
 const RC = 'etc/rc'
@@ -26,6 +29,7 @@ export async function takeSquashfs(
 ): Promise<{ imported: Imported; captured: Record<string, Buffer> }> {
   try {
     const checked = output === undefined ? undefined : await copyVerified(native, source, output, order)
+    const sha256 = order.check === true ? await checkWhole(native, source, order) : undefined
     const captured = await native.readSquashfs(output ?? source, [
       PASSWD,
       GROUP,
@@ -40,11 +44,22 @@ export async function takeSquashfs(
       layers: [],
       reused: 0,
       problem: '',
+      ...(sha256 === undefined ? {} : { sha256 }),
     }
     return { imported, captured }
   } catch (error) {
     throw explain(error as NativeError, path)
   }
+}
+
+/** Every table and block; the hash also finds bytes that unpack to something else than before. */
+async function checkWhole(native: Native, source: number, order: ImportOrder): Promise<string> {
+  const { bytesMax, entriesMax, threads } = order
+  await native.verifySquashfs(source, { bytesMax, entriesMax, threads })
+  const hash = createHash('sha256')
+  const stream = createReadStream('', { fd: source, autoClose: false, start: 0, highWaterMark: READ_BYTES })
+  for await (const piece of stream) hash.update(piece as Buffer)
+  return hash.digest('hex')
 }
 
 async function copyVerified(native: Native, source: number, output: number, order: ImportOrder) {

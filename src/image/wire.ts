@@ -7,7 +7,8 @@
  *       without DIGEST: what the reference names now; with it: the image of this platform below that digest
  *   IMPORT  REF DIGEST DATA(ImportOrder [reuse: ReuseOrder[]]) fd output, fd of each stored image → IMPORTING DONE TOTAL DATA(ImportingData)* then
  *       IMPORTED DATA(Imported) (NAME ARG)*: captured files; DIGEST is what the RESOLVE before answered.
- *       Of a squashfs file, without DIGEST: fd file [fd output], without output it is only asked about itself.
+ *       Of a squashfs file, without DIGEST: fd file [fd output], without output it is only asked about itself, and
+ *       with `check` in the order read whole: IMPORTED DATA(Imported and sha256)
  *       Among the captured files one named "facts": what facts.ts describes, where the order wants it
  *   OPEN NAME → OPENED fd | FAIL, in between, for the files of an oci: directory
  *   FAIL CODE DATA(fields of the error)
@@ -31,6 +32,8 @@ export interface ImportOrder {
   threads: number
   bytesMax: number
   entriesMax: number
+  /** Of a squashfs file without an output: read all of it. */
+  check?: true
   /** 'root': all files of the image are root's. */
   owners: 'keep' | 'root'
   /** Whether facts for hookup are wanted too. */
@@ -44,6 +47,12 @@ export interface ReuseOrder {
   at: number
   /** Only if the registry has the layer for this user. */
   ask: boolean
+}
+
+/** What a scrub wants to know of a whole file. */
+export interface SquashfsCheck {
+  size: number
+  sha256: string
 }
 
 export interface Resolved {
@@ -72,6 +81,8 @@ export interface Imported {
   reused: number
   /** Why stored images could not be used after all; ''. */
   problem: string
+  /** Of the file, after a check. */
+  sha256?: string
 }
 
 const TEXT_CHARS_MAX = 8192
@@ -95,7 +106,7 @@ export function takeImporting(frame: Frame): ImportingData {
 }
 
 export function takeImported(frame: Frame): Imported {
-  const { size, entries, config, layers, reused, problem } = takeData(frame)
+  const { size, entries, config, layers, reused, problem, sha256 } = takeData(frame)
   return {
     reused: takeCount(reused),
     problem: takeText(problem),
@@ -103,6 +114,7 @@ export function takeImported(frame: Frame): Imported {
     entries: takeCount(entries),
     config: takeConfig(config),
     layers: takeLayers(layers),
+    ...(sha256 === undefined ? {} : { sha256: takeText(sha256) }),
   }
 }
 

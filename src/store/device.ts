@@ -45,6 +45,13 @@ export class Devices {
     return this.attached.get(key)?.leases ?? 0
   }
 
+  /** Who holds it keeps it; the next one attaches anew. */
+  retire(key: string): void {
+    const one = this.attached.get(key)
+    this.attached.delete(key)
+    if (one !== undefined && one.leases === 0) this.detach(key, one)
+  }
+
   /** Lets go of a device that nobody leases. */
   drop(key: string): void {
     const one = this.attached.get(key)
@@ -66,7 +73,9 @@ export class Devices {
   }
 
   private linger(key: string, one: Attached): void {
-    one.timer = setTimeout(() => this.drop(key), LINGER_MS)
+    one.timer = setTimeout(() => {
+      if (one.leases === 0) this.detach(key, one)
+    }, LINGER_MS)
     one.timer.unref()
   }
 

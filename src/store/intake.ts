@@ -5,10 +5,12 @@ import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ImageFacts } from '../image/facts.js'
 import type { ImageReference } from '../image/image.js'
+import { parseReference } from '../image/reference.js'
 import {
   type Imported,
   type ImportOrder,
   type ReuseOrder,
+  type SquashfsCheck,
   takeCount,
   takeDigest,
   takeImporting,
@@ -126,7 +128,11 @@ export function importImage(
         const make = (tell: Report) =>
           landLayers(intake, process, { reference, manifest, access, borrowed, report: tell })
         const key = keyOf(manifest, intake.settings, false)
-        const record = await onceForAll(intake, { key, digest: manifest, place, report, signal }, make)
+        const record = await onceForAll(
+          intake,
+          { key, digest: manifest, place, learned, report, signal },
+          make,
+        )
         const own = place === '' ? { owner: access.uid } : { place }
         shelf.use(record, { ...learned, ...own })
         return record
@@ -226,6 +232,18 @@ export function inspectSquashfs(
   const asked = { ...intake, settings: { ...intake.settings, facts } }
   return withImporter(intake, access.uid, undefined, async (process) => {
     return factsOf(await askImport(asked, process, [[Tag.REF, reference.canonical]], [source], () => {}))
+  })
+}
+
+/** Reads all of a squashfs that nobody else can write; on one thread, beside the steps of users. @throws BerthError */
+export function checkSquashfs(intake: Intake, source: number, signal: AbortSignal): Promise<SquashfsCheck> {
+  const path = parseReference('/image.sqsh').canonical
+  const settings: ImportOrder = { ...intake.settings, threads: 1, facts: false, check: true }
+  return withImporter(intake, 0, signal, async (process) => {
+    const facts = factsOf(
+      await askImport({ ...intake, settings }, process, [[Tag.REF, path]], [source], () => {}),
+    )
+    return { size: facts.size, sha256: facts.sha256 ?? '' }
   })
 }
 

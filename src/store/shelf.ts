@@ -95,10 +95,11 @@ export class Shelf {
     return (this.held.get(key) ?? 0) > 0
   }
 
-  pin(key: string, pinned: boolean): void {
+  /** @throws the file system's error */
+  note(key: string, facts: { pinned?: boolean; sha256?: string }): void {
     const entry = this.entries.get(key)
     if (entry === undefined) return
-    entry.record.pinned = pinned
+    Object.assign(entry.record, facts)
     this.directory.write(entry.record)
   }
 

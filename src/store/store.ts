@@ -21,11 +21,22 @@ import type { EnsureOptions, ImageRow, StoreOptions } from './options.js'
 import { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
 import { Resolver } from './resolver.js'
+import { ownSubjects, type Scrubbed, type ScrubTurn, scrubImages, sharedSubjects } from './scrub.js'
 import { Shared } from './shared/shared.js'
 import { type Removed, Shelf } from './shelf.js'
 import { isTrustedKey } from './squashfile.js'
 
-export type { Access, EnsureOptions, ImageRow, ImportProgress, Lease, Removed, StoreOptions }
+export type {
+  Access,
+  EnsureOptions,
+  ImageRow,
+  ImportProgress,
+  Lease,
+  Removed,
+  Scrubbed,
+  ScrubTurn,
+  StoreOptions,
+}
 
 /** Each takes as many threads as the site says; more at once would only make all of them late. Two for one user. */
 const IMPORTS_AT_ONCE_MAX = Math.max(3, Math.floor(availableParallelism() / 4))
@@ -44,7 +55,7 @@ export class Store {
   private readonly intake: Intake
   private readonly resolver: Resolver
   private readonly files: FileImages
-  readonly shared: Shared | undefined
+  private readonly shared: Shared | undefined
   private readonly factsUnderway = new Map<string, Promise<ImageFacts>>()
 
   private constructor(
@@ -164,9 +175,31 @@ export class Store {
     })
   }
 
-  /** A pinned image is not collected. @throws BerthError BERTH_ENOSUCHIMAGE */
-  pin(name: string, pinned: boolean): void {
-    for (const { key } of this.find(name)) this.shelf.pin(key, pinned)
+  /** A pinned image is not collected. Answers their keys. @throws BerthError BERTH_ENOSUCHIMAGE */
+  pin(names: readonly string[], pinned: boolean): string[] {
+    const keys = new Set(names.flatMap((name) => this.find(name)).map(({ key }) => key))
+    for (const key of keys) this.shelf.note(key, { pinned })
+    return [...keys]
+  }
+
+  /** All images, or those of that name. @throws BerthError BERTH_ENOSUCHIMAGE */
+  scrub(names: readonly string[], remove: boolean, turn: ScrubTurn): Promise<Scrubbed[]> {
+    const records = names.length === 0 ? this.shelf.records() : names.flatMap((name) => this.find(name))
+    const subjects = ownSubjects(this.intake, records, (key) => this.devices.retire(key))
+    return scrubImages(this.intake, subjects, remove, turn)
+  }
+
+  /** All that is published. @throws BerthError BERTH_ESHARED */
+  async scrubShared(remove: boolean, turn: ScrubTurn): Promise<Scrubbed[]> {
+    const subjects = await sharedSubjects(this.common(), this.shelf, (key) => this.devices.retire(key))
+    return scrubImages(this.intake, subjects, remove, turn)
+  }
+
+  /** The store of several nodes. @throws BerthError BERTH_ESHARED when the site has none */
+  common(): Shared {
+    if (this.shared !== undefined) return this.shared
+    const fix = 'set shared_store=DIR in berth.conf and restart the worker'
+    throw new BerthError('BERTH_ESHARED', { directory: 'of this site', problem: 'there is none', fix })
   }
 
   /** How much users have written in named containers; from now on the quota knows of it. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** CALL: what the command line asks of the worker, by name; each answer is JSON. */
 import { BerthError } from '../report/errors.js'
+import { formatBytes } from '../report/progress.js'
 import type { Connection } from './connection.js'
 import { factsOfPeer } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
@@ -47,6 +48,10 @@ const CALLS: Readonly<Record<string, Row>> = {
       handoutsOf(worker).release({ uid: connection.peer.uid, job, step }),
   },
   images: { rootOnly: false, run: ({ worker, connection }) => worker.rooms.store.list(connection.peer.uid) },
+  'images-shared': { rootOnly: true, run: ({ worker }) => worker.rooms.store.common().list() },
+  pin: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.pin(words, true) },
+  unpin: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.pin(words, false) },
+  scrub: { rootOnly: true, run: scrub },
   rm: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.remove(words) },
   gc: {
     rootOnly: true,
@@ -55,6 +60,10 @@ const CALLS: Readonly<Record<string, Row>> = {
       const containers = await store.countContainers()
       return { containers, ...(await store.collect({ all: words.includes('all') })) }
     },
+  },
+  'gc-shared': {
+    rootOnly: true,
+    run: ({ worker, words: [unused_s = ''] }) => worker.rooms.store.common().collect(Number(unused_s)),
   },
 }
 
@@ -83,6 +92,17 @@ async function pull({ worker, connection, frame, words, signal }: Call): Promise
     throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
   const { digest, key, size, config } = stored
   return { reference: image, digest, key, size, config }
+}
+
+/** Words: shared or own, remove or keep, images. One line before each, as it may take minutes. */
+function scrub({ worker, connection, words: [which, what, ...names], signal }: Call): Promise<unknown> {
+  const { store } = worker.rooms
+  const progress = (image: string, size: number) =>
+    connection.send(Type.PROGRESS, [[Tag.TEXT, `berth: checking ${image} (${formatBytes(size)})\n`]])
+  const remove = what === 'remove'
+  return which === 'shared'
+    ? store.scrubShared(remove, { signal, progress })
+    : store.scrub(names, remove, { signal, progress })
 }
 
 /** Words: name, image. */

@@ -133,7 +133,7 @@ test('collecting keeps to quota, spares what is leased, pinned, lends layers or 
     Date.now = () => later
     try {
       leased.add(images[0]?.key ?? '')
-      shelf.pin(images[1]?.key ?? '', true)
+      shelf.note(images[1]?.key ?? '', { pinned: true })
       const giveBack = shelf.hold(images.map(({ key }) => key))
       assert.equal(shelf.collect(0), [], 'all lend')
       giveBack()

@@ -77,11 +77,7 @@ export class SharedFiles {
   async copyTo(key: string, target: number, tell: (done: number, total: number) => void) {
     const outcome = await this.read(key, target, tell)
     if (outcome === 'damaged') await this.remove(key)
-    return outcome === 'whole' ? 'copied' : outcome
-  }
-
-  hash(key: string): Promise<'whole' | 'damaged' | 'absent'> {
-    return this.read(key, undefined, () => undefined)
+    return outcome
   }
 
   async list(): Promise<SharedRow[]> {
@@ -96,6 +92,7 @@ export class SharedFiles {
       rows.push({
         ...{ key, reference: reference ?? '', digest: String(json.digest ?? '') },
         ...{ size: Number(json.size), created: Number(json.created) || 0, used: Math.floor(mtimeMs / 1000) },
+        sha256: String(json.sha256 ?? ''),
       })
     }
     return rows
@@ -134,9 +131,9 @@ export class SharedFiles {
 
   private async read(
     key: string,
-    target: number | undefined,
+    target: number,
     tell: (done: number, total: number) => void,
-  ): Promise<'whole' | 'damaged' | 'absent'> {
+  ): Promise<'copied' | 'damaged' | 'absent'> {
     const record = await this.readRecord(key)
     if (record === undefined) return 'absent'
     const file = await this.open(key).catch((error: NodeJS.ErrnoException) => {
@@ -147,7 +144,7 @@ export class SharedFiles {
     try {
       const total = Number(record.size)
       const sha256 = await copy(file.fd, target, (done) => tell(done, total))
-      return sha256 === record.sha256 ? 'whole' : 'damaged'
+      return sha256 === record.sha256 ? 'copied' : 'damaged'
     } finally {
       await file.close()
     }
@@ -207,7 +204,7 @@ export class SharedFiles {
 }
 
 /** The whole file to an empty one; answers its SHA-256. The next piece is read while one is hashed and written. */
-async function copy(from: number, to: number | undefined, tell = (_done: number) => {}): Promise<string> {
+async function copy(from: number, to: number, tell = (_done: number) => {}): Promise<string> {
   const hash = createHash('sha256')
   const buffers = [Buffer.allocUnsafe(CHUNK_BYTES), Buffer.allocUnsafe(CHUNK_BYTES)] as const
   let at = 0
@@ -220,9 +217,9 @@ async function copy(from: number, to: number | undefined, tell = (_done: number)
     reading = readAt(from, buffers[turn % 2 === 0 ? 1 : 0], 0, CHUNK_BYTES, at)
     // A failing write leaves the read to end by itself.
     reading.catch(() => undefined)
-    const written = to === undefined ? undefined : writeAll(to, buffer.subarray(0, bytesRead), here)
+    const written = writeAll(to, buffer.subarray(0, bytesRead), here)
     // Until it is awaited below.
-    written?.catch(() => undefined)
+    written.catch(() => undefined)
     hash.update(buffer.subarray(0, bytesRead))
     await written
     tell(at)

@@ -98,7 +98,6 @@ export class SharerServer {
         for (const key of keys) removed.push({ key, size: await files.remove(key) })
         return { removed }
       },
-      hash: async ({ key }) => ({ outcome: await files.hash(key) }),
       collect: async ({ unused_s }) => ({ removed: await files.collect(unused_s * 1000) }),
     }
   }

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { LoopImage, Native } from '../../native.js'
 import { BerthError } from '../../report/errors.js'
-import { parseRecord, type StoreRecord } from '../record.js'
+import { type Learned, learn, parseRecord, type StoreRecord } from '../record.js'
 import type { Shelf } from '../shelf.js'
 import { takeCopy } from './copy.js'
 import { mountsFromThere, type ShareUse } from './policy.js'
@@ -34,6 +34,8 @@ export interface Wanted {
   digest: string
   /** HOST/REPOSITORY that has just given the asking user this very digest. */
   place: string
+  /** What came to light with it, for the record that others read. */
+  learned: Learned
   signal: AbortSignal
   report(progress: SharedProgress): void
 }
@@ -182,9 +184,11 @@ export class Shared {
     }
   }
 
-  /** The squashfs itself, for who reads it; owned by the caller. Undefined: not there. */
-  async open(key: string): Promise<number | undefined> {
-    return (await this.ask('find', { key })).fd
+  /** The squashfs itself, for who reads it; owned by the caller. @throws Error when it is not there */
+  async open(key: string): Promise<number> {
+    const { fd } = await this.ask('find', { key })
+    if (fd === undefined) throw new Error('it is not there any more')
+    return fd
   }
 
   private async import(wanted: Wanted, make: (tell: (share: Share) => void) => Promise<StoreRecord>) {
@@ -203,7 +207,7 @@ export class Shared {
     try {
       const record = await make(tell)
       // The step need not wait for the others' copy.
-      void this.publish(record, place).finally(given)
+      void this.publish(record, wanted).finally(given)
       return record
     } catch (error) {
       void this.try('release', { key, place }).finally(given)
@@ -211,8 +215,10 @@ export class Shared {
     }
   }
 
-  private async publish(record: StoreRecord, place: string): Promise<void> {
-    const { path: _, pinned: _pinned, owners: _owners, shared: _shared, ...kept } = record
+  private async publish(record: StoreRecord, { place, learned }: Wanted): Promise<void> {
+    const told = structuredClone(record)
+    learn(told, { ...learned, place })
+    const { path: _, pinned: _pinned, owners: _owners, shared: _shared, ...kept } = told
     let fd: number | undefined
     try {
       fd = await openFile(record.path, 'r')

@@ -52,8 +52,6 @@ export interface Orders {
   touch: { order: { keys: string[] }; answer: Record<never, never> }
   list: { order: Record<never, never>; answer: { images: SharedRow[] } }
   remove: { order: { keys: string[] }; answer: { removed: { key: string; size: number }[] } }
-  /** Reads it whole against the digest of its publication. */
-  hash: { order: { key: string }; answer: { outcome: 'whole' | 'damaged' | 'absent' } }
   collect: { order: { unused_s: number }; answer: { removed: { key: string; size: number }[] } }
 }
 
@@ -84,4 +82,6 @@ export interface SharedRow {
   /** Seconds since the epoch. */
   created: number
   used: number
+  /** Of its publication. */
+  sha256: string
 }
