@@ -3,16 +3,10 @@
 import { resolve } from 'node:path'
 import type { ImageReference, StoredImage } from '../image/image.js'
 import type { LoopImage } from '../native.js'
+import { type ImportProgress, WAITING } from './ask.js'
 import type { Flights } from './flight.js'
 import type { Gate } from './gate.js'
-import {
-  type Facts,
-  type ImportProgress,
-  type Intake,
-  importSquashfs,
-  inspectSquashfs,
-  WAITING,
-} from './intake.js'
+import { type Facts, type Intake, importSquashfs, inspectSquashfs } from './intake.js'
 import type { EnsureOptions } from './options.js'
 import type { StoreRecord } from './record.js'
 import { type OpenedFile, openSquashfs, TrustedFiles } from './squashfile.js'

@@ -9,22 +9,20 @@ import { parseReference } from '../image/reference.js'
 import {
   type Imported,
   type ImportOrder,
-  type ReuseOrder,
   type SquashfsCheck,
-  takeCount,
   takeDigest,
-  takeImporting,
   takeResolved,
 } from '../image/wire.js'
 import type { Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
-import { type Fields, type Frame, Tag, Type } from '../worker/frame.js'
+import { type Fields, type Frame, Tag } from '../worker/frame.js'
 import type { Turns } from '../worker/turns.js'
-import { type Access, openUserFile, readCredentials } from './access.js'
+import type { Access } from './access.js'
+import { askImport, askResolve, between, type Report, WAITING, withImporter } from './ask.js'
 import { type Borrowed, borrow } from './borrow.js'
 import type { FactsFiles } from './facts.js'
 import { factsOf } from './frame_facts.js'
-import type { Between, ImporterProcess } from './importer.js'
+import type { ImporterProcess } from './importer.js'
 import type { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
 import type { ReusePolicy } from './reuse.js'
@@ -44,27 +42,6 @@ export function formatsOf({ owners }: Pick<ImportOrder, 'owners'>): string[] {
 /** All that tell their layers apart, whoever owns the files. */
 const LENDING_FORMATS = [...formatsOf({ owners: 'keep' }), ...formatsOf({ owners: 'root' })]
 
-/** Files of an image layout that an importer may ask for; nothing else below the user's directory. */
-const LAYOUT_FILE = /^(index\.json|oci-layout|blobs\/sha256\/[0-9a-f]{64})$/
-
-export interface ImportProgress {
-  phase: 'waiting' | 'resolving' | 'importing' | 'finishing'
-  /** Compressed bytes; total is 0 while unknown. */
-  done: number
-  total: number
-  /** Layers that have arrived, of how many. */
-  layer: number
-  layers: number
-  /** Another one, which does the work for this one too. */
-  node?: string
-  /** Compressed bytes of layers that other images lend; not in total. */
-  reused?: number
-}
-
-export const WAITING: ImportProgress = { phase: 'waiting', done: 0, total: 0, layer: 0, layers: 0 }
-
-export type Report = (progress: ImportProgress) => void
-
 /** An imported image before it has a name. */
 export type Facts = Omit<Imported, 'problem'> & { passwd: string; group: string; facts?: ImageFacts }
 
@@ -81,18 +58,6 @@ export interface Intake {
   turns: Turns
   reuse: ReusePolicy
   log: (line: string) => void
-}
-
-/** What the reference names now. @throws BerthError */
-export async function askDigest(
-  intake: Intake,
-  reference: ImageReference,
-  access: Access,
-): Promise<{ digest: string; open: boolean }> {
-  return withImporter(intake, access.uid, undefined, async (process) => {
-    const frame = await askResolve(intake, process, reference, access, undefined)
-    return { digest: takeDigest(frame), open: takeResolved(frame).open }
-  })
 }
 
 /** The record of the image below `digest`, imported unless it is there. @throws BerthError, the signal's reason */
@@ -267,64 +232,6 @@ async function withRoom<T>(shelf: Shelf, attempt: (want: (bytes: number) => void
   }
 }
 
-function withImporter<T>(
-  { pool, turns }: Intake,
-  uid: number,
-  signal: AbortSignal | undefined,
-  use: (process: ImporterProcess) => Promise<T>,
-): Promise<T> {
-  return turns.take(uid, signal ?? new AbortController().signal, () => employ(pool, uid, signal, use))
-}
-
-/** Only an importer that has done nothing but resolve is kept. */
-async function employ<T>(
-  pool: ImporterPool,
-  uid: number,
-  signal: AbortSignal | undefined,
-  use: (process: ImporterProcess) => Promise<T>,
-): Promise<T> {
-  const process = pool.take(uid)
-  const stop = () => void process.end()
-  signal?.addEventListener('abort', stop, { once: true })
-  try {
-    const result = await use(process)
-    pool.give(process)
-    return result
-  } catch (error) {
-    await process.end()
-    signal?.throwIfAborted()
-    throw error
-  } finally {
-    signal?.removeEventListener('abort', stop)
-  }
-}
-
-async function askResolve(
-  intake: Intake,
-  process: ImporterProcess,
-  reference: ImageReference,
-  access: Access,
-  digest: string | undefined,
-): Promise<Frame> {
-  const { native, insecure } = intake
-  const { source } = reference
-  const credentials = source.kind === 'registry' ? await readCredentials(native, access) : []
-  const fields: Fields = [
-    [Tag.REF, reference.canonical],
-    ...(digest === undefined ? [] : ([[Tag.DIGEST, digest]] as const)),
-    [Tag.DATA, JSON.stringify({ credentials, insecure })],
-  ]
-  const archive =
-    source.kind === 'oci-archive' || source.kind === 'docker-archive'
-      ? [await openUserFile(native, access, source.path)]
-      : []
-  try {
-    return await process.ask(Type.RESOLVE, fields, archive, between(intake, reference, access))
-  } finally {
-    for (const fd of archive) native.closeFd(fd)
-  }
-}
-
 interface Landing {
   key: (facts: Facts) => string
   importers: (facts: Facts) => number[]
@@ -372,39 +279,6 @@ function known(record: StoreRecord | undefined): Partial<StoreRecord> {
   if (record === undefined) return {}
   const { aliases, references, places, open, owners, pinned } = record
   return { aliases, references, places, open, owners, pinned }
-}
-
-async function askImport(
-  { settings }: Intake,
-  process: ImporterProcess,
-  fields: Fields,
-  fds: readonly number[],
-  report: Report,
-  opener: Between = {},
-  reuse: ReuseOrder[] = [],
-): Promise<Frame> {
-  const data = JSON.stringify({ ...settings, reuse })
-  const frame = await process.ask(Type.IMPORT, [...fields, [Tag.DATA, data]], fds, {
-    ...opener,
-    importing: (step) => {
-      const done = takeCount(step.number(Tag.DONE))
-      const total = takeCount(step.number(Tag.TOTAL))
-      report({ phase: 'importing', done, total, ...takeImporting(step) })
-    },
-  })
-  report({ ...WAITING, phase: 'finishing' })
-  return frame
-}
-
-function between({ native }: Intake, { source }: ImageReference, access: Access): Between {
-  if (source.kind !== 'oci') return {}
-  return {
-    open: (name) => {
-      if (!LAYOUT_FILE.test(name))
-        throw new BerthError('BERTH_EIMPORTER', { problem: 'asked for another file' })
-      return openUserFile(native, access, join(source.path, name))
-    },
-  }
 }
 
 function isNoSpace(error: unknown): boolean {

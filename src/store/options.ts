@@ -2,7 +2,7 @@
 /** What the site tells the store, and what callers ask of it. */
 import type { Native } from '../native.js'
 import type { Access } from './access.js'
-import type { ImportProgress } from './intake.js'
+import type { ImportProgress } from './ask.js'
 import type { ReusePolicy } from './reuse.js'
 import type { SharedOptions } from './shared/shared.js'
 

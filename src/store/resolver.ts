@@ -2,9 +2,10 @@
 /** Names to digests, and by that the proof who may have which image (DESIGN.md §2.4). */
 import type { ImageReference } from '../image/image.js'
 import type { Access } from './access.js'
+import { askDigest } from './ask.js'
 import { Flights } from './flight.js'
 import { Grants } from './grants.js'
-import { askDigest, type Intake } from './intake.js'
+import type { Intake } from './intake.js'
 import { placeOf, type StoreRecord } from './record.js'
 
 interface Answer {

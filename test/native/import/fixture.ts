@@ -61,9 +61,10 @@ export class Lab {
   /** Files that the store has now, without those of images that are complete. */
   leftovers(): string[] {
     const names = readdirSync(this.directory, { recursive: true }).map(String)
-    return names.filter(
-      (name) => !/^(images|tmp|containers(\/\.(new|trash))?|images\/[\w-]+\.(sqsh|json))$/.test(name),
-    )
+    const complete = /^(images|tmp|facts|containers(\/\.(new|trash))?|(images|facts)\/[\w-]+\.(sqsh|json))$/
+    const isOrphan = (name: string) =>
+      name.startsWith('facts/sha256-') && !names.includes(name.replace('facts/', 'images/'))
+    return names.filter((name) => !complete.test(name) || isOrphan(name))
   }
 
   async close(): Promise<void> {
