@@ -9,6 +9,7 @@ import { nativeEngine } from './native.js'
 import { podmanEngine } from './podman.js'
 import { podmanHpcEngine } from './podman_hpc.js'
 import { runcEngine } from './runc.js'
+import { shifterEngine } from './shifter.js'
 
 export const ENGINES: readonly Engine[] = [
   nativeEngine,
@@ -20,6 +21,7 @@ export const ENGINES: readonly Engine[] = [
   enrootEngine,
   apptainerEngine,
   singularityEngine,
+  shifterEngine,
 ]
 
 export function engineByName(name: string, engines: readonly Engine[] = ENGINES): Engine | undefined {

@@ -59,8 +59,9 @@ export function enginePage(engine: Engine): string {
 
 function needs({ needs: wanted, exitCodes, start }: Engine): [string, string][] {
   const { binary, versionMin, helpers = [], install, daemon, setuid, kernel } = wanted
+  const since = versionMin === undefined ? '' : ` ${versionMin} or later`
   const rows: [string, string][] = [
-    ['program', binary === undefined ? 'none' : `\`${binary}\` ${versionMin ?? ''} or later`],
+    ['program', binary === undefined ? 'none' : `\`${binary}\`${since}`],
     ['which starts', helpers.map((helper) => `\`${helper}\``).join(', ')],
     ['installed by', install ?? ''],
     ['daemon', daemon ? 'yes' : 'no'],

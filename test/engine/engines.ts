@@ -42,6 +42,12 @@ export const ENGINE_CASES: readonly EngineCase[] = [
     options: ['--container-engine-args=--env=FROM_SINGULARITY=here'],
     variable: 'FROM_SINGULARITY=here',
   },
+  {
+    name: 'shifter',
+    missing: without('cc'),
+    options: ['--container-engine-args=--module=mpich,gpu'],
+    variable: 'STANDIN_MODULES=mpich,gpu',
+  },
 ]
 
 /** Where Debian's packages put programs. */

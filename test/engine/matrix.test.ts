@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One table of behaviours, run on every engine that this machine has: what users see is the same. */
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { must, run, until } from '../cluster/command.js'
@@ -27,7 +27,10 @@ const MEMORY_CONF = limitsMemory ? ['TaskPlugin=task/cgroup', 'SelectTypeParamet
 const FIRST_JOB = 1000 * (1 + Math.floor(Math.random() * 60_000))
 /** Stand-ins for engines that Debian has not, before the node's own programs; without them where the real ones are. */
 const STANDINS = join(import.meta.dirname, 'standins')
-const ENGINE_PATH = process.env.ENGINE_PATH ?? `${STANDINS}:/usr/local/bin:/usr/sbin:/usr/bin:/bin`
+/** Those that are setuid root, for one user, while this runs. */
+const SETUID_STANDINS = `/var/tmp/berth-standins-${process.pid}`
+const ENGINE_PATH =
+  process.env.ENGINE_PATH ?? `${SETUID_STANDINS}:${STANDINS}:/usr/local/bin:/usr/sbin:/usr/bin:/bin`
 const at = useCluster(test, {
   plugArgs: [`engine_path=${ENGINE_PATH}`, 'engine_args=allow'],
   slurmConf: [`FirstJobId=${FIRST_JOB}`, ...MEMORY_CONF],
@@ -38,7 +41,12 @@ const only = process.env.BERTH_TEST_ENGINE ?? ''
 test.before(async () => {
   const source = join(import.meta.dirname, 'neighbours.c')
   await must(['cc', '-static', '-O2', '-o', join(at.cluster.shared, 'neighbours'), source])
+  mkdirSync(SETUID_STANDINS, { mode: 0o755 })
+  const program = join(SETUID_STANDINS, 'shifter')
+  await must(['cc', `-DUSER=${USER_A.uid}`, '-o', program, join(STANDINS, 'shifter.c')])
+  chmodSync(program, 0o4755)
 })
+test.after(() => rmSync(SETUID_STANDINS, { recursive: true, force: true }))
 
 /** Options of one step, the command after them. */
 function inside({ name, options = [] }: EngineCase, args: readonly string[], ...command: string[]): string[] {
@@ -177,7 +185,11 @@ function holders(): string[] {
   const own = new Set(ownProcesses())
   const parent = (pid: string) => /^PPid:\s+(\d+)/m.exec(readOr(`/proc/${pid}/status`))?.[1] ?? '0'
   const isBelow = (pid: string): boolean => pid !== '0' && (own.has(pid) || isBelow(parent(pid)))
-  return pids().filter((pid) => readOr(`/proc/${pid}/cmdline`).startsWith('/.berth-hold') && isBelow(pid))
+  return pids().filter((pid) => programOf(pid).includes('/.berth-hold') && isBelow(pid))
+}
+
+function programOf(pid: string): string {
+  return readOr(`/proc/${pid}/cmdline`).split('\0')[0] ?? ''
 }
 
 function pids(): string[] {
