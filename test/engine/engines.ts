@@ -6,6 +6,8 @@ export interface EngineCase {
   name: string
   /** Why this machine cannot run it; undefined: it can. */
   missing?: string | undefined
+  /** Debian has not the real one. */
+  standIn?: true
   /** Further options of its steps. */
   options?: readonly string[]
   /** What its step gives tasks of its own, as NAME=VALUE. */
@@ -20,30 +22,35 @@ export const ENGINE_CASES: readonly EngineCase[] = [
   { name: 'podman', missing: without('podman') },
   {
     name: 'podman-hpc',
+    standIn: true,
     missing: without('podman'),
     options: ['--container-engine-args=--gpu'],
     variable: 'STANDIN_MODULES=--gpu',
   },
   {
     name: 'enroot',
+    standIn: true,
     missing: without('python3'),
     options: ['--container-engine-args=--env=FROM_ENROOT=here'],
     variable: 'FROM_ENROOT=here',
   },
   {
     name: 'apptainer',
+    standIn: true,
     missing: without('python3'),
     options: ['--container-engine-args=--env=FROM_APPTAINER=here'],
     variable: 'FROM_APPTAINER=here',
   },
   {
     name: 'singularity',
+    standIn: true,
     missing: without('python3'),
     options: ['--container-engine-args=--env=FROM_SINGULARITY=here'],
     variable: 'FROM_SINGULARITY=here',
   },
   {
     name: 'shifter',
+    standIn: true,
     missing: without('cc'),
     options: ['--container-engine-args=--module=mpich,gpu'],
     variable: 'STANDIN_MODULES=mpich,gpu',

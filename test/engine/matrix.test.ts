@@ -237,12 +237,14 @@ const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<vo
 ]
 
 for (const engine of ENGINE_CASES.filter(({ name }) => only === '' || only === name)) {
+  const called =
+    engine.standIn === true && process.env.ENGINE_PATH === undefined
+      ? `${engine.name} (stand-in)`
+      : engine.name
   for (const [behaviour, check] of BEHAVIOURS)
-    test.needs(engine.missing, `${engine.name}: ${behaviour}`, () => check(engine))
+    test.needs(engine.missing, `${called}: ${behaviour}`, () => check(engine))
   const noLimit = limitsMemory ? undefined : 'no memory cgroup that Slurm can use without systemd'
-  test.needs(engine.missing ?? noLimit, `${engine.name}: the step’s memory limit holds`, () =>
-    isLimited(engine),
-  )
+  test.needs(engine.missing ?? noLimit, `${called}: the step’s memory limit holds`, () => isLimited(engine))
 }
 
 test('the list of engines says what is there', async () => {
