@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
-import { must, type Outcome } from './command.js'
+import { must, type Outcome, until } from './command.js'
 import { countLines, prints, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
 import { BOMB_BYTES, HOSTILE_LAYERS } from './hostile.js'
@@ -176,11 +176,12 @@ test('a bomb stops at the limit', async () => {
 })
 
 test('failed imports leave no file, and no node is drained', async () => {
-  for (const node of at.cluster.nodes) assert.is(await at.cluster.nodeState(node.name), 'idle')
+  for (const { name } of at.cluster.nodes)
+    await until(`${name} idle`, async () => (await at.cluster.nodeState(name)) === 'idle')
   const store = at.cluster.nodes[0]?.storeDir ?? ''
   const images = readdirSync(join(store, 'images'))
   const good = images.filter((name) =>
-    /^(sha256-[0-9a-f]{64}-f\d+(-root)?|copy-[\d-]+(-root)?)\.(sqsh|json)$/.test(name),
+    /^(sha256-[0-9a-f]{64}-[fr]\d+(-root)?|copy-[\d-]+(-root)?)\.(sqsh|json)$/.test(name),
   )
   assert.equal(
     images.filter((name) => !good.includes(name)),
