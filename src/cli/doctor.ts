@@ -16,7 +16,7 @@ export interface Finding {
 
 export const doctor: Command = {
   summary: 'check this node: kernel, Slurm, store, worker; or what an image gets of it',
-  usage: '[gpu [IMAGE [OPTIONS]]] [--json]',
+  usage: '[gpu|mpi [IMAGE [OPTIONS]]] [--json]',
   about: `Prints one line a check: ok, warn (works, but worse) or fail, the last two with the way to mend it. Run it as
 root on a compute node for all checks. Exits 3 if one failed. With a topic, in a step: what that step has of the node,
 what comes into the image, what does not, and what to change.`,
@@ -26,6 +26,10 @@ what comes into the image, what does not, and what to change.`,
     [
       'srun --gres=gpu:1 berth doctor gpu pytorch/pytorch',
       "devices, driver, CDI files and the image's conditions",
+    ],
+    [
+      'srun --mpi=pmi2 berth doctor mpi IMAGE',
+      "the node's MPI, and whether it takes the place of the image's",
     ],
   ],
   options: {},
@@ -42,6 +46,7 @@ what comes into the image, what does not, and what to change.`,
 /** By topic; each is loaded only when asked for. */
 const TOPICS: Readonly<Record<string, (input: CommandInput) => Promise<Finding[]>>> = {
   gpu: async (input) => (await import('./doctor_gpu.js')).checkGpu(input),
+  mpi: async (input) => (await import('./doctor_mpi.js')).checkMpi(input),
 }
 
 async function findingsOf(input: CommandInput): Promise<Finding[]> {

@@ -8,14 +8,11 @@ import { FABRIC_DEVICES } from '../plan/fabric.js'
 import { GPU_DEVICES, GPU_SHARED_DEVICES } from '../plan/gpu.js'
 import { MASKS } from '../plan/masks.js'
 import { checkProfiles } from '../plan/profile_check.js'
-import { BerthError } from '../report/errors.js'
 import { type CdiCatalog, readCdiCatalog } from '../site/cdi.js'
 import { loadSite, type Site } from '../site/site.js'
-import { type FieldValue, type FrameTag, Tag } from '../worker/frame.js'
-import { callWorker, environmentField } from './client.js'
 import type { CommandInput, Places } from './command.js'
 import type { Finding } from './doctor.js'
-import { renderOptions } from './edf_host.js'
+import { describeImage } from './doctor_image.js'
 
 export interface DeviceFacts {
   site: Pick<Site, 'get' | 'origin' | 'profiles'>
@@ -146,34 +143,6 @@ function describeStep({ environment, site }: DeviceFacts): Finding {
 function describeProfiles({ site }: DeviceFacts): Finding[] {
   const fix = 'correct the line; until then the profile fails the steps that use it'
   return checkProfiles(site.profiles).map((found) => ({ check: 'profile', state: 'fail', found, fix }))
-}
-
-/** The plan that a step of this user would get now, as the worker tells it. */
-async function describeImage(places: Places, words: readonly string[]): Promise<Finding[]> {
-  const check = 'image'
-  try {
-    const options = await renderOptions([...words], places)
-    const plan = (await callWorker(
-      places,
-      'explain',
-      [],
-      [
-        ...options.map((option): [FrameTag, FieldValue] => [Tag.OPTION, option]),
-        [Tag.CWD, process.cwd()],
-        [Tag.ENV, environmentField(process.env)],
-      ],
-    )) as { berth: { notes?: string[]; warnings?: string[] } }
-    const { notes = [], warnings = [] } = plan.berth
-    if (notes.length + warnings.length === 0)
-      return [{ check, state: 'ok', found: 'nothing of the node is added' }]
-    return [
-      ...notes.map((found): Finding => ({ check, state: 'ok', found })),
-      ...warnings.map((found): Finding => ({ check, state: 'warn', found })),
-    ]
-  } catch (error) {
-    if (error instanceof BerthError) return [{ check, state: 'fail', found: error.message, fix: error.hint }]
-    throw error
-  }
 }
 
 function list(names: readonly string[]): string {

@@ -22,17 +22,20 @@ const ROWS: readonly Row[] = [
   { name: 'com.hooks.nvidia_cuda_mps', note: 'start nvidia-cuda-mps-control in the job script' },
   {
     name: 'com.hooks.cxi',
-    note: "berth does not inject the host's fabric yet: mount it, or ask the site to",
+    note: "--container-profile names what the site offers of the host's fabric",
   },
   {
     name: 'com.hooks.aws_ofi_nccl',
-    note: 'berth does not inject NCCL plugins yet: mount them, or ask the site to',
+    note: '--container-profile names what the site offers; NCCL plugins can be mounted',
   },
   {
     name: 'com.hooks.netstack',
-    note: "berth does not inject the host's fabric yet: mount it, or ask the site to",
+    note: "--container-profile names what the site offers of the host's fabric",
   },
-  { name: 'com.hooks.mpi', note: "berth does not replace an image's MPI yet: the image's own runs" },
+  {
+    name: 'com.hooks.mpi',
+    note: "the node's MPI comes in by itself where it fits; --container-mpi says otherwise",
+  },
   { name: 'com.hooks.glibc', note: "berth does not replace an image's C library" },
   { name: 'com.sarus.perfmon', note: 'berth does not measure steps' },
 ]

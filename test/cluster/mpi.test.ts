@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Real MPI programs of other Debian releases over two nodes: whose library runs them, and that the answer is right. */
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { hasProgram } from '../native/reader/lab.js'
 import { suite } from '../suite.js'
@@ -62,6 +62,14 @@ async function explain(image: string, options: readonly string[] = []): Promise<
   return JSON.parse(exits(seen, 0).stdout).berth
 }
 
+function doctor(image: string): Promise<Outcome> {
+  const [node] = at.cluster.nodes
+  const [, plugin = ''] = readFileSync(join(at.cluster.dir, 'plugstack.conf'), 'utf8').split(' ')
+  const berth = join(dirname(plugin), 'bin/berth.js')
+  const places = [`--runtime-dir=${node?.runtimeDir}`, `--config=${join(at.cluster.dir, 'berth.conf')}`]
+  return at.cluster.srun(['-n1', '--mpi=pmi2', berth, 'doctor', 'mpi', image, ...places])
+}
+
 test.needs(missing, "MPICH 4.2 of an image is replaced by the node's 4.0 on both nodes", async () => {
   const seen = await probe(mpich, ['-N2', '-n2', '--mpi=pmi2'])
   agrees(seen, 2, /MPICH Version: +4\.0\.2/)
@@ -84,6 +92,10 @@ test.needs(missing, "with image it runs its own, and host is an error where the 
 
 test.needs(missing, 'an image whose glibc is too old keeps its own MPI, and explain says why', async () => {
   agrees(await probe(oldMpich, ['-n2', '--mpi=pmi2']), 2, /MPICH Version: +3\.4/)
+  says(
+    await doctor(oldMpich),
+    /ok +MPI +mpich ABI 12: .*libmpich\.so\.12[\s\S]*warn +image +.*is kept: .*\n +fix: build the image on a newer/,
+  )
   const { notes } = await explain(oldMpich)
   assert.match(notes.join('\n'), /is kept: the node's .*needs glibc 2\.\d+, the image offers 2\.3\d/)
 })

@@ -218,7 +218,7 @@ org.mine = "x"
     [
       'x.toml:2: key perfmon has no effect here',
       'x.toml:4: annotation com.hooks.ssh.enabled has no effect: no ssh server is started; `srun --overlap --jobid=JOBID` opens a shell beside the program',
-      'x.toml:6: annotation com.hooks.aws_ofi_nccl.variant has no effect: berth does not inject NCCL plugins yet: mount them, or ask the site to',
+      'x.toml:6: annotation com.hooks.aws_ofi_nccl.variant has no effect: --container-profile names what the site offers; NCCL plugins can be mounted',
       'x.toml:7: annotation org.mine is not known here and has no effect',
     ],
   )

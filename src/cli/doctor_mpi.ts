@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `berth doctor mpi [IMAGE]`: the node's MPI, how a step reaches its process manager, and what an image gets of both. */
+import { existsSync } from 'node:fs'
+import { gatherMpi } from '../launch/host_mpi.js'
+import type { HostMpi } from '../plan/host.js'
+import { loadSite, type Site } from '../site/site.js'
+import type { CommandInput, Places } from './command.js'
+import type { Finding } from './doctor.js'
+import { describeImage } from './doctor_image.js'
+
+export interface MpiNode {
+  site: Pick<Site, 'get' | 'origin'>
+  mpi: readonly HostMpi[]
+  problems: readonly string[]
+  environment: Readonly<Record<string, string | undefined>>
+}
+
+const MISSING = 'install that library on the node, or let its ld.so.cache have the directory'
+
+/** A reason of plan/mpi.ts and plan/mpi_fit.ts → what to change; the first that matches. */
+const REMEDIES: readonly [RegExp, string][] = [
+  [
+    /needs glibc/,
+    'build the image on a newer distribution, or name an MPI that was built on an older one with mpi_host',
+  ],
+  [/built on musl/, 'build the image on a distribution with glibc'],
+  [/it lacks /, "build the program with an MPI no newer than the node's"],
+  [/has ABI /, "build the program with an MPI of the node's ABI"],
+  [/not found on this node/, MISSING],
+  [/the image is for /, "use an image for the node's processor"],
+  [/this node has no /, 'name its directory with mpi_host in berth.conf if the node has one'],
+  [/no MPI library|no MPI was found/, 'an MPI that is linked into the program statically cannot be replaced'],
+  [
+    /C library is not known/,
+    'build the image on a distribution with glibc, its libc.so.6 at the usual place',
+  ],
+]
+/** Prefixes of the notes that concern MPI; others of the same plan are for other topics. */
+const CONCERNS = /^(mpi|pmix?|fabric): /
+
+export async function checkMpi({ args, places }: CommandInput): Promise<Finding[]> {
+  const [, image] = args.words
+  const findings = describeMpi(await gather(places))
+  if (image === undefined) return findings
+  const seen = await describeImage(places, [`container-image=${image}`, ...args.container])
+  return [...findings, ...judgeMpi(seen)]
+}
+
+async function gather({ config }: Places): Promise<MpiNode> {
+  const site = loadSite(existsSync(config) ? { config } : {})
+  // The addon is there only once all is built; what the lines say does not need it.
+  const { native } = await import('../native.js')
+  return { site, environment: process.env, ...(await gatherMpi(native, site, new Set())) }
+}
+
+export function describeMpi(node: MpiNode): Finding[] {
+  return [describeMode(node), ...describeLibraries(node), describeManager(node)]
+}
+
+function describeMode({ site }: MpiNode): Finding {
+  const mode = site.get('container_mpi')
+  const found = `container_mpi=${mode} (${site.origin('container_mpi')}) where the user says nothing`
+  return { check: 'mode', state: 'ok', found }
+}
+
+function describeLibraries({ mpi, problems, site }: MpiNode): Finding[] {
+  const check = 'MPI'
+  const fix = 'root alone may own and write the libraries and their directories; correct mpi_host'
+  return [
+    ...(mpi.length === 0 && site.get('mpi_host').length === 0
+      ? [{ check, state: 'ok' as const, found: "none in the node's ld.so.cache; mpi_host names others" }]
+      : []),
+    ...mpi.map((one) => describeLibrary(one)),
+    ...problems.map((found): Finding => ({ check, state: 'warn', found, fix })),
+  ]
+}
+
+function describeLibrary({ family, major, libraries, dependencies, missing, origin }: HostMpi): Finding {
+  const check = 'MPI'
+  const others = Object.keys(libraries).filter((role) => role !== 'c')
+  const bindings = others.length === 0 ? '' : `, with ${others.join(' ')}`
+  const found = `${family} ABI ${major}: ${libraries.c?.path} (${origin})${bindings}; needs ${dependencies.size} libraries`
+  if (missing.length > 0) {
+    const fix = MISSING
+    return { check, state: 'warn', found: `${found}, and does not find ${missing.join(' ')}`, fix }
+  }
+  if (family === 'openmpi')
+    return { check, state: 'ok', found: `${found}; an image's own Open MPI is always kept` }
+  return { check, state: 'ok', found }
+}
+
+function describeManager({ environment }: MpiNode): Finding {
+  const check = 'process manager'
+  const pmix =
+    environment.PMIX_VERSION ?? (environment.PMIX_NAMESPACE === undefined ? undefined : 'of unknown release')
+  if (pmix !== undefined) return { check, state: 'ok', found: `PMIx ${pmix} of Slurm` }
+  if (environment.PMI_FD !== undefined) return { check, state: 'ok', found: 'PMI2 of Slurm' }
+  return {
+    ...{ check, state: 'warn', found: 'none in the environment: each task would be a program of one rank' },
+    fix: 'run it in a step with --mpi=pmix (Open MPI, MPICH 4.2 and later) or --mpi=pmi2 (MPICH)',
+  }
+}
+
+/** What of an image's plan concerns MPI; where the node's MPI is not taken, what would have to change. */
+export function judgeMpi(seen: readonly Finding[]): Finding[] {
+  const own = seen.filter(({ state, found }) => state !== 'ok' || CONCERNS.test(found))
+  if (own.length === 0)
+    return [{ check: 'image', state: 'ok', found: 'nothing of the node concerns its MPI' }]
+  return own.map((finding): Finding => {
+    const fix = remedyOf(finding.found)
+    if (fix === undefined) return finding
+    return { ...finding, state: finding.state === 'fail' ? 'fail' : 'warn', fix }
+  })
+}
+
+function remedyOf(reason: string): string | undefined {
+  return REMEDIES.find(([pattern]) => pattern.test(reason))?.[1]
+}
