@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The demo: each command is shown as a user would type it, with its real output; all is cleaned up after. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Cluster, startCluster } from '../cluster/cluster.js'
 import { run } from '../cluster/command.js'
 import { buildImages, hostRelease, otherRelease, publishImages } from '../cluster/images.js'
 import { leftovers } from '../cluster/leftovers.js'
-import { startRegistry } from '../cluster/registry.js'
+import { compileProbe, publishMpi } from '../cluster/mpi_images.js'
+import { type Registry, startRegistry } from '../cluster/registry.js'
 import { removeUsers, USER_A } from '../cluster/users.js'
+import { hasProgram } from '../native/reader/lab.js'
 import { median, timeStarts } from './start_time.js'
 import { writeStopScript } from './stop_script.js'
 import { makeTerminal, type Terminal } from './terminal.js'
@@ -32,6 +37,7 @@ async function demo(): Promise<number> {
   say(`two Slurm nodes and a registry are up below ${cluster.dir}\n`)
   const terminal = makeTerminal(cluster)
   await showSteps(terminal, images.debian)
+  await showMpi(terminal, registry)
   await showTimes(cluster, images.debian, say)
   if (outlive) {
     say(await keep(cluster, images.debian, knewUser))
@@ -64,6 +70,29 @@ async function showSteps(terminal: Terminal, image: string): Promise<void> {
   terminal.note('a mistake is told with its cause and the next step')
   await terminal.type(`srun -n2 ${flags.replace(/:\w+( |$)/, ':no-such-tag$1')} true`, 'fails')
   await terminal.type(`srun -n1 ${flags} --container-mounts=/no/such/data:/data true`, 'fails')
+}
+
+/** The engines get the same plan; one of them is enough to show it. */
+async function showMpi(terminal: Terminal, registry: Registry): Promise<void> {
+  const [release, compiler] = ['trixie', 'mpicc.mpich'] as const
+  if (!hasProgram(compiler)) return terminal.note(`MPI is not shown: there is no ${compiler} here`)
+  const folder = mkdtempSync(join(tmpdir(), 'berth-demo-'))
+  try {
+    const programs = { ranks: await compileProbe(folder, compiler) }
+    const flags = `--container-image=${await publishMpi(registry, `mpich-${release}`, programs)}`
+    terminal.note(
+      `an MPI program of Debian ${release} over both nodes; the node's MPICH runs it in place of the image's`,
+    )
+    terminal.note('(UCX_TLS: both nodes are one machine here, which UCX would take for shared memory)')
+    const start = `UCX_TLS=tcp,self srun -N2 -n2 --mpi=pmi2 ${flags}`
+    await terminal.type(`${start} ranks`)
+    terminal.note('why, and the mounts that do it')
+    await terminal.type(`srun -n1 ${flags} --container-explain true | grep -E '"mpi: |"reason": ".*node.s MPI'`)
+    terminal.note("the image's own, when asked for")
+    await terminal.type(`${start} --container-mpi=image ranks`)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 async function showTimes(cluster: Cluster, image: string, say: (text: string) => void): Promise<void> {
