@@ -11,6 +11,8 @@ export type ImageSource =
   /** An unpacked root file system; nothing of it is imported. */
   | { kind: 'directory'; path: string }
 
+export type RegistrySource = Extract<ImageSource, { kind: 'registry' }>
+
 export interface ImageReference {
   /** As shown to users: docker.io/library/python:3.12 */
   canonical: string

@@ -22,10 +22,11 @@ import { FACTS_FIELD, factsWithin, type ImageFacts } from './facts.js'
 import { Fetcher } from './fetch.js'
 import { inspectImage } from './inspect.js'
 import { LayoutReader, type OpenFile } from './layout.js'
+import { openRegistry } from './mirror.js'
 import type { HostPlatform } from './platform.js'
 import type { ImageReader, OpenedImage } from './reader.js'
 import { familiarName, parseReference } from './reference.js'
-import { RegistryReader } from './registry.js'
+import { RETRY } from './retry.js'
 import { convertReusing } from './reuse.js'
 import type { Slice } from './slice.js'
 import { GROUP, PASSWD, takeSquashfs } from './squashfile.js'
@@ -63,6 +64,8 @@ export class Importer {
     private readonly host: HostPlatform,
     ended: () => void,
     private readonly fetcher = new Fetcher(),
+    /** For mirrors: there is somebody else to ask. */
+    private readonly hasty = new Fetcher(process.env, { ...RETRY, tries: 2 }),
   ) {
     this.socket = native.adopt(fd, {
       data: (bytes, fds) => {
@@ -232,7 +235,7 @@ export class Importer {
   ): Promise<ImageReader> {
     const { source } = parseReference(text)
     if (source.kind === 'registry')
-      return new RegistryReader(source, this.fetcher, this.host, order.credentials, order.insecure)
+      return openRegistry(source, order, this.host, { registry: this.fetcher, mirrors: this.hasty })
     if (source.kind === 'oci') return new LayoutReader((name) => this.openFile(name), source.tag, this.host)
     if (source.kind === 'squashfs' || source.kind === 'directory')
       throw new BerthError('BERTH_EINTERNAL', { problem: `a ${source.kind} is not imported` })

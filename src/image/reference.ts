@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The one grammar of image references: what a user wrote becomes a source and a canonical name; pure. */
 import { BerthError } from '../report/errors.js'
-import type { ImageReference, ImageSource } from './image.js'
+import type { ImageReference, ImageSource, RegistrySource } from './image.js'
 
 /** PATH_MAX of Linux: no reference that names a file can be longer. */
 const TEXT_CHARS_MAX = 4096
@@ -119,8 +119,6 @@ function parseRegistry(text: string, bare: string): ImageReference {
   if (digest !== undefined) source.digest = digest
   return named(source)
 }
-
-type RegistrySource = Extract<ImageSource, { kind: 'registry' }>
 
 function named(source: RegistrySource): ImageReference {
   const { host, repository, tag, digest, user } = source

@@ -6,13 +6,12 @@ import { streamBlob } from './blob.js'
 import { headerText, headerTexts, readBounded } from './body.js'
 import { type CredentialDocument, findCredential } from './credentials.js'
 import { type Fetcher, type Reply, unreachable } from './fetch.js'
-import type { ImageSource } from './image.js'
+import type { RegistrySource } from './image.js'
 import { ACCEPT_MANIFESTS, type Descriptor, digestOf, MANIFEST_BYTES_MAX, refuse } from './manifest.js'
 import { registryOrigin } from './origin.js'
 import type { HostPlatform } from './platform.js'
 import { broken, type ImageReader, type ManifestPlace, type OpenedImage, openImage } from './reader.js'
 
-type RegistrySource = Extract<ImageSource, { kind: 'registry' }>
 type Raw = { bytes: Buffer; contentType: string | undefined }
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/

@@ -23,6 +23,8 @@ export interface ResolveOrder {
   credentials: CredentialDocument[]
   /** Hosts that the site lets be spoken to by plain http. */
   insecure: string[]
+  /** HOST=MIRROR[/PREFIX]; in their order. */
+  mirrors: string[]
 }
 
 export interface ImportOrder {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The store as the site wants it: accounts by number, shares of a file system in bytes. */
 import { mkdirSync, statfsSync } from 'node:fs'
+import { badMirror } from '../image/mirror.js'
 import { native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { Site } from '../site/site.js'
@@ -43,6 +44,7 @@ export async function openStore(
     freeFloorBytes: bytesOf(site.get('store_free_floor'), directory),
     tagTtlSeconds: site.get('tag_ttl'),
     insecure: site.get('registries_insecure'),
+    mirrors: mirrorRules(site),
     ...(shared === undefined ? {} : { shared }),
     reuse: site.get('reuse'),
     log,
@@ -64,12 +66,23 @@ async function findImporter(site: Site): Promise<{ uid: number; gid: number }> {
   )
 }
 
+function mirrorRules(site: Site): string[] {
+  const rules = site.get('registry_mirrors')
+  const bad = badMirror(rules)
+  if (bad !== undefined) throw siteError(site, 'registry_mirrors', `${bad} is not HOST=MIRROR[/PREFIX]`)
+  return rules
+}
+
 function bytesOf(space: Space, directory: string): number {
   if ('bytes' in space) return space.bytes
   const { blocks, bsize } = statfsSync(directory)
   return Math.floor((blocks * bsize * space.percent) / 100)
 }
 
-function siteError(site: Site, key: 'store' | 'importer_user', problem: string): BerthError {
+function siteError(
+  site: Site,
+  key: 'store' | 'importer_user' | 'registry_mirrors',
+  problem: string,
+): BerthError {
   return new BerthError('BERTH_ESITE', { place: site.origin(key), key, problem })
 }

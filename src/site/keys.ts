@@ -57,7 +57,11 @@ export const KEYS = {
     default: '',
     help: 'hosts (with port) that may be spoken to by plain http',
   },
-  registry_mirrors: { type: 'list', default: '', help: 'HOST=MIRROR: ask MIRROR first for images of HOST' },
+  registry_mirrors: {
+    type: 'list',
+    default: '',
+    help: 'HOST=MIRROR[/PREFIX]: ask MIRROR first for images of HOST, below PREFIX there',
+  },
 
   threads: {
     type: 'count',

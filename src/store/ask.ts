@@ -82,13 +82,13 @@ export async function askResolve(
   access: Access,
   digest: string | undefined,
 ): Promise<Frame> {
-  const { native, insecure } = intake
+  const { native, insecure, mirrors } = intake
   const { source } = reference
   const credentials = source.kind === 'registry' ? await readCredentials(native, access) : []
   const fields: Fields = [
     [Tag.REF, reference.canonical],
     ...(digest === undefined ? [] : ([[Tag.DIGEST, digest]] as const)),
-    [Tag.DATA, JSON.stringify({ credentials, insecure })],
+    [Tag.DATA, JSON.stringify({ credentials, insecure, mirrors })],
   ]
   const archive =
     source.kind === 'oci-archive' || source.kind === 'docker-archive'

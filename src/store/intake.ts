@@ -52,6 +52,7 @@ export interface Intake {
   facts: FactsFiles
   settings: ImportOrder
   insecure: string[]
+  mirrors: string[]
   /** One conversion for all nodes, where the site has a place for it. */
   shared?: Shared
   /** Importers that one user may keep busy. */

@@ -32,6 +32,8 @@ export interface StoreOptions {
   distDir: string
   /** Hosts that may be spoken to by plain http. */
   insecure?: string[]
+  /** HOST=MIRROR[/PREFIX]: asked first for images of HOST. */
+  mirrors?: string[]
   /** Whose images may lend layers to those of a user; default 'user'. */
   reuse?: ReusePolicy
   /** The addon; by default the one beside the program. */

@@ -83,6 +83,7 @@ export class Store {
       facts,
       settings,
       insecure: options.insecure ?? [],
+      mirrors: options.mirrors ?? [],
       turns: new Turns(IMPORTERS_PER_USER_MAX),
       reuse: options.reuse ?? 'user',
       log: options.log ?? (() => {}),

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Mirrors of a registry, asked before it (site key registry_mirrors: HOST=MIRROR[/PREFIX]). */
+import { BerthError } from '../report/errors.js'
+import type { Fetcher } from './fetch.js'
+import type { RegistrySource } from './image.js'
+import { type Descriptor, digestOf } from './manifest.js'
+import type { HostPlatform } from './platform.js'
+import { type ImageReader, type ManifestPlace, mismatch, type OpenedImage, openImage } from './reader.js'
+import { RegistryReader } from './registry.js'
+import type { ResolveOrder } from './wire.js'
+
+/** A name or address with an optional port, then for mirrors the project that stands for the registry (Harbor). */
+const RULE = /^([a-z0-9.:[\]-]+)=([a-z0-9.:[\]-]+)((?:\/[a-z0-9._-]+)*)$/
+
+/** The reader of an image of a registry, with its mirrors where it has any. */
+export function openRegistry(
+  source: RegistrySource,
+  { credentials, insecure, mirrors }: ResolveOrder,
+  host: HostPlatform,
+  fetchers: { registry: Fetcher; mirrors: Fetcher },
+): ImageReader {
+  const read = (place: RegistrySource, fetcher: Fetcher) =>
+    new RegistryReader(place, fetcher, host, credentials, insecure)
+  const others = mirrorsOf(source, mirrors).map((place) => read(place, fetchers.mirrors))
+  const registry = read(source, fetchers.registry)
+  return others.length === 0 ? registry : new MirroredReader(others, registry, host)
+}
+
+/** The first entry that is not HOST=MIRROR[/PREFIX], undefined when all are. */
+export function badMirror(rules: readonly string[]): string | undefined {
+  return rules.find((rule) => !RULE.test(rule.toLowerCase()))
+}
+
+/** The same image at each mirror of its host, in the site's order; USER@ was said to the host and not to them. */
+export function mirrorsOf(source: RegistrySource, rules: readonly string[]): RegistrySource[] {
+  const { user: _, ...rest } = source
+  return rules.flatMap((rule) => {
+    const [, host, mirror, prefix = ''] = RULE.exec(rule.toLowerCase()) ?? []
+    if (host !== source.host || mirror === undefined) return []
+    return [{ ...rest, host: mirror, repository: `${prefix}/${source.repository}`.slice(1) }]
+  })
+}
+
+/**
+ * Asks the mirrors first and the registry last; whatever a mirror fails with, the next one is asked, and one that
+ * cannot be reached is left alone from then on. The registry's own failure is the one that is told.
+ */
+export class MirroredReader implements ImageReader, ManifestPlace {
+  private readonly silent = new Set<RegistryReader>()
+
+  constructor(
+    private readonly mirrors: readonly RegistryReader[],
+    private readonly registry: RegistryReader,
+    private readonly host: HostPlatform,
+  ) {}
+
+  /** Only if none of them would be shown a login: which one gives the layers is not known before. */
+  get open_to_all(): boolean {
+    return [...this.mirrors, this.registry].every((reader) => reader.open_to_all)
+  }
+
+  resolve(signal?: AbortSignal): Promise<string> {
+    return this.first((reader) => reader.resolve(signal), signal)
+  }
+
+  open(digest: string, signal?: AbortSignal): Promise<OpenedImage> {
+    return openImage(this, digest, this.host, signal)
+  }
+
+  manifest(digest: string, signal?: AbortSignal) {
+    return this.first(async (reader) => {
+      const raw = await reader.manifest(digest, signal)
+      if (digestOf(raw.bytes) !== digest) throw mismatch('its manifest', digest)
+      return raw
+    }, signal)
+  }
+
+  blob(descriptor: Descriptor, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.first(async (reader) => {
+      const bytes = await reader.blob(descriptor, signal)
+      if (digestOf(bytes) !== descriptor.digest) throw mismatch('its config', descriptor.digest)
+      return bytes
+    }, signal)
+  }
+
+  /** Bytes that a mirror gave before it failed are not given twice; their sum is the caller's to check. */
+  async *layer(layer: Descriptor, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    let given = 0
+    for (const reader of this.readers()) {
+      let skip = given
+      try {
+        for await (const piece of reader.layer(layer, signal)) {
+          const kept = piece.subarray(Math.min(skip, piece.length))
+          skip -= piece.length - kept.length
+          if (kept.length === 0) continue
+          given += kept.length
+          yield kept
+        }
+        return
+      } catch (error) {
+        this.pass(reader, error, signal)
+      }
+    }
+  }
+
+  async has(layer: Descriptor, signal?: AbortSignal): Promise<boolean> {
+    for (const reader of this.readers()) {
+      try {
+        if (await reader.has(layer, signal)) return true
+      } catch (error) {
+        this.pass(reader, error, signal)
+      }
+    }
+    return false
+  }
+
+  private readers(): RegistryReader[] {
+    return [...this.mirrors.filter((mirror) => !this.silent.has(mirror)), this.registry]
+  }
+
+  private async first<T>(ask: (reader: RegistryReader) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    for (const reader of this.readers()) {
+      try {
+        return await ask(reader)
+      } catch (error) {
+        this.pass(reader, error, signal)
+      }
+    }
+    throw new BerthError('BERTH_EINTERNAL', { problem: 'no registry was asked' })
+  }
+
+  /** Lets the next one be asked. @throws the error when there is none, and the signal's reason */
+  private pass(reader: RegistryReader, error: unknown, signal?: AbortSignal): void {
+    signal?.throwIfAborted()
+    if (reader === this.registry) throw error
+    if (error instanceof BerthError && error.code === 'BERTH_EREGISTRY') this.silent.add(reader)
+  }
+}
