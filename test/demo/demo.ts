@@ -87,7 +87,9 @@ async function showMpi(terminal: Terminal, registry: Registry): Promise<void> {
     const start = `UCX_TLS=tcp,self srun -N2 -n2 --mpi=pmi2 ${flags}`
     await terminal.type(`${start} ranks`)
     terminal.note('why, and the mounts that do it')
-    await terminal.type(`srun -n1 ${flags} --container-explain true | grep -E '"mpi: |"reason": ".*node.s MPI'`)
+    await terminal.type(
+      `srun -n1 ${flags} --container-explain true | grep -E '"mpi: |"reason": ".*node.s MPI'`,
+    )
     terminal.note("the image's own, when asked for")
     await terminal.type(`${start} --container-mpi=image ranks`)
   } finally {
