@@ -5,7 +5,7 @@ import { parseReference } from '../image/reference.js'
 import { checkProfiles } from '../plan/profile_check.js'
 import { checkNamedProfiles } from '../plan/profile_choice.js'
 import { BerthError, renderError } from '../report/errors.js'
-import { parseRequest } from '../request/grammar.js'
+import { ignoredOptions, parseRequest } from '../request/grammar.js'
 import type { Request } from '../request/request.js'
 import { loadSite, type Site } from '../site/site.js'
 import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
@@ -47,6 +47,8 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
     if (options.length === 0 && args.values.context === undefined)
       return checkSite(site, await sharedProblem(site), json)
     const request = checkRequest(options, args.values.context ?? 'run', site)
+    // With --context the plugin asks, which has said it already.
+    if (args.values.context === undefined) tellIgnored(options)
     const pin =
       args.values.context === undefined && request !== undefined ? await askWorker(input, options) : undefined
     if (json)
@@ -92,6 +94,14 @@ function listProfiles({ profiles }: Site): string {
     ({ name, help, place }) => [name, `${help} (${place})`] as const,
   )
   return `profiles:\n${table(rows)}\n`
+}
+
+function tellIgnored(options: string[]): void {
+  const environment = new Map(
+    Object.entries(process.env).map(([name, value]) => [name, value ?? ''] as const),
+  )
+  for (const line of ignoredOptions({ options, environment, context: 'run' }))
+    process.stderr.write(`berth: ${line}\n`)
 }
 
 /** The same words of the same grammar as on the node. @throws BerthError */

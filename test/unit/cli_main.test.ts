@@ -42,6 +42,13 @@ test('an unknown command is named on stderr', () => {
   match(stderr, /unknown command pul\nhint: see `berth --help`/)
 })
 
+test('check names options that do nothing without an image', () => {
+  const { stdout, stderr, status } = berth(['check', '--mounts=/data:/data:ro'])
+  match(stderr, /^berth: ignoring --container-mounts because neither --container-image nor --container-name/)
+  match(stdout, /^ok: no container/)
+  equal(status, 0)
+})
+
 test('check accepts what the grammar accepts', () => {
   const { stdout, status } = berth(['check', '--context=sbatch', 'python:3.12', '--mounts=/data:/data:ro'])
   equal(status, 0)
