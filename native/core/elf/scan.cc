@@ -63,7 +63,7 @@ std::string textBehind(Bytes &bytes, const std::string &marker) {
 
 void sortUnique(std::vector<std::string> &names) {
   std::ranges::sort(names);
-  names.erase(std::ranges::unique(names).begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
 }
 
 struct Candidate {
