@@ -27,6 +27,8 @@
 /* Killed by a signal from outside it may have worked well, so only a really short life counts. */
 #define SHORT_LIFE_SIGNALLED_MS 1000
 #define SHORT_LIVES_MAX 3
+/* A worker that was told to end while steps or launchers need one (TOLD_STATUS of src/worker/start.ts). */
+#define TOLD_STATUS 143
 /* SIGTERM lets a worker undo what it was doing. */
 #define STOP_MS_MAX 10000
 /* systemd's convention, so that a unit can take the keeper's place. */
@@ -140,6 +142,8 @@ static void log_end(int status) {
 
   if (WIFSIGNALED(status))
     keeper_log("worker killed by signal ", text_number(number, WTERMSIG(status)), NULL);
+  else if (WEXITSTATUS(status) == TOLD_STATUS)
+    keeper_log("worker was told to end, the next connection starts another", NULL);
   else if (WEXITSTATUS(status) != 0)
     keeper_log("worker failed with status ", text_number(number, WEXITSTATUS(status)), NULL);
 }
@@ -156,6 +160,10 @@ static bool worker_ended(struct worker *worker, const struct keeper *keeper, int
   if (idle) {
     worker->short_lives = 0;
     return may_leave(keeper, listener);
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == TOLD_STATUS) {
+    worker->short_lives = 0;
+    return false;
   }
   const bool is_short = life < (WIFSIGNALED(status) ? SHORT_LIFE_SIGNALLED_MS : SHORT_LIFE_MS);
   worker->short_lives = is_short ? worker->short_lives + 1 : 0;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The worker's log: one line an event, "time level message key=value", for people and for grep; secrets redacted. */
 import { isSecretKey, REDACTED, redact } from './redact.js'
+import { UserLines } from './user_lines.js'
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>
 
+/** The field `uid` names the user who caused a line: each user's lines are limited. */
 export interface Log {
   error(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void
@@ -26,16 +28,21 @@ const RANK: Readonly<Record<LogLevel, number>> = { error: 0, warn: 1, info: 2, d
 /** A longer line is a stack or a user's text; the beginning tells enough and the file stays readable. */
 const LINE_CHARACTERS_MAX = 4096
 
-export function createLog(options: LogOptions, standing: LogFields = {}): Log {
+export function createLog(options: LogOptions, standing: LogFields = {}, users = new UserLines()): Log {
   const write = options.write ?? ((line: string) => void process.stderr.write(line))
   const now = options.now ?? (() => new Date())
   const put = (level: LogLevel, message: string, fields: LogFields = {}): void => {
     if (RANK[level] > RANK[options.level]) return
-    const pairs = Object.entries({ ...standing, ...fields })
+    const all = { ...standing, ...fields }
+    const at = now()
+    const uid = typeof all.uid === 'number' ? all.uid : undefined
+    if (uid !== undefined && !users.take(uid, at.getTime())) return
+    for (const text of users.suppressed(uid)) write(`${at.toISOString()} warn ${text}\n`)
+    const pairs = Object.entries(all)
     const words = pairs.flatMap(([key, value]) =>
       value === undefined ? [] : [`${key}=${quote(key, value)}`],
     )
-    const line = [now().toISOString(), level, oneLine(redact(cut(message))), ...words].join(' ')
+    const line = [at.toISOString(), level, oneLine(redact(cut(message))), ...words].join(' ')
     write(`${line.slice(0, LINE_CHARACTERS_MAX)}\n`)
   }
   return {
@@ -43,7 +50,7 @@ export function createLog(options: LogOptions, standing: LogFields = {}): Log {
     warn: (message, fields) => put('warn', message, fields),
     info: (message, fields) => put('info', message, fields),
     debug: (message, fields) => put('debug', message, fields),
-    with: (fields) => createLog(options, { ...standing, ...fields }),
+    with: (fields) => createLog(options, { ...standing, ...fields }, users),
   }
 }
 

@@ -134,7 +134,7 @@ async function explain({ worker, connection, frame, signal }: Call): Promise<unk
   const facts = factsOfPeer(connection.peer, frame, 'run')
   const { story } = worker
   const explained = { ...facts, options: [...facts.options, 'container-explain=1'] }
-  const undo = story.begin(worker.log)
+  const undo = story.begin((line) => worker.log(line, { uid: facts.uid }))
   const text = await worker.errands.take(facts.uid, signal, async () => {
     const prepared = await story.prepare(explained, { signal, undo, progress: () => undefined })
     // Devices are those of the process that asks, which may be in a step.

@@ -2,6 +2,7 @@
 /** One peer of the worker: frames in, frames out, and what is owned by the connection until it ends. */
 import { type NativeSocket, native, type Peer, type SocketHandler } from '../native.js'
 import { BerthError } from '../report/errors.js'
+import type { LogFields } from '../report/log.js'
 import {
   encodeFrame,
   type Fields,
@@ -21,7 +22,7 @@ export interface ConnectionEvents {
   /** Throws ProtocolError to end the connection; descriptors of the frame belong to the receiver. */
   frame(connection: Connection, frame: Frame): void
   closed(connection: Connection): void
-  log(line: string): void
+  log(line: string, fields?: LogFields): void
 }
 
 export class Connection {
@@ -91,9 +92,9 @@ export class Connection {
     } catch (error) {
       for (const fd of this.reader.takeFds()) native.closeFd(fd)
       const { pid, uid } = this.peer
-      this.events.log(
-        `connection of pid ${pid} uid ${uid} closed: ${error instanceof Error ? error.message : error}`,
-      )
+      this.events.log(`connection of pid ${pid} closed: ${error instanceof Error ? error.message : error}`, {
+        uid,
+      })
       if (!(error instanceof ProtocolError)) this.fail(error)
       this.end()
     }

@@ -56,7 +56,7 @@ export function dispatch(worker: Worker, connection: Connection, frame: Frame, f
 
 function refuse(worker: Worker, connection: Connection, error: unknown): void {
   const { pid, uid } = connection.peer
-  worker.log(`request of pid ${pid} uid ${uid} failed: ${error instanceof Error ? error.stack : error}`)
+  worker.log(`request of pid ${pid} failed: ${error instanceof Error ? error.stack : error}`, { uid })
   connection.fail(error)
   connection.end()
 }

@@ -28,6 +28,10 @@ export class Idle {
     }
   }
 
+  get isBusy(): boolean {
+    return this.marks > 0
+  }
+
   stop(): void {
     clearTimeout(this.timer)
     this.marks = Number.POSITIVE_INFINITY

@@ -10,6 +10,7 @@ import type { Namespaces } from '../launch/namespaces.js'
 import type { Undo } from '../launch/undo.js'
 import { native } from '../native.js'
 import { BerthError } from '../report/errors.js'
+import type { LogFields } from '../report/log.js'
 import type { ImportEvent } from '../report/progress.js'
 import type { Request } from '../request/request.js'
 import { hasAccelerators, type OpenedStep, type PreparedStep, type StepPlace, type Turn } from '../step.js'
@@ -26,7 +27,7 @@ export type ProgressListener = (event: ImportEvent) => void
 export interface LiveStepPorts {
   story: Story
   leases: Leases
-  log(line: string): void
+  log(line: string, fields?: LogFields): void
 }
 
 export class LiveStep {
@@ -56,7 +57,11 @@ export class LiveStep {
     private readonly ports: LiveStepPorts,
   ) {
     this.name = nameStep(lease.facts)
-    this.undo = ports.story.begin((line) => ports.log(`${this.name}: ${line}`))
+    this.undo = ports.story.begin((line) => this.log(line))
+  }
+
+  private log(line: string): void {
+    this.ports.log(`${this.name}: ${line}`, { uid: this.facts.uid })
   }
 
   get facts(): Lease['facts'] {
@@ -260,7 +265,7 @@ export class LiveStep {
     })
     if (opened.joined) this.lease.joined = true
     this.remember(opened.image, opened.namespaces)
-    for (const note of opened.notes) this.ports.log(`${this.name}: ${note}`)
+    for (const note of opened.notes) this.log(note)
     return opened
   }
 
@@ -311,7 +316,7 @@ export class LiveStep {
     this.failed = true
     if (this.ended) return
     const known = error instanceof BerthError ? `${error.code} ${error.message}` : undefined
-    this.ports.log(`${this.name}: failed: ${known ?? (error instanceof Error ? error.stack : error)}`)
+    this.log(`failed: ${known ?? (error instanceof Error ? error.stack : error)}`)
   }
 }
 

@@ -36,7 +36,7 @@ export async function prefetch(worker: Worker, connection: Connection, frame: Fr
     if (request === undefined || request.explain || worker.site.get('importer') !== '') return
     await worker.story.pull(facts, { signal: new AbortController().signal, progress: () => undefined })
   } catch (error) {
-    worker.log(`prefetch for uid ${uid} failed: ${error instanceof Error ? error.message : error}`)
+    worker.log(`prefetch failed: ${error instanceof Error ? error.message : error}`, { uid })
   } finally {
     done()
   }

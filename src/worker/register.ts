@@ -8,7 +8,7 @@ import type { Worker } from './worker.js'
 export function register(worker: Worker, connection: Connection, frame: Frame): void {
   const step = worker.steps.register(readRegister(frame, worker.site.profiles.variables), connection)
   if (step === undefined) throw new ProtocolError('step is registered already or its process is gone')
-  worker.log(`${step.name}: registered by pid ${connection.peer.pid} for uid ${step.facts.uid}`)
+  worker.log(`${step.name}: registered by pid ${connection.peer.pid}`, { uid: step.facts.uid })
   connection.expects = [Type.RELEASE]
   connection.subject = step
 }

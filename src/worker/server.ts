@@ -46,7 +46,7 @@ export class Server {
     const { uid } = socket.peer
     const open = (this.perUser.get(uid) ?? 0) + 1
     if (open > (uid === 0 ? CONNECTIONS_OF_ROOT_MAX : CONNECTIONS_PER_USER_MAX)) {
-      this.worker.log(`uid ${uid} has ${open - 1} connections, another one is refused`)
+      this.worker.log(`${open - 1} connections are open, another one is refused`, { uid })
       setImmediate(() => socket.close())
       return { data: (_, fds) => fds.forEach(native.closeFd), closed: () => undefined }
     }
@@ -66,7 +66,7 @@ export class Server {
         else this.perUser.set(uid, left)
         idle()
       },
-      log: (line) => this.worker.log(line),
+      log: (line, fields) => this.worker.log(line, fields),
     })
     this.connections.add(connection)
     return connection.handler()

@@ -18,6 +18,8 @@ import type { Worker, WorkerOptions } from './worker.js'
 
 /** What must be given back may hang on a dead file system; the process ends all the same. */
 const STOP_WAIT_MS_MAX = 3000
+/** As a shell says SIGTERM; the keeper (serve.c) and the systemd unit know it: the socket has to stay. */
+const TOLD_STATUS = 143
 /** Nothing is ever in it; users pass it only inside their own, unfinished namespace. */
 const STAGING_MODE = 0o755
 
@@ -63,9 +65,11 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
     if (stopping) return
     stopping = true
     log(`worker ${process.pid} ends: ${why}`)
+    // Steps go on, and their launchers come back: they cannot start a keeper.
+    const status = idle.isBusy ? TOLD_STATUS : 0
     idle.stop()
     server.close()
-    const done = () => process.exit(0)
+    const done = () => process.exit(status)
     setTimeout(done, STOP_WAIT_MS_MAX).unref()
     steps.detach()
     rooms.store.close().then(done, done)

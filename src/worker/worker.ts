@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What every handler of the worker may use. */
+import type { LogFields } from '../report/log.js'
 import type { Site } from '../site/site.js'
 import type { Rooms } from '../step.js'
 import type { Idle } from './idle.js'
@@ -26,5 +27,5 @@ export interface Worker {
   /** What users ask for outside of steps. */
   errands: Turns
   started: number
-  log(line: string): void
+  log(line: string, fields?: LogFields): void
 }

@@ -111,6 +111,27 @@ test('a log line has time, level, message and fields, one line each', () => {
   ])
 })
 
+test('a user who floods the log is cut short and told of in one line, others are not', () => {
+  const lines: string[] = []
+  let at = 0
+  const log = createLog({ level: 'info', write: (line) => lines.push(line), now: () => new Date(at) })
+  for (let i = 0; i < 2000; i++) log.with({ uid: 5 }).info('request failed')
+  const written = lines.length
+  assert.ok(written >= 512 && written < 600, `${written} lines`)
+  log.info('request failed', { uid: 6 })
+  for (let i = 0; i < 2000; i++) log.info('root may', { uid: 0 })
+  assert.equal(lines.length, written + 2001)
+  at = 60_000
+  log.info('request failed', { uid: 5 })
+  log.info('request failed', { uid: 5 })
+  const told = lines.filter((line) => line.includes('suppressed'))
+  assert.deepEqual(told, [`1970-01-01T00:01:00.000Z warn suppressed ${2000 - written} lines of user 5\n`])
+  for (let i = 0; i < 100; i++) log.info('request failed', { uid: 5 })
+  lines.length = 0
+  log.info('worker ends')
+  assert.match(lines.join(''), /suppressed \d+ lines of user 5\n.*worker ends/)
+})
+
 test('secrets do not reach the log', () => {
   const lines: string[] = []
   const log = createLog({ level: 'debug', write: (line) => lines.push(line) })

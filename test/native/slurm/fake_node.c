@@ -2,7 +2,7 @@
  *
  * Stands in for node and worker.js under the keeper: writes what it was given to RUNTIME_DIR/report, then
  * serves connections on descriptor 3, one letter each: p answers its pid, 0 exits well, c exits with 3,
- * others wait.
+ * t with 143, others wait.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -70,6 +70,8 @@ int main(int argc, char **argv) {
       return 0;
     if (letter == 'c')
       return 3;
+    if (letter == 't')
+      return 143;
     if (letter)
       (void)close(fd);
   }

@@ -164,6 +164,19 @@ test.needs(notRoot, 'a worker that fails three times in a row ends it', async ()
   assert.not.ok(existsSync(join(runtime, 'worker.sock')))
 })
 
+test.needs(notRoot, 'a worker that was told to end amid work leaves the socket, however often', async () => {
+  const runtime = makeRuntime()
+  start(runtime)
+  const pid = readPid(runtime)
+  for (let round = 0; round < 4; round++) {
+    const worker = Number(await say(runtime, 'p'))
+    await say(runtime, 't').catch(() => '')
+    await until('its end', () => !isAlive(worker))
+  }
+  assert.ok(Number(await say(runtime, 'p')) > 0)
+  assert.is(readPid(runtime), pid)
+})
+
 test.needs(notRoot, 'SIGTERM ends worker and keeper', async () => {
   const runtime = makeRuntime()
   start(runtime)

@@ -67,6 +67,29 @@ test.needs(missing, 'with no task alive a late one gets new namespaces, in the s
   step.end()
 })
 
+test.needs(
+  missing,
+  'SIGTERM during a step: the keeper stays, a late task joins the same namespaces',
+  async () => {
+    const step = node.step({ command: STAY })
+    step.start(0)
+    await until('two lines', () => step.stdout.split('\n').length === 3)
+    const namespaces = step.stdout
+    const keeper = node.keeperPid()
+    const pid = await node.workerPid()
+    process.kill(pid, 'SIGTERM')
+    await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+    await until("the keeper's word", () => /worker was told to end/.test(node.log))
+    equal(existsSync(node.socket), true)
+    step.start(1)
+    equal(await step.exit(1), 0)
+    equal(step.stdout, namespaces + namespaces)
+    equal(node.keeperPid(), keeper)
+    step.kill()
+    await until('its release', () => node.leases().length === 0)
+  },
+)
+
 test.needs(missing, 'a step that ended meanwhile is released by the next worker', async () => {
   const step = node.step({ command: ['true'] })
   await step.run()
