@@ -19,7 +19,7 @@ import { pickEngine, pickInstalled } from './engine/select.js'
 import type { ImageReference, StoredImage } from './image/image.js'
 import { familiarName, parseReference, pinReference } from './image/reference.js'
 import { launchAsIs } from './launch/bare.js'
-import { ensureImage, type HeldImage, holdImage, peekImage } from './launch/hold_image.js'
+import { ensureImage, type HeldImage, holdImage } from './launch/hold_image.js'
 import { HostReader } from './launch/host_facts.js'
 import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
@@ -237,7 +237,7 @@ export async function explainStep(rooms: Rooms, prepared: PreparedStep, place: S
   const { id, reference } = container
   const existing = id === undefined ? undefined : rooms.store.containers.find(id)
   const base = existing === undefined ? undefined : rooms.store.byKey(existing.image.key)
-  const image = base ?? (reference && (await peekImage(rooms.store, accessOf(facts, place), reference)))
+  const image = base ?? (reference && (await rooms.store.find(reference, accessOf(facts, place))))
   const plan = await planWith(rooms, prepared, place, image)
   const unknown = 'the image is not imported here: its own settings are not known yet'
   return explainPlan(image === undefined ? { ...plan, warnings: [...plan.warnings, unknown] } : plan)

@@ -3,7 +3,6 @@
 import type { ImageReference, StoredImage } from '../image/image.js'
 import { familiarName, pinReference } from '../image/reference.js'
 import type { NamespaceSpec } from '../native.js'
-import { BerthError } from '../report/errors.js'
 import type { ImportEvent } from '../report/progress.js'
 import type { Access, ImportProgress, Store } from '../store/store.js'
 import { holdDirectory } from './directory.js'
@@ -58,26 +57,6 @@ export async function ensureImage(
     return image
   } catch (error) {
     report.failed()
-    throw error
-  }
-}
-
-/** What the store has of it already; undefined rather than an import. */
-export async function peekImage(
-  store: Store,
-  access: Access,
-  reference: ImageReference,
-): Promise<StoredImage | undefined> {
-  if (reference.source.kind === 'directory') return undefined
-  const { digest } = await store.resolve(reference, access)
-  const stop = new AbortController()
-  try {
-    // The first sign of an import is the answer; the abort must come after the store has begun to listen.
-    const progress = () => void setImmediate(() => stop.abort())
-    return await store.ensure(reference, digest, { access, signal: stop.signal, progress })
-  } catch (error) {
-    if (stop.signal.aborted && error instanceof BerthError && error.code === 'BERTH_ECANCELED')
-      return undefined
     throw error
   }
 }

@@ -3,6 +3,7 @@
 import { resolve } from 'node:path'
 import type { ImageReference, StoredImage } from '../image/image.js'
 import type { LoopImage } from '../native.js'
+import type { Access } from './access.js'
 import { type ImportProgress, WAITING } from './ask.js'
 import type { Flights } from './flight.js'
 import type { Gate } from './gate.js'
@@ -30,6 +31,17 @@ export class FileImages {
     const file = await openSquashfs(this.intake.native, path, options.access)
     if (file.trusted) return this.takeTrusted(reference, path, file, options)
     return this.takeCopy(reference, file, options)
+  }
+
+  /** Without a copy being made. @throws BerthError as ensure */
+  async find(reference: ImageReference, path: string, access: Access): Promise<StoredImage | undefined> {
+    const { native, shelf } = this.intake
+    const file = await openSquashfs(native, path, access)
+    if (file.trusted) return this.takeTrusted(reference, path, file, { access })
+    native.closeFd(file.fd)
+    const known = shelf.byKey(this.copyKey(file))
+    if (known !== undefined) shelf.use(known)
+    return known
   }
 
   /** Undefined: not one of ours. */
@@ -63,13 +75,18 @@ export class FileImages {
     }
   }
 
+  private copyKey({ key }: OpenedFile): string {
+    return this.intake.settings.owners === 'root' ? `${key}-root` : key
+  }
+
   private async takeCopy(
     reference: ImageReference,
-    { fd, key: content }: OpenedFile,
+    file: OpenedFile,
     { access, progress, signal }: EnsureOptions,
   ): Promise<StoredImage> {
-    const { native, shelf, settings } = this.intake
-    const key = settings.owners === 'root' ? `${content}-root` : content
+    const { native, shelf } = this.intake
+    const { fd } = file
+    const key = this.copyKey(file)
     let taken = false
     try {
       const known = shelf.byKey(key)

@@ -130,6 +130,22 @@ export class Store {
     }
   }
 
+  /** The image if it is there already; imports nothing. @throws BerthError */
+  async find(reference: ImageReference, access: Access): Promise<StoredImage | undefined> {
+    const { source } = reference
+    if (source.kind === 'directory') return undefined
+    try {
+      if (source.kind === 'squashfs') return await this.files.find(reference, source.path, access)
+      const known = this.shelf.byDigest(await this.resolver.resolve(reference, access))
+      if (known === undefined || !this.resolver.isGranted(known, access.uid)) return undefined
+      if (known.shared === true && !(await this.shared?.keeps(known))) return undefined
+      this.shelf.use(known)
+      return known
+    } catch (error) {
+      throw explain(error, reference, undefined)
+    }
+  }
+
   /** The image on a loop device, shared by all leases. */
   hold(image: StoredImage): Promise<Lease> {
     return this.devices.hold(image.key, () => this.files.attach(image) ?? this.attach(image))
@@ -160,7 +176,7 @@ export class Store {
 
   /** By key, digest or name, one or several. @throws BerthError BERTH_ENOSUCHIMAGE, BERTH_EINUSE */
   async remove(names: string | readonly string[]): Promise<Removed[]> {
-    const chosen = [names].flat().flatMap((name) => this.find(name))
+    const chosen = [names].flat().flatMap((name) => this.named(name))
     for (const { key, references } of chosen) {
       const count = this.devices.leases(key)
       if (count > 0) throw new BerthError('BERTH_EINUSE', { image: references[0] ?? key, count })
@@ -179,14 +195,14 @@ export class Store {
 
   /** A pinned image is not collected. Answers their keys. @throws BerthError BERTH_ENOSUCHIMAGE */
   pin(names: readonly string[], pinned: boolean): string[] {
-    const keys = new Set(names.flatMap((name) => this.find(name)).map(({ key }) => key))
+    const keys = new Set(names.flatMap((name) => this.named(name)).map(({ key }) => key))
     for (const key of keys) this.shelf.note(key, { pinned })
     return [...keys]
   }
 
   /** All images, or those of that name. @throws BerthError BERTH_ENOSUCHIMAGE */
   scrub(names: readonly string[], remove: boolean, turn: ScrubTurn): Promise<Scrubbed[]> {
-    const records = names.length === 0 ? this.shelf.records() : names.flatMap((name) => this.find(name))
+    const records = names.length === 0 ? this.shelf.records() : names.flatMap((name) => this.named(name))
     const subjects = ownSubjects(this.intake, records, (key) => this.devices.retire(key))
     return scrubImages(this.intake, subjects, remove, turn)
   }
@@ -305,12 +321,12 @@ export class Store {
     return found
   }
 
-  private find(name: string): StoreRecord[] {
+  private named(name: string): StoreRecord[] {
     const records = this.shelf.records()
-    const named =
+    const canonical =
       isDigest(name) || this.shelf.byKey(name) !== undefined ? undefined : parseReference(name).canonical
     const found = records.filter(({ key, digest, aliases, references }) => {
-      if (named !== undefined) return references.includes(named)
+      if (canonical !== undefined) return references.includes(canonical)
       return key === name || digest === name || aliases.includes(name)
     })
     if (found.length === 0) throw new BerthError('BERTH_ENOSUCHIMAGE', { image: name })

@@ -5,6 +5,7 @@ import { chownSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import * as assert from 'uvu/assert'
+import { parseReference } from '../../../src/image/reference.js'
 import type { ImportProgress, Store } from '../../../src/store/store.js'
 import { writeLayout } from '../../cluster/layout.js'
 import { makeTar } from '../../cluster/tar.js'
@@ -135,6 +136,17 @@ test.needs(
     await fake.stop()
   },
 )
+
+test.needs(needed, 'looking for an image imports nothing, and finds what is there', async () => {
+  const fake = await FakeRegistry.start()
+  fake.putImage([makeTar([{ name: 'looked-for', content: 'x' }])])
+  const reference = parseReference(`${fake.host}/looked`)
+  assert.is(await store.find(reference, ALICE), undefined)
+  assert.not.ok(fake.asked.some((line) => JSON.stringify(line).includes('/blobs/')))
+  const { key } = await pull(store, `${fake.host}/looked`)
+  assert.is((await store.find(reference, ALICE))?.key, key)
+  await fake.stop()
+})
 
 function digestOf(bytes: Buffer): string {
   return `sha256:${execFileSync('sha256sum', { input: bytes }).toString().slice(0, 64)}`
