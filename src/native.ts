@@ -212,6 +212,10 @@ export interface Native {
   adopt(fd: number, handler: SocketHandler): NativeSocket
   socketPair(): [number, number]
   closeFd(fd: number): void
+  /** Mounts `fd`, a mount that is in no namespace yet, on a directory of the worker's namespace. */
+  showTree(fd: number, path: string): void
+  /** Takes the topmost mount away, also while it is in use; none there is no error. */
+  hideTree(path: string): void
   /** Opens a path with the user's identity (fsuid, fsgid, groups), inside `mountNs` when given, relative to `cwd`. */
   openAs(options: {
     path: string

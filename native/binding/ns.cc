@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Images and namespaces: attachImage, attachImageFd, buildNamespace, namespaceId. */
+/** Images and namespaces: attachImage, attachImageFd, buildNamespace, namespaceId, showTree, hideTree. */
 #include "host.hh"
 #include "init.hh"
 
@@ -8,9 +8,11 @@
 #include "core/ns/build.hh"
 #include "core/ns/child.hh"
 #include "core/ns/image_mount.hh"
+#include "core/ns/kernel.hh"
 #include "ns_spec.hh"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 namespace berth::binding {
@@ -123,11 +125,28 @@ static Napi::Value NamespaceId(const Napi::CallbackInfo &info) {
   return Napi::String::New(info.Env(), std::to_string(status.st_ino));
 }
 
+/** showTree(fd, path): the mount of fd, which is in no namespace yet, on a directory of the worker's. */
+static Napi::Value ShowTree(const Napi::CallbackInfo &info) {
+  const std::string path = info[1].ToString();
+  if (kernel::moveMount(info[0].ToNumber().Int32Value(), AT_FDCWD, path.c_str()) < 0)
+    return raise(info.Env(), fail("move_mount", path));
+  return info.Env().Undefined();
+}
+
+static Napi::Value HideTree(const Napi::CallbackInfo &info) {
+  const std::string path = info[0].ToString();
+  if (umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL)
+    return raise(info.Env(), fail("umount2", path));
+  return info.Env().Undefined();
+}
+
 void InitNs(Napi::Env env, Napi::Object exports) {
   exports.Set("attachImage", Napi::Function::New<AttachImage>(env));
   exports.Set("attachImageFd", Napi::Function::New<AttachImageFd>(env));
   exports.Set("buildNamespace", Napi::Function::New<BuildNamespace>(env));
   exports.Set("namespaceId", Napi::Function::New<NamespaceId>(env));
+  exports.Set("showTree", Napi::Function::New<ShowTree>(env));
+  exports.Set("hideTree", Napi::Function::New<HideTree>(env));
   InitHost(env, exports);
 }
 

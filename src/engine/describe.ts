@@ -46,7 +46,7 @@ export function describeEngines(
   return Promise.all(
     engines.map(async ({ name, summary, abilities, ...engine }): Promise<EngineRow> => {
       const row = { name, summary, version: '', binary: '', abilities }
-      if (!isOffered(name, site))
+      if (!isOffered({ name, ...engine }, site))
         return { ...row, state: 'denied', problem: `not among the engines of ${site.origin('engines')}` }
       const presence = await find({ name, summary, abilities, ...engine })
       if ('problem' in presence) {

@@ -80,6 +80,8 @@ export interface StartPlace {
   id: string
   /** Command line of the program to run in the container. */
   hold: readonly string[]
+  /** Where the engine's daemon listens, an absolute path. */
+  socket: string
   /** --container-engine-args, allowed by the site already. */
   args: readonly string[]
   plan: Plan
@@ -87,6 +89,13 @@ export interface StartPlace {
 
 /** How an engine is started around the prepared root. */
 export interface EngineStart {
+  /**
+   * A daemon of root's makes the container: the commands are run as root, `root` is a path that the daemon sees, too,
+   * and users reach this engine only where the site names it in `engines`.
+   */
+  byDaemon?: true
+  /** Each pair: what must succeed, else what is run before the command. */
+  before?(place: StartPlace): { unless: string[]; command: string[] }[]
   /** A foreground command that ends when `hold` ends, or one that leaves it running. */
   command(place: StartPlace): string[]
   /** Beside PATH, HOME, USER, LANG and XDG_RUNTIME_DIR. */

@@ -3,6 +3,7 @@
 import { apptainerEngine, singularityEngine } from './apptainer.js'
 import { charliecloudEngine } from './charliecloud.js'
 import { crunEngine } from './crun.js'
+import { dockerEngine } from './docker.js'
 import type { Engine } from './engine.js'
 import { enrootEngine } from './enroot.js'
 import { nativeEngine } from './native.js'
@@ -22,6 +23,7 @@ export const ENGINES: readonly Engine[] = [
   apptainerEngine,
   singularityEngine,
   shifterEngine,
+  dockerEngine,
 ]
 
 export function engineByName(name: string, engines: readonly Engine[] = ENGINES): Engine | undefined {

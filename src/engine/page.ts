@@ -14,6 +14,7 @@ const EXAMPLE: StartPlace = {
   run: '$D/run',
   id: 'berth-JOB-STEP',
   hold: ['/.berth-hold', 'NAME'],
+  socket: '/run/docker.sock',
   args: [],
   plan: {
     ociVersion: '',

@@ -58,9 +58,9 @@ function findCandidates(
   { partition = '', engines = ENGINES }: Choice,
 ): { candidates: [Engine, ...Engine[]] } {
   const name = request.engine === '' ? siteEngine(site, partition) : request.engine
-  checkPolicy(name, request, site)
+  checkPolicy(name, request, site, engines)
   const demands = demandsOf(request, site)
-  const offered = engines.filter((engine) => isOffered(engine.name, site))
+  const offered = engines.filter((engine) => isOffered(engine, site))
   if (name === AUTOMATIC) {
     const [first, ...others] = offered.filter((engine) => missing(engine, demands) === undefined)
     if (first !== undefined) return { candidates: [first, ...others] }
@@ -81,8 +81,8 @@ function siteEngine(site: SiteView, partition: string): string {
   return own === undefined ? site.get('engine') : own.slice(partition.length + 1)
 }
 
-function checkPolicy(name: string, request: Request, site: SiteView): void {
-  if (name !== AUTOMATIC && !isOffered(name, site)) {
+function checkPolicy(name: string, request: Request, site: SiteView, engines: readonly Engine[]): void {
+  if (name !== AUTOMATIC && !isOffered(engineByName(name, engines) ?? { name }, site)) {
     throw new BerthError('BERTH_EPOLICY', { what: `engine ${name}`, origin: site.origin('engines') })
   }
   if (request.engineArgs.length > 0 && site.get('engine_args') === 'deny') {
@@ -94,9 +94,10 @@ function checkPolicy(name: string, request: Request, site: SiteView): void {
 }
 
 /** The site has not left it out. */
-export function isOffered(name: string, site: Pick<Site, 'get'>): boolean {
+/** Who can start containers by a daemon of root's is as good as root: such an engine is the site's to allow. */
+export function isOffered({ name, start }: Pick<Engine, 'name' | 'start'>, site: Pick<Site, 'get'>): boolean {
   const offered = site.get('engines')
-  return offered.length === 0 || offered.includes(name)
+  return offered.includes(name) || (offered.length === 0 && start?.byDaemon !== true)
 }
 
 function missing(engine: Engine, demands: readonly Demand[]): Demand | undefined {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Namespaces around what an engine of the host makes of the prepared root: view, engine, namespaces of the step. */
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, rmdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Engine, EngineStart, StartPlace } from '../engine/engine.js'
 import { type BuiltNamespace, type MountStep, type NamespaceSpec, native } from '../native.js'
@@ -24,6 +25,8 @@ export interface EngineWish {
   args: readonly string[]
   /** PATH of the engine and its helpers. */
   path: string
+  /** The site's docker_socket. */
+  socket: string
   /** Label of the step on this node. */
   label: string
 }
@@ -33,15 +36,18 @@ export interface EngineTurn {
   undo: Undo
 }
 
+const ROOT = { uid: 0, gid: 0, gids: [] }
 /** From a cold disk, with hooks and helpers, on a node whose tasks all start. */
 const START_MS_MAX = 60_000
 /** The holder ends at once; its engine has a little to write. */
 const END_MS_MAX = 5000
-const TEARDOWN_MS_MAX = 10_000
+const COMMAND_MS_MAX = 10_000
 const LINES_SHOWN = 3
 const HOLD = join(import.meta.dirname, '..', 'berth-hold')
 const ID_BYTES = 4
 const DIRECTORY_MODE = 0o755
+/** For root and its daemons. */
+const SHOWN_MODE = 0o700
 
 /** @throws BerthError BERTH_EENGINESTART, NativeError */
 export async function buildAround(
@@ -55,6 +61,7 @@ export async function buildAround(
   let view: BuiltNamespace | undefined
   try {
     view = await buildView(spec, wish, place, program)
+    if (wish.start.byDaemon === true) showRoot(place.root, view)
     const running = new RunningEngine(wish, place, viewPlace(wish, place, spec, view))
     turn.undo.add('engine', () => running.end())
     const holder = await running.begin(door, turn.signal)
@@ -62,8 +69,21 @@ export async function buildAround(
     return { ...made, engineVariables: running.variables(holder) }
   } finally {
     door.close()
+    if (wish.start.byDaemon === true) hideRoot(place.root)
     if (view?.prepared !== undefined) native.closeFd(view.prepared)
   }
+}
+
+/** What a daemon is to mount must be in its own namespace; gone again once its container has a copy. */
+function showRoot(path: string, { prepared = -1 }: BuiltNamespace): void {
+  mkdirSync(path, { recursive: true, mode: SHOWN_MODE })
+  native.showTree(prepared, path)
+}
+
+function hideRoot(path: string): void {
+  if (!existsSync(path)) return
+  native.hideTree(path)
+  rmdirSync(path)
 }
 
 async function buildView(
@@ -123,6 +143,8 @@ class RunningEngine {
 
   async begin(door: HolderDoor, signal: AbortSignal): Promise<Holder> {
     signal.throwIfAborted()
+    for (const { unless, command } of this.wish.start.before?.(this.place) ?? [])
+      if ((await this.once(unless)) !== 0) await this.once(command)
     const run = new EngineRun(this.wish.start.command(this.place), this.view)
     this.run = run
     const late = new AbortController()
@@ -162,16 +184,18 @@ class RunningEngine {
     const bySelf =
       holder !== undefined && run?.exitCode === undefined && (await run?.isEnded(END_MS_MAX)) === true
     if (run !== undefined && !bySelf)
-      for (const command of this.wish.start.teardown?.(this.place) ?? []) await this.tearDown(command)
+      for (const command of this.wish.start.teardown?.(this.place) ?? []) await this.once(command)
     // Podman's pause process never ends by itself.
     await run?.kill()
     native.closeFd(this.view.mountNs)
   }
 
-  private async tearDown(command: readonly string[]): Promise<void> {
+  /** The exit code of a short command; undefined where it took too long. */
+  private async once(command: readonly string[]): Promise<number | undefined> {
     const run = new EngineRun(command, this.view)
-    await run.isGone(TEARDOWN_MS_MAX)
+    await run.isGone(COMMAND_MS_MAX)
     await run.kill()
+    return run.exitCode
   }
 
   /** A program that leaves the container running says so by 0. */
@@ -201,13 +225,13 @@ function exitProblem({ exitCodes }: Engine, run: EngineRun): string {
 }
 
 function placeOf(wish: EngineWish, spec: NamespaceSpec, hold: string[]): StartPlace {
-  const { binary, version, plan, args, label } = wish
+  const { binary, version, plan, args, label, socket, start } = wish
+  const id = `${label}-${randomBytes(ID_BYTES).toString('hex')}`
   return {
-    ...{ binary, version, plan, args, hold },
-    root: join(spec.staging, 'root'),
+    ...{ binary, version, plan, args, hold, socket, id },
+    root: start.byDaemon === true ? join(dirname(spec.staging), 'shown', id) : join(spec.staging, 'root'),
     work: join(spec.staging, 'work'),
     run: join(spec.staging, 'run'),
-    id: `${label}-${randomBytes(ID_BYTES).toString('hex')}`,
   }
 }
 
@@ -221,7 +245,7 @@ function viewPlace(
   return {
     mountNs: view.mountNs,
     ...(spec.userNs === undefined ? {} : { userNs: spec.userNs }),
-    user: { uid: spec.uid, gid: spec.gid, gids: spec.gids },
+    user: start.byDaemon === true ? ROOT : { uid: spec.uid, gid: spec.gid, gids: spec.gids },
     environment: {
       PATH: path,
       HOME: user.home,

@@ -97,6 +97,7 @@ function builderOf(
     ...installed,
     args: request.engineArgs,
     path: rooms.site.get('engine_path'),
+    socket: rooms.site.get('docker_socket'),
     label: job === 0 ? `berth-run-${handle.slice(0, HANDLE_SHOWN)}` : `berth-${job}-${step}`,
   }
   return (spec) => buildAround(wish, spec, turn)

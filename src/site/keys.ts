@@ -146,6 +146,11 @@ export const KEYS = {
     default: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     help: 'DIR[:DIR]: where engines and what they start are looked for',
   },
+  docker_socket: {
+    type: 'path',
+    default: '/run/docker.sock',
+    help: 'where dockerd listens, for the engine docker; the worker alone speaks to it',
+  },
   engine_args: {
     type: ['deny', 'allow'],
     default: 'deny',

@@ -55,6 +55,7 @@ export const ENGINE_CASES: readonly EngineCase[] = [
     options: ['--container-engine-args=--module=mpich,gpu'],
     variable: 'STANDIN_MODULES=mpich,gpu',
   },
+  { name: 'docker', missing: without('dockerd') },
 ]
 
 /** Where Debian's packages put programs. */

@@ -9,6 +9,7 @@ import { useCluster } from '../cluster/fixture.js'
 import { otherRelease } from '../cluster/images.js'
 import { USER_A } from '../cluster/users.js'
 import { suite } from '../suite.js'
+import { startDockerd } from './dockerd.js'
 import { ENGINE_CASES, type EngineCase } from './engines.js'
 
 const test = suite('engines')
@@ -32,14 +33,20 @@ const SETUID_STANDINS = `/var/tmp/berth-standins-${process.pid}`
 const ENGINE_PATH =
   process.env.ENGINE_PATH ?? `${SETUID_STANDINS}:${STANDINS}:/usr/local/bin:/usr/sbin:/usr/bin:/bin`
 const at = useCluster(test, {
-  plugArgs: [`engine_path=${ENGINE_PATH}`, 'engine_args=allow'],
+  plugArgs: [
+    ...[`engine_path=${ENGINE_PATH}`, 'engine_args=allow'],
+    `engines=${ENGINE_CASES.map(({ name }) => name).join(',')}`,
+  ],
   slurmConf: [`FirstJobId=${FIRST_JOB}`, ...MEMORY_CONF],
   ...(usesCgroups ? { proctrack: 'cgroup', confFiles: () => ({ 'cgroup.conf': CGROUP_CONF }) } : {}),
 })
 const only = process.env.BERTH_TEST_ENGINE ?? ''
+const isWanted = (name: string) => only === '' || only === name
 
 test.before(async () => {
   const source = join(import.meta.dirname, 'neighbours.c')
+  if (ENGINE_CASES.some(({ name, missing }) => isWanted(name) && name === 'docker' && missing === undefined))
+    for (const node of at.cluster.nodes) at.cluster.undo.push('dockerd', await startDockerd(node))
   await must(['cc', '-static', '-O2', '-o', join(at.cluster.shared, 'neighbours'), source])
   mkdirSync(SETUID_STANDINS, { mode: 0o755 })
   const program = join(SETUID_STANDINS, 'shifter')
@@ -176,13 +183,16 @@ function ownProcesses(): string[] {
   return pids().filter(
     (pid) =>
       readOr(`/proc/${pid}/environ`).includes(`${at.cluster.dir}/`) &&
-      !/slurm|node|munge|registry|keeper|scancel|srun/.test(readOr(`/proc/${pid}/comm`)),
+      !/slurm|node|munge|registry|keeper|scancel|srun|docker|containerd/.test(readOr(`/proc/${pid}/comm`)),
   )
 }
 
 /** Programs that engines hold containers with, below those. */
 function holders(): string[] {
-  const own = new Set(ownProcesses())
+  const isShim = (pid: string) =>
+    /^containerd-shim/.test(readOr(`/proc/${pid}/comm`)) &&
+    readOr(`/proc/${pid}/cmdline`).includes(`${at.cluster.dir}/`)
+  const own = new Set([...ownProcesses(), ...pids().filter(isShim)])
   const parent = (pid: string) => /^PPid:\s+(\d+)/m.exec(readOr(`/proc/${pid}/status`))?.[1] ?? '0'
   const isBelow = (pid: string): boolean => pid !== '0' && (own.has(pid) || isBelow(parent(pid)))
   return pids().filter((pid) => programOf(pid).includes('/.berth-hold') && isBelow(pid))
@@ -236,7 +246,7 @@ const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<vo
   ['root inside, a container with a name, saved as an image', isWritten],
 ]
 
-for (const engine of ENGINE_CASES.filter(({ name }) => only === '' || only === name)) {
+for (const engine of ENGINE_CASES.filter(({ name }) => isWanted(name))) {
   const called =
     engine.standIn === true && process.env.ENGINE_PATH === undefined
       ? `${engine.name} (stand-in)`

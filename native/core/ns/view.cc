@@ -101,7 +101,11 @@ Result<> makeView(const NamespaceSpec &spec, const Fd &root, int job, int progra
   for (const std::string &path : spec.view->hidden)
     if (auto hidden = hide(path); !hidden)
       return hidden;
-  parent.send(Report::kPrepared, root.get());
+  // In no namespace, so that the worker can mount it where a daemon sees it.
+  const Fd copy = kernel::cloneTree(root.get(), false);
+  if (!copy)
+    return fail("open_tree", "root");
+  parent.send(Report::kPrepared, copy.get());
   return Nothing{};
 }
 

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Docker: its daemon makes a container of an empty image, in which the prepared root is a volume. Only the worker speaks to
+ * the daemon; the holder in the container is the user's, without capabilities, and tasks never are the daemon's children.
+ */
+import type { Engine, StartPlace } from './engine.js'
+import { ABILITIES, KERNEL } from './native.js'
+
+/** Where the prepared root is in the container. */
+const INSIDE = '/berth'
+const STUB = 'berth-empty:1'
+const TAR_BLOCK = 512
+/** With a root that others than root may enter: an import of nothing has none. */
+const EMPTY_TAR = emptyTar()
+
+export const dockerEngine: Engine = {
+  name: 'docker',
+  summary: 'a container of dockerd, made by the worker; users need no access to the daemon',
+  needs: {
+    binary: 'docker',
+    versionPattern: /^Docker version ([\d.]+)/,
+    versionMin: '20.10',
+    install: 'apt install docker.io, and name docker in `engines` of berth.conf',
+    daemon: true,
+    setuid: false,
+    kernel: KERNEL,
+  },
+  // What users would add to its command line would be done by root.
+  abilities: { ...ABILITIES, engineArgs: false },
+  exitCodes: { 125: 'dockerd refused', 126: 'the holder could not be run', 127: 'the holder was not found' },
+  start: {
+    byDaemon: true,
+    rootInside: INSIDE,
+    before: (place) => [
+      {
+        unless: [...client(place), 'image', 'inspect', '--format=.', STUB],
+        command: [...client(place), 'import', `${place.work}/root.tar`, STUB],
+      },
+    ],
+    command: (place) => [
+      ...client(place),
+      ...['run', '--rm', `--name=${place.id}`, `--label=io.berth.step=${place.id}`, '--pull=never'],
+      ...[`--user=${ids(place)}`, '--cap-drop=ALL', '--security-opt=no-new-privileges', '--read-only'],
+      ...['--network=host', '--pid=host', '--uts=host', '--log-driver=none'],
+      ...[`--volume=${place.root}:${INSIDE}`, STUB],
+      ...place.hold.map((word, index) => (index === 0 ? `${INSIDE}${word}` : word)),
+    ],
+    files: () => [{ name: 'root.tar', content: EMPTY_TAR }],
+    mountPoints: ['/proc', '/sys', '/dev'],
+    teardown: (place) => [[...client(place), 'rm', '--force', place.id]],
+  },
+}
+
+function client({ binary, socket }: StartPlace): string[] {
+  return [binary, `--host=unix://${socket}`]
+}
+
+function ids({ plan }: StartPlace): string {
+  const { uid, gid } = plan.process.user
+  return `${uid}:${gid}`
+}
+
+/** One directory, `./` with mode 755, and two blocks of zeros (POSIX.1-2017, pax: ustar interchange format). */
+function emptyTar(): string {
+  const header = (sum: string) =>
+    [
+      ...['./'.padEnd(100, '\0'), '0000755\0', '0000000\0', '0000000\0', '00000000000\0', '00000000000\0'],
+      ...[sum, '5', '\0'.repeat(100), 'ustar\0', '00'],
+    ].join('')
+  const sum = [...header(' '.repeat(8))].reduce((total, char) => total + char.charCodeAt(0), 0)
+  return header(`${sum.toString(8).padStart(6, '0')}\0 `).padEnd(3 * TAR_BLOCK, '\0')
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A real dockerd on a node of the cluster, in its mount namespace: no network, a store that goes with the cluster. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { run, until } from '../cluster/command.js'
+import type { Node } from '../cluster/node.js'
+
+const START_MS_MAX = 60_000
+
+/** Ready when it resolves; the answer ends it. */
+export async function startDockerd(node: Node): Promise<() => Promise<void>> {
+  const dir = join(node.dir, 'docker')
+  mkdirSync(dir)
+  const settings = join(dir, 'daemon.json')
+  writeFileSync(settings, '{}')
+  const log = join(dir, 'log')
+  const words = [
+    // Each node has a /run of its own, so that this is docker_socket's default.
+    ...['--host=unix:///run/docker.sock', `--config-file=${settings}`, `--pidfile=${dir}/pid`],
+    ...[`--data-root=${dir}/data`, `--exec-root=${dir}/exec`, '--storage-driver=vfs'],
+    ...['--iptables=false', '--ip6tables=false', '--bridge=none'],
+  ]
+  const output = openSync(log, 'w')
+  const daemon = spawn('nsenter', [`--mount=/proc/${node.pid()}/ns/mnt`, 'dockerd', ...words], {
+    stdio: ['ignore', output, output],
+  })
+  closeSync(output)
+  const gone = once(daemon, 'exit')
+  const client = ['/usr/bin/docker', `--host=unix://${node.dir}/run/docker.sock`, 'version']
+  const isReady = async () => (await run(client)).code === 0
+  await until('dockerd', isReady, START_MS_MAX).catch((error: Error) => {
+    throw new Error(`${error.message}\n${readFileSync(log, 'utf8')}`)
+  })
+  return async () => {
+    daemon.kill('SIGTERM')
+    await gone
+  }
+}
