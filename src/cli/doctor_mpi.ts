@@ -50,7 +50,11 @@ async function gather({ config }: Places): Promise<MpiNode> {
   const site = loadSite(existsSync(config) ? { config } : {})
   // The addon is there only once all is built; what the lines say does not need it.
   const { native } = await import('../native.js')
-  return { site, environment: process.env, ...(await gatherMpi(native, site, new Set())) }
+  return {
+    site,
+    environment: process.env,
+    ...(await gatherMpi(native, { named: site.get('mpi_host'), origin: site.origin('mpi_host') }, new Set())),
+  }
 }
 
 export function describeMpi(node: MpiNode): Finding[] {

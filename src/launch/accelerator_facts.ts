@@ -92,7 +92,7 @@ function timesOf(directory: string): string {
 }
 
 /** A profile that cannot be used is told by the plan. */
-function chosenProfiles(input: PlanInput): ReturnType<typeof activeProfiles>['active'] {
+export function chosenProfiles(input: PlanInput): ReturnType<typeof activeProfiles>['active'] {
   try {
     return activeProfiles(input).active
   } catch (error) {

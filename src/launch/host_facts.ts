@@ -5,18 +5,18 @@ import { machine } from 'node:os'
 import { native } from '../native.js'
 import type { HostFacts } from '../plan/host.js'
 import type { Site } from '../site/site.js'
-import { gatherMpi } from './host_mpi.js'
+import { gatherMpi, type WantedMpi } from './host_mpi.js'
 
 /** Paths that were looked at; each may be missing. */
 export type Looked = Set<string>
 
-export class HostReader {
+/** Facts of the node with the MPI installations of one list of directories. */
+class Reading {
   private facts: Promise<HostFacts> | undefined
   private stamps = new Map<string, string>()
 
-  constructor(private readonly site: Pick<Site, 'get' | 'origin'>) {}
+  constructor(private readonly wanted: WantedMpi) {}
 
-  /** Runs before every step: an unchanged node costs a stat(2) for each file that was read. */
   read(): Promise<HostFacts> {
     if (this.facts === undefined || this.hasChanged()) this.facts = this.gather()
     return this.facts
@@ -31,9 +31,28 @@ export class HostReader {
     const looked: Looked = new Set()
     // Until all is known, what was asked for meanwhile waits for this reading.
     this.stamps = new Map()
-    const { mpi, problems } = await gatherMpi(native, this.site, looked)
+    const { mpi, problems } = await gatherMpi(native, this.wanted, looked)
     this.stamps = new Map([...looked].map((path) => [path, stampOf(path)]))
     return { machine: machine(), mpi, problems }
+  }
+}
+
+export class HostReader {
+  /** By directories: as many as the site's profiles name. */
+  private readonly readings = new Map<string, Reading>()
+
+  constructor(private readonly site: Pick<Site, 'get' | 'origin'>) {}
+
+  /**
+   * Runs before every step: an unchanged node costs a stat(2) for each file that was read.
+   * @param profile what the step's profiles name in place of the site's mpi_host
+   */
+  read(profile?: WantedMpi): Promise<HostFacts> {
+    const wanted = profile ?? { named: this.site.get('mpi_host'), origin: this.site.origin('mpi_host') }
+    const key = wanted.named.join('\n')
+    const reading = this.readings.get(key) ?? new Reading(wanted)
+    this.readings.set(key, reading)
+    return reading.read()
   }
 }
 

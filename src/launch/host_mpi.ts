@@ -3,14 +3,20 @@
  * The node's own MPI installations and all that they need, as the loader would find it. Only files are read that nobody
  * but root can have written: they are mapped into every program of the step.
  */
-import { close as closeFile, open as openFile, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import {
+  close as closeFile,
+  existsSync,
+  open as openFile,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { highestVersion, MPI_FILES, mpiFamily, mpiRole } from '../image/elf_names.js'
 import { parseCache } from '../image/ldcache.js'
 import type { ElfFacts, Native } from '../native.js'
 import type { HostLibrary, HostMpi } from '../plan/host.js'
-import type { Site } from '../site/site.js'
 import type { Looked } from './host_facts.js'
 
 const open = promisify(openFile)
@@ -21,17 +27,24 @@ const CACHE_ORIGIN = "the node's ld.so.cache"
 /** Parts of glibc: always the image's, which goes with its loader. */
 const GLIBC =
   /^(ld-linux.*|ld64|libc|libm|libpthread|libdl|librt|libresolv|libutil|libanl|libmvec|libnsl|libnss_\w+|libcrypt)\.so/
+/** Of an installation's own directory: as most are built, Red Hat's, Debian's. */
+const LIBRARY_FOLDERS = ['lib', 'lib64', `lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`]
 /** A library's whole family, fabric and all, has some fifty. */
 const LIBRARIES_MAX = 400
 
+/** Directories or libraries that somebody named; none: what the node's ld.so.cache has. */
+export interface WantedMpi {
+  named: readonly string[]
+  origin: string
+}
+
 export async function gatherMpi(
   native: Native,
-  site: Pick<Site, 'get' | 'origin'>,
+  { named, origin: asked }: WantedMpi,
   looked: Looked,
 ): Promise<{ mpi: HostMpi[]; problems: string[] }> {
   const reader = new LibraryReader(native, looked)
-  const named = site.get('mpi_host')
-  const origin = named.length === 0 ? CACHE_ORIGIN : site.origin('mpi_host')
+  const origin = named.length === 0 ? CACHE_ORIGIN : asked
   const files = named.length === 0 ? reader.cached(MPI_FILES) : named.flatMap((path) => reader.list(path))
   const found: ElfFacts[] = []
   for (const path of new Set(files)) {
@@ -97,18 +110,23 @@ class LibraryReader {
     )
   }
 
-  /** The MPI libraries of a directory, or beside a library. */
+  /** The MPI libraries beside a library, or of a directory and what it has for libraries. */
   list(path: string): string[] {
     const folder = path.includes('.so') ? dirname(path) : path
-    this.looked.add(folder)
     try {
-      return readdirSync(folder)
-        .filter((name) => name.includes('.so') && MPI_FILES.some((prefix) => name.startsWith(prefix)))
-        .map((name) => join(folder, name))
+      const below = LIBRARY_FOLDERS.map((name) => join(folder, name)).filter((one) => existsSync(one))
+      return [...this.namesIn(folder), ...below.flatMap((one) => this.namesIn(one))]
     } catch (error) {
       this.problems.push(`${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`)
       return []
     }
+  }
+
+  private namesIn(folder: string): string[] {
+    this.looked.add(folder)
+    return readdirSync(folder)
+      .filter((name) => name.includes('.so') && MPI_FILES.some((prefix) => name.startsWith(prefix)))
+      .map((name) => join(folder, name))
   }
 
   /** Undefined: not there, no ELF file, or not root's alone. */

@@ -11,11 +11,12 @@ import type { OpenedStep, PreparedStep, Rooms, StepPlace, Turn } from '../step.j
 import { type Container, keyOf } from '../store/containers.js'
 import type { Access } from '../store/store.js'
 import type { StepFacts } from '../worker/facts.js'
-import { acceleratorFacts } from './accelerator_facts.js'
+import { acceleratorFacts, chosenProfiles } from './accelerator_facts.js'
 import { launchImageCommand } from './bare.js'
 import { listDevices } from './devices.js'
 import { buildAround } from './engine_root.js'
 import type { HeldImage } from './hold_image.js'
+import type { WantedMpi } from './host_mpi.js'
 import { holdBase, joiningRequest } from './named.js'
 import { buildNamespaces, type Namespaces } from './namespaces.js'
 import { buildFor, rootOf } from './open_named.js'
@@ -195,11 +196,22 @@ export async function planWith(
   }
   const accelerators = await acceleratorFacts(input, place.pid)
   const own = request.unshare.includes('ipc') || accelerators.newNames === true
+  const host = await rooms.host.read(
+    mpiOfProfiles({ ...input, host: { machine: '', ...input.host, accelerators } }),
+  )
   return planStep({
     ...input,
-    host: { ...(await rooms.host.read()), ...input.host, accelerators },
+    host: { ...host, accelerators },
     ...(own ? { devices: listDevices() } : {}),
   })
+}
+
+/** MPI installations that the step's profiles name. */
+function mpiOfProfiles(input: PlanInput): WantedMpi | undefined {
+  const naming = chosenProfiles(input).filter(({ profile }) => profile.mpi !== undefined)
+  if (naming.length === 0) return undefined
+  const origin = `profile ${naming.map(({ profile }) => profile.name).join(', ')}`
+  return { named: naming.flatMap(({ profile }) => profile.mpi ?? []), origin }
 }
 
 /** Who asks the store for an image, and from where files are opened. */

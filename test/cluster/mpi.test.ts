@@ -13,7 +13,7 @@ import { compileProbe, publishMpi } from './mpi_images.js'
 
 const missing = ['mpicc.mpich', 'mpicc.openmpi'].filter((name) => !hasProgram(name)).join(', ')
 const test = suite('MPI of the node in images')
-const at = useCluster(test)
+const at = useCluster(test, { berthConf: '[profile empty-mpi]\nmpi = /usr/share\n' })
 const folder = mkdtempSync(join(tmpdir(), 'berth-mpi-'))
 let mpich = ''
 let oldMpich = ''
@@ -90,6 +90,12 @@ test.needs(missing, "with image it runs its own, and host is an error where the 
   )
 })
 
+test.needs(missing, 'a profile names the installation in place of what the node has', async () => {
+  const { notes } = await explain(mpich, ['--container-profile=mpich'])
+  assert.match(notes.join('\n'), /is replaced by the node's .*libmpich\.so\.12\.2.*profile mpich/)
+  refuses(await probe(mpich, ['-n1', '--container-mpi=host', '--container-profile=empty-mpi']), /BERTH_EMPI/)
+})
+
 test.needs(missing, 'an image whose glibc is too old keeps its own MPI, and explain says why', async () => {
   agrees(await probe(oldMpich, ['-n2', '--mpi=pmi2']), 2, /MPICH Version: +3\.4/)
   says(
@@ -108,7 +114,7 @@ test.needs(
     const seen = await at.cluster.srun(['-n1', '--mpi=pmix', `--container-image=${openmpi}`, ...command])
     assert.equal(lines(seen), ['hash ds21,ds12,hash'])
     const { notes } = await explain(openmpi)
-    assert.match(notes.join('\n'), /Open MPI \(.*\) is kept: /)
+    assert.match(notes.join('\n'), /Open MPI \(.*\) is kept: /, JSON.stringify(notes))
   },
 )
 

@@ -2,7 +2,7 @@
 /** Generated pages are as their tables say; UPDATE_DOCS=1 writes them anew. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ENGINES } from '../../src/engine/engines.js'
 import { enginePage, GENERATED_END } from '../../src/engine/page.js'
@@ -56,6 +56,13 @@ test('words of the table cannot become requests or escapes', () => {
   const row = { kind: 'single', opposite: null, needs: null, variable: null, pyxis: null } as const
   const page = manPage([{ ...row, name: 'a', argument: 'A\\B', help: ".so it's" }])
   assert.ok(page.includes('=\\fIA\\eB\\fP\n\\&.so it\\(aqs\n'))
+})
+
+test('tests that the pages name are there', () => {
+  for (const page of readdirSync(docs).filter((name) => name.endsWith('.md'))) {
+    const named = readFileSync(join(docs, page), 'utf8').match(/\btest\/[\w/]+\.test\.ts\b/g) ?? []
+    for (const file of named) assert.ok(existsSync(join(docs, '..', file)), `${page}: ${file}`)
+  }
 })
 
 const noGroff = spawnSync('groff', ['--version']).error === undefined ? '' : 'no groff'

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 namespace berth {
 
@@ -153,6 +154,10 @@ Result<> MountPlan::attach(const Fd &mount, const MountStep &step, mode_t type, 
                                           : root.ensure(step.target, type, type == S_IFDIR ? 0755 : 0644);
   if (!target)
     return target.error();
+  // The kernel says EINVAL for a directory on a file, as it does for much else.
+  struct stat there {};
+  if (type == S_IFDIR && fstat(target->get(), &there) == 0 && !S_ISDIR(there.st_mode))
+    return fail(ENOTDIR, "move_mount", step.target);
   if (kernel::moveMount(mount.get(), target->get()) < 0)
     return fail("move_mount", step.target);
   return Nothing{};

@@ -194,18 +194,22 @@ export class Shared {
   private async import(wanted: Wanted, make: (tell: (share: Share) => void) => Promise<StoreRecord>) {
     const { key, place } = wanted
     this.held++
-    let told = 0
+    let latest: Share = { done: 0, total: 0, layer: 0, layers: 0 }
+    let timer: NodeJS.Timeout | undefined
+    // The last word counts: after it a slow registry may be silent for long.
     const tell = ({ done, total, layer, layers }: Share) => {
-      if (performance.now() - told < BEAT_MS_MIN) return
-      told = performance.now()
-      void this.try('beat', { key, place, done, total, layer, layers })
+      latest = { done, total, layer, layers }
+      timer ??= setTimeout(() => {
+        timer = undefined
+        void this.try('beat', { key, place, ...latest })
+      }, BEAT_MS_MIN)
     }
     const given = () => {
       this.held--
       this.startIdle()
     }
     try {
-      const record = await make(tell)
+      const record = await make(tell).finally(() => clearTimeout(timer))
       // The step need not wait for the others' copy.
       void this.publish(record, wanted).finally(given)
       return record

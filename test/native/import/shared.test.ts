@@ -93,7 +93,6 @@ function cluster(directory = lab.publicFolder(`shared-${++count}`)): Cluster {
       const log: string[] = []
       const tell = (line: string) => {
         log.push(line)
-        if (process.env.DBG) console.error(node, line)
       }
       const shared = {
         directory,
