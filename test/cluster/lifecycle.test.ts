@@ -24,7 +24,7 @@ function unfinished(node: Node): string[] {
   const dir = join(node.storeDir, 'images')
   if (!existsSync(dir)) return []
   return readdirSync(dir).filter(
-    (name) => !/^(sha256-[0-9a-f]{64}-f\d+(-\w+)?|copy-[\d-]+)\.(sqsh|json)$/.test(name),
+    (name) => !/^(sha256-[0-9a-f]{64}-[fr]\d+(-\w+)?|copy-[\d-]+)\.(sqsh|json)$/.test(name),
   )
 }
 

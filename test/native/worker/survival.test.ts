@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { equal, match } from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { suite } from '../../suite.js'
 import { MoodyRegistry } from './moody_registry.js'
 import { missingForNode, TestNode } from './node.js'
@@ -8,6 +9,8 @@ import { until } from './until.js'
 
 const test = suite('a worker that goes away')
 const missing = missingForNode()
+/** SHORT_LIFE_SIGNALLED_MS of slurm/serve.c, and a little for the start. */
+const SHORT_LIFE_MS = 1200
 let node: TestNode
 let registry: MoodyRegistry
 
@@ -30,8 +33,11 @@ const STAY = [
   'readlink /proc/self/ns/user; readlink /proc/self/ns/mnt; [ $SLURM_PROCID = 0 ] && exec sleep 1000; exit 0',
 ]
 
+/** One that has lived: of three short lives in a row the keeper makes no fourth. */
 async function killWorker(): Promise<number> {
   const pid = await node.workerPid()
+  const { mtimeMs } = statSync(join(node.runtime, 'worker.pid'))
+  await until('a life that is not short', () => Date.now() - mtimeMs > SHORT_LIFE_MS)
   process.kill(pid, 'SIGKILL')
   await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
   return pid
