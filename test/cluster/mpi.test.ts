@@ -34,9 +34,16 @@ test.after(() => rmSync(folder, { recursive: true }))
 const OVER_NODES = { UCX_TLS: 'tcp,self' }
 
 function probe(image: string, options: readonly string[], words: readonly string[] = []): Promise<Outcome> {
-  const env = options.includes('-N2') ? OVER_NODES : {}
-  return at.cluster.srun([...options, `--container-image=${image}`, 'probe', ...words], { env })
+  const both = options.includes('-N2')
+  const env = both ? OVER_NODES : {}
+  return at.cluster.srun(
+    [...(both ? [] : ON_FIRST), ...options, `--container-image=${image}`, 'probe', ...words],
+    { env },
+  )
 }
+
+/** Only a node that has an image can explain what it gets. */
+const ON_FIRST = ['-w', 'n1']
 
 /** Each rank once, and one sum of all. */
 function agrees(outcome: Outcome, size: number, version: RegExp): void {
@@ -53,6 +60,7 @@ function agrees(outcome: Outcome, size: number, version: RegExp): void {
 
 async function explain(image: string, options: readonly string[] = []): Promise<{ notes: string[] }> {
   const seen = await at.cluster.srun([
+    ...ON_FIRST,
     '-n1',
     ...options,
     `--container-image=${image}`,
@@ -111,7 +119,13 @@ test.needs(
   'Open MPI 5 of an image keeps itself, and is told of no module that its PMIx lacks',
   async () => {
     const command = ['sh', '-c', 'echo "$PMIX_MCA_gds $PMIX_GDS_MODULE"']
-    const seen = await at.cluster.srun(['-n1', '--mpi=pmix', `--container-image=${openmpi}`, ...command])
+    const seen = await at.cluster.srun([
+      ...ON_FIRST,
+      '-n1',
+      '--mpi=pmix',
+      `--container-image=${openmpi}`,
+      ...command,
+    ])
     assert.equal(lines(seen), ['hash ds21,ds12,hash'])
     const { notes } = await explain(openmpi)
     assert.match(notes.join('\n'), /Open MPI \(.*\) is kept: /, JSON.stringify(notes))
