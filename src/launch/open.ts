@@ -184,7 +184,6 @@ export async function planWith(
     site: rooms.site,
     user,
     launcher: join(import.meta.dirname, '..', LAUNCHER),
-    host: await rooms.host.read(),
     step: {
       context: facts.context,
       job: facts.job,
@@ -197,7 +196,7 @@ export async function planWith(
   const accelerators = await acceleratorFacts(input, place.pid)
   const own = request.unshare.includes('ipc') || accelerators.newNames === true
   const host = await rooms.host.read(
-    mpiOfProfiles({ ...input, host: { machine: '', ...input.host, accelerators } }),
+    mpiOfProfiles({ ...input, host: { machine: '', accelerators } }),
   )
   return planStep({
     ...input,
