@@ -195,9 +195,7 @@ export async function planWith(
   }
   const accelerators = await acceleratorFacts(input, place.pid)
   const own = request.unshare.includes('ipc') || accelerators.newNames === true
-  const host = await rooms.host.read(
-    mpiOfProfiles({ ...input, host: { machine: '', accelerators } }),
-  )
+  const host = await rooms.host.read(mpiOfProfiles({ ...input, host: { machine: '', accelerators } }))
   return planStep({
     ...input,
     host: { ...host, accelerators },
