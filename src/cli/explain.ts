@@ -29,7 +29,13 @@ nothing is imported and nothing runs. With a code: what failed and what to do.`,
 function printCodes(json: boolean): number {
   if (json) process.stdout.write(`${JSON.stringify(ERRORS, null, 2)}\n`)
   else
-    process.stdout.write(`${table(Object.entries(ERRORS).map(([code, row]) => [code, row.text] as const))}\n`)
+    process.stdout.write(
+      `${table(
+        Object.entries(ERRORS)
+          .map(([code, row]) => [code, row.text] as const)
+          .sort(),
+      )}\n`,
+    )
   return Exit.OK
 }
 

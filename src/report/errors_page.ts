@@ -4,7 +4,7 @@ import { ERRORS, type ErrorRow } from './errors.js'
 
 const HEAD = `# Errors
 
-Generated from src/report/errors.ts; do not edit. A failure is printed once per step as
+Generated from the tables of src/report/errors.ts; do not edit. A failure is printed once per step as
 
 \`\`\`
 berth: error[CODE]: what failed
