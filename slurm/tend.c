@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * berth-tend UID GID GROUPS NAMESPACES PROGRAM WORD...: starts an engine's program as the user in a given
- * mount namespace and answers for all of its processes, wherever they fork to: when the control connection
- * ends, they end. Run by the worker as root. GROUPS: comma-separated, may be empty. NAMESPACES: mnt, or
- * mnt,user. The environment is the program's.
+ * berth-tend UID GID GROUPS PLACES PROGRAM WORD...: starts an engine's program as the user in given places
+ * and answers for all of its processes, wherever they fork to: when the control connection ends, they end.
+ * Run by the worker as root. GROUPS: comma-separated, may be empty. PLACES: comma-separated, entered in this
+ * order: cgroup (a file cgroup.procs), net, mnt, user. The environment is the program's.
  *
  *   fd 3  control: "exit STATUS\n" (as waitpid(2) gives it) once the program has ended; a byte: end
  *         all now; EOF: the worker is gone, and with it what the engine waits for, so end what is left soon
- *   fd 4  mount namespace
- *   fd 5  user namespace of the job, where it has one
+ *   fd 4  the first of PLACES, and so on
  */
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +31,7 @@
 #include "clean.h"
 #include "text.h"
 
-enum { CONTROL = 3, MOUNT_NS = 4, USER_NS = 5 };
+enum { CONTROL = 3, FIRST_PLACE = 4 };
 
 /* NGROUPS_MAX of Linux. */
 enum { GROUPS_MAX = 65536 };
@@ -79,14 +78,44 @@ static void close_from(unsigned int first) {
     (void)close((int)fd);
 }
 
+static void enter(const char *place, size_t length, int fd) {
+  static const struct {
+    const char *name;
+    int kind;
+  } namespaces[] = {{"net", CLONE_NEWNET}, {"mnt", CLONE_NEWNS}, {"user", CLONE_NEWUSER}};
+
+  /* "0" is the writer itself. What the step may use is not there to be exceeded; a step that ends has no
+   * cgroup to enter, and no need of an engine. */
+  if (length == strlen("cgroup") && memcmp(place, "cgroup", length) == 0) {
+    if (write(fd, "0", 1) != 1)
+      give_up("cgroup of the step");
+    return;
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++)
+    if (length == strlen(namespaces[i].name) && memcmp(place, namespaces[i].name, length) == 0) {
+      if (setns(fd, namespaces[i].kind) < 0)
+        give_up(namespaces[i].name);
+      return;
+    }
+  errno = EINVAL;
+  give_up("places");
+}
+
+static void enter_all(const char *places) {
+  int fd = FIRST_PLACE;
+
+  for (const char *at = places; *at; fd++) {
+    const size_t length = strcspn(at, ",");
+    enter(at, length, fd);
+    at += length + (at[length] == ',');
+  }
+}
+
 static _Noreturn void run(char **argv, const sigset_t *signals) {
   const uid_t uid = (uid_t)strtoul(argv[1], NULL, 10);
   const gid_t gid = (gid_t)strtoul(argv[2], NULL, 10);
 
-  if (setns(MOUNT_NS, CLONE_NEWNS) < 0)
-    give_up("mount namespace");
-  if (strcmp(argv[4], "mnt,user") == 0 && setns(USER_NS, CLONE_NEWUSER) < 0)
-    give_up("user namespace");
+  enter_all(argv[4]);
   take_groups(argv[3]);
   if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
     give_up("identity");
@@ -198,7 +227,7 @@ int main(int argc, char **argv) {
   sigset_t all, before;
 
   if (argc < 6) {
-    say("words", "berth-tend UID GID GROUPS NAMESPACES PROGRAM WORD...");
+    say("words", "berth-tend UID GID GROUPS PLACES PROGRAM WORD...");
     return STATUS_NOT_RUN;
   }
   /* A stop of the worker's service must not keep it from its duty. */
@@ -206,16 +235,21 @@ int main(int argc, char **argv) {
   (void)sigprocmask(SIG_SETMASK, &all, &before);
   (void)sigemptyset(&before);
   (void)fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
-  const int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
     give_up("subreaper");
   const pid_t program = fork();
   if (program < 0)
     give_up("fork");
   if (program == 0)
     run(argv, &before);
-  (void)close(MOUNT_NS);
-  (void)close(USER_NS);
+  close_from(FIRST_PLACE);
+  /* Signals that came before are blocked and pending. */
+  const int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals < 0) {
+    say("signalfd", text_errno(errno));
+    end_all(program);
+    return STATUS_NOT_RUN;
+  }
   attend(program, signals);
   return 0;
 }

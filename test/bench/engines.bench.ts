@@ -3,6 +3,7 @@
  * What a warm container of each engine costs under berth, beside the same engine started by hand in each task: median
  * over bare srun in ms, in interleaved rounds.
  */
+import { join } from 'node:path'
 import { type Cluster, startCluster } from '../cluster/cluster.js'
 import { publishImages } from '../cluster/images.js'
 import { startRegistry } from '../cluster/registry.js'
@@ -13,6 +14,9 @@ import { type Contender, unpackImage } from './start_contenders.js'
 /** Odd, so that the median is a measured value. */
 const ROUNDS = 11
 const TASKS = [1, 8]
+const STANDINS = join(import.meta.dirname, '../engine/standins')
+const ENGINE_PATH = `${STANDINS}:/usr/local/bin:/usr/sbin:/usr/bin:/bin`
+const NAMES = ENGINE_CASES.map(({ name }) => name).join(',')
 
 /** The same as a user would type it; `tree` is the unpacked image. Engines without a row have no way that needs no file. */
 const BY_HAND: Readonly<Record<string, (tree: string) => string[]>> = {
@@ -38,7 +42,9 @@ async function findPairs(cluster: Cluster, image: string, tree: string): Promise
       continue
     }
     const flags = [`--container-image=${image}`, `--container-engine=${name}`, ...options]
-    found.push({ name: `berth ${name}`, flags, prefix: [] })
+    const begun = await cluster.srun(['-n1', '-w', 'n1', ...flags, '/bin/true'])
+    if (begun.code === 0) found.push({ name: `berth ${name}`, flags, prefix: [] })
+    else process.stdout.write(`berth ${name} does not start here: ${begun.output.trim().split('\n')[0]}\n`)
     const byHand = BY_HAND[name]
     if (byHand === undefined) continue
     const prefix = byHand(tree)
@@ -74,7 +80,9 @@ async function timeAll(cluster: Cluster, contenders: readonly Contender[], tasks
   }
 }
 
-const cluster = await startCluster()
+const cluster = await startCluster({
+  plugArgs: [`engine_path=${ENGINE_PATH}`, 'engine_args=allow', `engines=${NAMES}`],
+})
 const registry = await startRegistry(cluster.undo)
 const images = await publishImages(registry)
 const pairs = await findPairs(cluster, images.debian, await unpackImage(cluster))

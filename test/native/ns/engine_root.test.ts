@@ -29,6 +29,9 @@ const O_PATH = 0o10000000
 const STAGING = '/mnt'
 const ROOT = `${STAGING}/root`
 const CONTROL = 3
+/** One that turns in circles has some ten ticks in this time even where others want the processor, one that sleeps none. */
+const WATCHED_MS = 500
+const TICKS_MAX = 3
 
 test.before(async () => {
   if (needs === undefined) await lab.start()
@@ -40,6 +43,8 @@ interface Engine {
   root: EngineRoot
   /** What its script printed before the last line. */
   said: string[]
+  /** Of berth-tend. */
+  pid: number
   /** Ends it at once with a byte, as a worker that goes away does without one. */
   stop(byte?: string): Promise<void>
 }
@@ -88,7 +93,7 @@ async function startEngine(script: string): Promise<Engine> {
     await ended
     for (const fd of [root.mountNs, root.root, view.mountNs, root.prepared]) closeSync(fd)
   }
-  return { view, root, said, stop }
+  return { view, root, said, pid: tend.pid ?? 0, stop }
 }
 
 function pause(): Promise<void> {
@@ -183,6 +188,22 @@ test.needs(needs, 'the view is the user’s to use and nobody else’s to see', 
     assert.not(existsSync(ROOT))
   }),
 )
+
+test.needs(needs, 'berth-tend sleeps while its engine runs', () =>
+  within('true', async ({ pid }) => {
+    const before = ticks(pid)
+    await new Promise((resolve) => setTimeout(resolve, WATCHED_MS))
+    assert.ok(ticks(pid) - before < TICKS_MAX, `${ticks(pid) - before} ticks in ${WATCHED_MS} ms`)
+  }),
+)
+
+/** Processor time, hundredths of a second (proc(5), fields 14 and 15 of stat). */
+function ticks(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ')
+  return Number(fields[11]) + Number(fields[12])
+}
 
 for (const [way, byte] of [
   ['told to', 'k'],
