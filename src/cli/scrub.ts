@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Scrubbed } from '../store/scrub.js'
 import { UsageError } from './arguments.js'
 import { callWorker } from './client.js'
 import { columns, showBytes } from './columns.js'
 import { type Command, Exit } from './command.js'
-
-interface Scrubbed {
-  key: string
-  reference: string
-  size: number
-  outcome: 'ok' | 'damaged' | 'unchecked'
-  problem?: string
-  removed: boolean
-}
 
 export const scrub: Command = {
   summary: 'check that images in the store are whole (root)',

@@ -10,17 +10,20 @@ import type { AcceleratorFacts, HostNode } from '../plan/accelerators.js'
 import { FABRIC_DEVICES, FABRIC_DIRECTORIES } from '../plan/fabric.js'
 import { GPU_DEVICES, GPU_SHARED_DEVICES, planGpus } from '../plan/gpu.js'
 import type { PlanInput } from '../plan/input.js'
-import { triggerPaths } from '../plan/profile_choice.js'
+import { IMEX_DEVICES, IMEX_DIRECTORY, MIG_DEVICES } from '../plan/nvidia_nodes.js'
+import { type ProfileChoice, triggerPaths } from '../plan/profile_choice.js'
 import { activeProfiles, profilePatterns, profileVariables } from '../plan/profiles.js'
 import { BerthError } from '../report/errors.js'
 import { readCdiCatalog } from '../site/cdi.js'
 import type { CdiEdits } from '../site/cdi_spec.js'
 import { expandGlob, listNames } from './glob.js'
 import { readHookFiles } from './hook_files.js'
+import { libraryNeeds } from './host_library.js'
 import { findNvidiaDriver, otherNames } from './nvidia_driver.js'
 
 /** EPERM of errno(3). */
 const DENIED = 1
+const LIBRARY = /\.so(\.|$)/
 
 /** @param pid of a task of the step; absent: nobody can be asked, and every device counts as allowed */
 export async function acceleratorFacts(input: PlanInput, pid: number | undefined): Promise<AcceleratorFacts> {
@@ -43,27 +46,43 @@ export async function acceleratorFacts(input: PlanInput, pid: number | undefined
     for (const pattern of Object.keys(FABRIC_DEVICES)) globs.delete(pattern)
   expand(triggerPaths(site.profiles))
   const given = { ...input, host: { machine: '', ...input.host, accelerators: facts } }
-  const active = chosenProfiles(given)
+  const profiles = chosenProfiles(given)
+  const active = profiles?.active ?? []
   expand(profilePatterns(active, profileVariables(given)))
   for (const directory of active.flatMap(({ profile }) => profile.hooks))
     facts.hooks.set(directory, readHookFiles(directory))
   const driver = site.get('container_gpu') === 'off' ? undefined : driverOf(site.get('driver_root'), globs)
-  const all: AcceleratorFacts = { ...facts, ...(driver === undefined ? {} : { nvidia: driver }) }
+  const all: AcceleratorFacts = {
+    ...facts,
+    ...(driver === undefined ? {} : { nvidia: driver }),
+    ...(profiles === undefined ? {} : { profiles }),
+  }
   const named = [...request.devices, ...active.flatMap(({ profile }) => profile.devices)]
   const automatic = planGpus({ ...given, host: { ...given.host, accelerators: all } }).devices.map(
     ({ name }) => name,
   )
   const edits = editsOf(all, [...named, ...automatic])
   lookAtFiles(facts, edits)
+  const imex = lookAtChannels(facts, pid)
   const fabric = Object.keys(FABRIC_DEVICES).flatMap((pattern) => globs.get(pattern) ?? [])
   const gpus = Object.values(GPU_DEVICES).flatMap((pattern) => globs.get(pattern) ?? [])
   const nodes = edits.flatMap(({ deviceNodes }) => deviceNodes.map(({ hostPath }) => hostPath))
   const plain = named.filter((name) => name.startsWith('/'))
-  await lookAtNodes(facts.nodes, [...nodes, ...plain, ...gpus, ...GPU_SHARED_DEVICES, ...fabric], pid)
+  const mig = globs.get(MIG_DEVICES) ?? []
+  await lookAtNodes(
+    facts.nodes,
+    [...nodes, ...plain, ...gpus, ...mig, ...imex, ...GPU_SHARED_DEVICES, ...fabric],
+    pid,
+  )
+  const needs = await libraryNeeds(native, [
+    ...[...facts.paths].filter((path) => LIBRARY.test(path)),
+    ...(driver?.libraries ?? []).map(({ path }) => path),
+    ...(driver?.libraries32 ?? []).map(({ path }) => path),
+  ])
   const renamed = edits.some(({ deviceNodes }) =>
     deviceNodes.some(({ path, hostPath }) => path !== hostPath && path.startsWith('/dev/')),
   )
-  return renamed ? { ...all, newNames: true } : all
+  return { ...all, needs, ...(renamed ? { newNames: true } : {}) }
 }
 
 /** Nodes with GPUs or a fabric wait for the task's own environment and cgroup; others lose nothing. */
@@ -72,7 +91,7 @@ export function hasAccelerators(): boolean {
 }
 
 /** Directories whose times change when a device node comes or goes. */
-const NODE_DIRECTORIES = ['/dev', '/dev/dri', '/dev/infiniband']
+const NODE_DIRECTORIES = ['/dev', '/dev/dri', '/dev/infiniband', '/dev/nvidia-caps']
 let known: { stamp: string; globs: ReadonlyMap<string, readonly string[]> } | undefined
 
 /** Each step asks, and the answer is the same until a driver is loaded. */
@@ -80,7 +99,7 @@ function nodesByPattern(): ReadonlyMap<string, readonly string[]> {
   const stamp = NODE_DIRECTORIES.map(timesOf).join(' ')
   if (known?.stamp !== stamp) {
     const look = rememberLists()
-    const patterns = [...Object.values(GPU_DEVICES), ...Object.keys(FABRIC_DEVICES)]
+    const patterns = [...Object.values(GPU_DEVICES), MIG_DEVICES, ...Object.keys(FABRIC_DEVICES)]
     known = { stamp, globs: new Map(patterns.map((pattern) => [pattern, expandGlob(pattern, look)])) }
   }
   return known.globs
@@ -92,11 +111,11 @@ function timesOf(directory: string): string {
 }
 
 /** A profile that cannot be used is told by the plan. */
-export function chosenProfiles(input: PlanInput): ReturnType<typeof activeProfiles>['active'] {
+function chosenProfiles(input: PlanInput): ProfileChoice | undefined {
   try {
-    return activeProfiles(input).active
+    return activeProfiles(input)
   } catch (error) {
-    if (error instanceof BerthError) return []
+    if (error instanceof BerthError) return undefined
     throw error
   }
 }
@@ -124,23 +143,39 @@ function lookAtFiles(
   for (const { hostPath } of edits.flatMap(({ mounts }) => mounts)) {
     if (!existsSync(hostPath)) continue
     facts.paths.add(hostPath)
-    if (/\.so(\.|$)/.test(hostPath)) directories.add(dirname(hostPath))
+    if (LIBRARY.test(hostPath)) directories.add(dirname(hostPath))
   }
   for (const directory of directories) {
-    const names = otherNames(directory, (name) => /\.so(\.|$)/.test(name))
+    const names = otherNames(directory, (name) => LIBRARY.test(name))
     for (const [path, others] of names) if (facts.paths.has(path)) facts.links.set(path, others)
   }
 }
 
+/** Slurm makes them in the namespace of the job (switch/nvidia_imex): there they are looked for. */
+function lookAtChannels(
+  { globs }: { globs: Map<string, readonly string[]> },
+  pid: number | undefined,
+): string[] {
+  const root = rootOf(pid)
+  const found = expandGlob(`${root}${IMEX_DEVICES}`).map((path) => path.slice(root.length))
+  globs.set(IMEX_DEVICES, found)
+  return found
+}
+
+function rootOf(pid: number | undefined): string {
+  return pid === undefined ? '' : `/proc/${pid}/root`
+}
+
 async function lookAtNodes(nodes: Map<string, HostNode>, paths: readonly string[], pid: number | undefined) {
+  const seenAt = (path: string) => (path.startsWith(IMEX_DIRECTORY) ? `${rootOf(pid)}${path}` : path)
   for (const path of new Set(paths)) {
-    const node = nodeOf(path)
+    const node = nodeOf(seenAt(path))
     if (node !== undefined) nodes.set(path, node)
   }
   if (pid === undefined || nodes.size === 0) return
   const asked = [...nodes.keys()]
   try {
-    const codes = await native.probeDevices(pid, asked)
+    const codes = await native.probeDevices(pid, asked.map(seenAt))
     for (const [index, path] of asked.entries()) {
       const node = nodes.get(path)
       if (node !== undefined) nodes.set(path, { ...node, allowed: codes[index] !== DENIED })

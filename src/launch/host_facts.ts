@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Facts about the node for plan/hookup.ts: gathered once, read again only where a file's times have changed. */
-import { statSync } from 'node:fs'
 import { machine } from 'node:os'
 import { native } from '../native.js'
 import type { HostFacts } from '../plan/host.js'
 import type { Site } from '../site/site.js'
+import { stampOf } from './host_library.js'
 import { gatherMpi, type WantedMpi } from './host_mpi.js'
 
 /** Paths that were looked at; each may be missing. */
@@ -54,9 +54,4 @@ export class HostReader {
     this.readings.set(key, reading)
     return reading.read()
   }
-}
-
-function stampOf(path: string): string {
-  const status = statSync(path, { throwIfNoEntry: false, bigint: true })
-  return status === undefined ? '' : `${status.dev}-${status.ino}-${status.size}-${status.mtimeNs}`
 }

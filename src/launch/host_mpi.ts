@@ -3,24 +3,14 @@
  * The node's own MPI installations and all that they need, as the loader would find it. Only files are read that nobody
  * but root can have written: they are mapped into every program of the step.
  */
-import {
-  close as closeFile,
-  existsSync,
-  open as openFile,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-} from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import { highestVersion, MPI_FILES, mpiFamily, mpiRole } from '../image/elf_names.js'
 import { parseCache } from '../image/ldcache.js'
 import type { ElfFacts, Native } from '../native.js'
 import type { HostLibrary, HostMpi } from '../plan/host.js'
 import type { Looked } from './host_facts.js'
-
-const open = promisify(openFile)
-const close = promisify(closeFile)
+import { readHostLibrary } from './host_library.js'
 
 const LD_CACHE = '/etc/ld.so.cache'
 const CACHE_ORIGIN = "the node's ld.so.cache"
@@ -181,18 +171,10 @@ class LibraryReader {
   }
 
   private async readFile(path: string): Promise<ElfFacts | undefined> {
-    const fd = await open(path, 'r')
-    try {
-      if (!(await this.native.onlyRootWrote(fd))) {
-        this.problems.push(`${path} is not used: others than root can change it`)
-        return undefined
-      }
-      return await this.native.readElf(fd, path, {
-        ...{ prefixes: [], exporters: isMpi(path) ? MPI_FILES : [], texts: {}, threads: 1 },
-      })
-    } finally {
-      await close(fd)
-    }
+    const facts = await readHostLibrary(this.native, path, isMpi(path) ? MPI_FILES : [])
+    if (facts !== 'foreign') return facts
+    this.problems.push(`${path} is not used: others than root can change it`)
+    return undefined
   }
 }
 

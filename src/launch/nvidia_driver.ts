@@ -12,6 +12,9 @@ const LIBRARY_DIRS = [
   '/usr/lib',
   '/lib64',
 ]
+/** Of programs of 32 bits; Red Hat's /usr/lib counts where /usr/lib64 has the same names. */
+const LIBRARY32_DIRS = ['/usr/lib/i386-linux-gnu', '/usr/lib32']
+const SHARED_DIR = '/usr/lib'
 const NESTED_DIRS = ['', 'nvidia', 'nvidia/current', 'vdpau']
 const LIBRARY =
   /^lib(cuda|cudadebugger|nvcuvid|nvoptix|vdpau_nvidia|GLX_nvidia|EGL_nvidia|GLESv2_nvidia|GLESv1_CM_nvidia|nvidia-[\w-]+)\.so(\.[\d.]+)?$/
@@ -21,6 +24,7 @@ const PROGRAMS = [
   'nvidia-persistenced',
   'nvidia-cuda-mps-control',
   'nvidia-cuda-mps-server',
+  'nvidia-ngx-updater',
 ]
 const FILES = [
   '/etc/OpenCL/vendors/nvidia.icd',
@@ -43,28 +47,26 @@ const known = new Map<string, Known>()
 
 /** @param root of the driver's files, "/" or where a driver container has them */
 export function findNvidiaDriver(root: string): NvidiaDriver | undefined {
-  const directories = LIBRARY_DIRS.flatMap((directory) =>
-    NESTED_DIRS.map((nested) => join(root, directory, nested)),
-  )
-  const stamp = directories.map(stampOf).join(' ')
+  const below = (places: readonly string[]) =>
+    places.flatMap((place) => NESTED_DIRS.map((nested) => join(root, place, nested)))
+  const [directories, directories32] = [below(LIBRARY_DIRS), below(LIBRARY32_DIRS)]
+  const stamp = [...directories, ...directories32].map(stampOf).join(' ')
   const before = known.get(root)
   if (before?.stamp === stamp) return before.driver
-  const driver = search(root, directories)
+  const driver = search(root, directories, directories32)
   known.set(root, { stamp, driver })
   return driver
 }
 
-function search(root: string, directories: readonly string[]): NvidiaDriver | undefined {
-  const libraries: HostLibrary[] = []
-  const seen = new Set<string>()
-  for (const directory of directories) {
-    for (const library of librariesIn(directory)) {
-      // /lib64 and /usr/lib64 are one directory, or hold two builds of one library: the first counts.
-      if (seen.has(basename(library.path))) continue
-      seen.add(basename(library.path))
-      libraries.push(library)
-    }
-  }
+function search(
+  root: string,
+  directories: readonly string[],
+  directories32: readonly string[],
+): NvidiaDriver | undefined {
+  const libraries = firstOfEach(directories.flatMap(librariesIn))
+  const isMain = ({ path }: HostLibrary) => libraries.some((library) => library.path === path)
+  const shared = librariesIn(join(root, SHARED_DIR)).filter((library) => !isMain(library))
+  const libraries32 = firstOfEach([...directories32.flatMap(librariesIn), ...shared])
   const version = libraries
     .map(({ path }) => CUDA.exec(basename(path))?.[1])
     .find((found) => found !== undefined)
@@ -74,12 +76,19 @@ function search(root: string, directories: readonly string[]): NvidiaDriver | un
   return {
     version,
     libraries,
+    libraries32,
     binaries: there(PROGRAMS.map((name) => `/usr/bin/${name}`)),
     files: [
       ...FILES.map((target) => ({ path: join(root, target), target })),
       ...OF_HOST.map((path) => ({ path, target: path })),
     ].filter(({ path }) => existsSync(path)),
   }
+}
+
+/** /lib64 and /usr/lib64 are one directory, or hold two builds of one library: the first counts. */
+function firstOfEach(libraries: readonly HostLibrary[]): HostLibrary[] {
+  const names = libraries.map(({ path }) => basename(path))
+  return libraries.filter((_, index) => names.indexOf(names[index] ?? '') === index)
 }
 
 function librariesIn(directory: string): HostLibrary[] {

@@ -6,12 +6,13 @@ import { translate } from '../engine/translate.js'
 import type { StoredImage } from '../image/image.js'
 import { type NamespaceSpec, native } from '../native.js'
 import { type PlanInput, planStep } from '../plan/plan.js'
+import type { ActiveProfile } from '../plan/profile_choice.js'
 import type { Plan } from '../plan/spec.js'
 import type { OpenedStep, PreparedStep, Rooms, StepPlace, Turn } from '../step.js'
 import { type Container, keyOf } from '../store/containers.js'
 import type { Access } from '../store/store.js'
 import type { StepFacts } from '../worker/facts.js'
-import { acceleratorFacts, chosenProfiles } from './accelerator_facts.js'
+import { acceleratorFacts } from './accelerator_facts.js'
 import { launchImageCommand } from './bare.js'
 import { listDevices } from './devices.js'
 import { buildAround } from './engine_root.js'
@@ -195,7 +196,7 @@ export async function planWith(
   }
   const accelerators = await acceleratorFacts(input, place.pid)
   const own = request.unshare.includes('ipc') || accelerators.newNames === true
-  const host = await rooms.host.read(mpiOfProfiles({ ...input, host: { machine: '', accelerators } }))
+  const host = await rooms.host.read(mpiOfProfiles(accelerators.profiles?.active ?? []))
   return planStep({
     ...input,
     host: { ...host, accelerators },
@@ -204,8 +205,8 @@ export async function planWith(
 }
 
 /** MPI installations that the step's profiles name. */
-function mpiOfProfiles(input: PlanInput): WantedMpi | undefined {
-  const naming = chosenProfiles(input).filter(({ profile }) => profile.mpi !== undefined)
+function mpiOfProfiles(active: readonly ActiveProfile[]): WantedMpi | undefined {
+  const naming = active.filter(({ profile }) => profile.mpi !== undefined)
   if (naming.length === 0) return undefined
   const origin = `profile ${naming.map(({ profile }) => profile.name).join(', ')}`
   return { named: naming.flatMap(({ profile }) => profile.mpi ?? []), origin }

@@ -11,6 +11,8 @@ import type { AcceleratorFacts } from './accelerators.js'
 import { planCdiHook } from './cdi_hooks.js'
 import { planCdiMount } from './cdi_mount.js'
 import { insideRoot } from './cwd.js'
+import { addedLibraries, misfitOfAll } from './device_libraries.js'
+import { bindNode } from './device_node.js'
 import type { PlanInput } from './input.js'
 import type { PlannedMount, PlannedVariable, Reason } from './spec.js'
 
@@ -79,6 +81,8 @@ class DevicePlanner {
       this.edit(spec.edits, entry)
       begun.add(spec)
     }
+    const misfit = misfitOfAll(this.input, addedLibraries(this.part.mounts, this.part.directories))
+    if (misfit !== undefined) throw this.problem(`none of its libraries can be loaded: ${misfit}`)
     return this.part
   }
 
@@ -187,13 +191,6 @@ class DevicePlanner {
 
   private problem(problem: string): BerthError {
     return new BerthError('BERTH_EDEVICE', { device: this.device.name, problem })
-  }
-}
-
-function bindNode(source: string, path: string, why: Reason): PlannedMount {
-  return {
-    ...{ kind: 'bind', source, target: insideRoot(path), flags: ['nosuid', 'noexec'], recursive: false },
-    ...{ create: 'file', trusted: false, optional: false, replaceLink: true, ...why },
   }
 }
 

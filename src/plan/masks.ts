@@ -18,6 +18,8 @@ export const MASKS = [
 /** Count what ROCR_VISIBLE_DEVICES leaves (ROCm, GPU isolation techniques). */
 const BEHIND_ROCR = ['HIP_VISIBLE_DEVICES', 'GPU_DEVICE_ORDINAL', 'CUDA_VISIBLE_DEVICES']
 const OF_NVIDIA = ['CUDA_VISIBLE_DEVICES']
+/** "MIG-GPU-…/1/0" of old drivers, "MIG-UUID" since 470. */
+const MIG = /(^|,)MIG-/
 const ORIGIN = 'cgroup of the step'
 
 /** Device nodes by kind that are on the node, and which of them the step may open. */
@@ -29,7 +31,7 @@ export interface DeviceCount {
 /** @returns warnings */
 export function planMasks(
   { step }: PlanInput,
-  counts: { nvidia: DeviceCount; amd: DeviceCount },
+  counts: { nvidia: DeviceCount; amd: DeviceCount; mig: DeviceCount },
   variables: VariableEdits,
 ): string[] {
   const warnings: string[] = []
@@ -39,6 +41,8 @@ export function planMasks(
   }
   for (const name of MASKS) {
     const value = step.environment.get(name) ?? ''
+    if (OF_NVIDIA.includes(name) && MIG.test(value) && counts.mig.there > 0 && counts.mig.allowed === 0)
+      drop(name, value, 'the step has no instance of MIG')
     const highest = highestIndex(value)
     if (highest === undefined) continue
     const count = counts.nvidia.there > 0 && OF_NVIDIA.includes(name) ? counts.nvidia : counts.amd

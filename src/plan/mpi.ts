@@ -6,26 +6,21 @@
  */
 import { dirname } from 'node:path'
 import type { ImageFacts, ImageMpi, MpiFamily } from '../image/facts.js'
-import { addEntries, type CacheEntry, writeCache } from '../image/ldcache.js'
 import { BerthError } from '../report/errors.js'
 import type { HostLibrary, HostMpi } from './host.js'
-import { BERTH_DEFAULT, type PlanInput } from './input.js'
+import type { PlanInput } from './input.js'
+import type { LoaderEntry } from './loader_cache.js'
 import { type Fit, fitMpi, unusedLosses } from './mpi_fit.js'
 import { mpiMode, mpiOrigin } from './mpi_mode.js'
 import type { HookupEdits, PlannedMount } from './spec.js'
-import { plainIfWritable } from './writable.js'
 
 /** The node's directories, each at its own path below. */
 export const HOST_DIR = '/.berth/host'
-const LD_CACHE = '/etc/ld.so.cache'
-const FILE_MODE = 0o644
 const FAMILIES: Readonly<Record<MpiFamily, string>> = {
   mpich: 'MPICH',
   openmpi: 'Open MPI',
   abi: "MPI's standard ABI",
 }
-/** ldconfig's flags of a glibc library (sysdeps/generic/ldconfig.h), by EM_… of elf.h. */
-const CACHE_FLAGS: Readonly<Record<number, number>> = { 62: 0x303, 183: 0xa03, 21: 0x503, 243: 0x1003 }
 
 /** @throws BerthError BERTH_EMPI: the user asked for the node's MPI, and it cannot be had */
 export function planMpi(input: PlanInput): Partial<HookupEdits> {
@@ -48,7 +43,8 @@ export function planMpi(input: PlanInput): Partial<HookupEdits> {
   const taken = decisions.flatMap(({ fit }) => (fit === undefined ? [] : [fit]))
   if (mode === 'host' && taken.length === 0) throw cannot(input, decisions.map(({ why }) => why).join('; '))
   return {
-    mounts: taken.length === 0 ? [] : mountsOf(input, facts, taken),
+    mounts: mountsOf(input, taken),
+    loader: entriesOf(facts, taken),
     notes: [
       ...problems,
       ...decisions.flatMap(({ wanted, fit, host, why }) => explain(wanted, fit, host, why)),
@@ -106,7 +102,7 @@ function main({ libraries }: HostMpi): string {
   return libraries.c?.path ?? ''
 }
 
-function mountsOf(input: PlanInput, facts: ImageFacts, fits: readonly Fit[]): PlannedMount[] {
+function mountsOf(input: PlanInput, fits: readonly Fit[]): PlannedMount[] {
   const origin = mpiOrigin(input)
   const bind = (source: string, target: string, kind: 'file' | 'dir', reason: string): PlannedMount => ({
     ...{ kind: 'bind', source, target, flags: ['ro', 'nosuid', 'nodev'], recursive: false, create: kind },
@@ -122,35 +118,17 @@ function mountsOf(input: PlanInput, facts: ImageFacts, fits: readonly Fit[]): Pl
     ...directories.map((path) =>
       bind(path, `${HOST_DIR}${path}`, 'dir', "libraries that the node's MPI needs"),
     ),
-    {
-      kind: 'file',
-      target: LD_CACHE,
-      content: cacheWith(facts, fits),
-      mode: FILE_MODE,
-      replaceLink: true,
-      // ldconfig renames a new file over it, which no mount point allows.
-      ...plainIfWritable(input),
-      reason: "the image's own entries, and where those libraries are",
-      origin: BERTH_DEFAULT,
-    },
   ]
 }
 
-/** The image's entries stay, also under names that the node's files do not give themselves. */
-function cacheWith(facts: ImageFacts, fits: readonly Fit[]): Uint8Array {
-  const own = facts.cache ?? []
-  const flags = own.find(({ name }) => name === 'libc.so.6')?.flags ?? CACHE_FLAGS[facts.libc.machine] ?? 0x3
-  const entry = (name: string, path: string): CacheEntry => ({ name, path, flags, hwcaps: '', mask: '' })
-  const added = new Map<string, CacheEntry>()
-  for (const { additions, replacements } of fits) {
-    for (const [name, library] of additions) added.set(name, entry(name, inside(library)))
+function entriesOf({ cache: own = [] }: ImageFacts, fits: readonly Fit[]): LoaderEntry[] {
+  return fits.flatMap(({ additions, replacements }) => [
+    ...[...additions].map(([name, library]) => ({ name, path: inside(library) })),
     // Bindings of the node ask for the C library by its name there, which need not be the image's.
-    for (const { image, host } of replacements)
-      if (!own.some(({ name }) => name === host.soname))
-        added.set(host.soname, entry(host.soname, image.path))
-  }
-  const rest = own.filter(({ name }) => !added.has(name))
-  return writeCache(addEntries(rest, [...added.values()]))
+    ...replacements.flatMap(({ image, host }) =>
+      own.some(({ name }) => name === host.soname) ? [] : [{ name: host.soname, path: image.path }],
+    ),
+  ])
 }
 
 function inside({ path }: HostLibrary): string {

@@ -22,11 +22,16 @@ export interface ActiveProfile {
   origin: string
 }
 
+export interface ProfileChoice {
+  active: ActiveProfile[]
+  notes: string[]
+}
+
 /** As --container-profile: none that the site would add by itself. */
 const NONE = 'none'
 
 /** @throws BERTH_EPROFILE for an unknown or broken one, and for two that were named and exclude each other */
-export function chooseProfiles(facts: ProfileFacts): { active: ActiveProfile[]; notes: string[] } {
+export function chooseProfiles(facts: ProfileFacts): ProfileChoice {
   const notes: string[] = []
   const named = facts.request.profiles.filter((name) => name !== NONE)
   const flag = originOf(facts.request as Request, 'container-profile', 'flag --container-profile')

@@ -9,7 +9,7 @@ import { insideRoot } from './cwd.js'
 import type { PlanInput } from './input.js'
 import { planLoader } from './loader.js'
 import { planHooks } from './oci_hooks.js'
-import { type ActiveProfile, chooseProfiles, problemOf } from './profile_choice.js'
+import { type ActiveProfile, chooseProfiles, type ProfileChoice, problemOf } from './profile_choice.js'
 import type { PlannedMount, Reason } from './spec.js'
 import { planRequestedMount } from './user_mounts.js'
 import type { VariableEdits } from './variables.js'
@@ -43,8 +43,11 @@ export function planProfiles(input: PlanInput, variables: VariableEdits): Profil
   return edits
 }
 
-export function activeProfiles(input: PlanInput): ReturnType<typeof chooseProfiles> {
+/** Chosen once for each plan: what was found on the host for it decided already. @throws BERTH_EPROFILE */
+export function activeProfiles(input: PlanInput): ProfileChoice {
   const { request, site, step, image, host } = input
+  const known = host?.accelerators?.profiles
+  if (known !== undefined) return known
   return chooseProfiles({
     request,
     profiles: site.profiles,
@@ -126,8 +129,7 @@ function planBinds(
     throw error
   }
   const { source, target, flags } = fields
-  const found = input.host?.accelerators?.globs.get(source) ?? []
-  if (found.length === 0 && !optional) throw problemOf(profile, `${source} is not on this node`)
+  const found = foundOnHost(input, profile, source, optional)
   if (found.length > 1 && target !== '' && !target.endsWith('/'))
     throw problemOf(profile, `${source} is more than one file: end ${target} with a slash`)
   const steps = found.map((path) => ({ path, inside: targetOf(path, target) }))
@@ -141,6 +143,17 @@ function planBinds(
       ...(GLOB.test(source) || optional ? { optional: true } : {}),
       replaceLink: true,
     }))
+}
+
+function foundOnHost(
+  { host }: PlanInput,
+  profile: Profile,
+  source: string,
+  isOptional: boolean,
+): readonly string[] {
+  const found = host?.accelerators?.globs.get(source) ?? []
+  if (found.length === 0 && !isOptional) throw problemOf(profile, `${source} is not on this node`)
+  return found
 }
 
 /** The host's /dev is inside already. */
@@ -161,9 +174,7 @@ function planCopy(
   why: Reason,
 ): PlannedMount[] {
   const { source, target } = fieldsOf(profile, item, words)
-  const found = input.host?.accelerators?.globs.get(source) ?? []
-  if (found.length === 0) throw problemOf(profile, `${source} is not on this node`)
-  return found.map((path) => ({
+  return foundOnHost(input, profile, source, false).map((path) => ({
     ...{
       kind: 'bind',
       source: path,

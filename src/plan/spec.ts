@@ -5,6 +5,7 @@
  */
 import type { MountStep } from '../native.js'
 import type { Namespace } from '../request/request.js'
+import type { LoaderEntry } from './loader_cache.js'
 
 export interface Reason {
   /** Why the part is there, one clause. */
@@ -28,6 +29,8 @@ export interface PlannedVariable extends Reason {
 /** What one contributor of hookup.ts adds to a plan. */
 export interface HookupEdits {
   mounts: PlannedMount[]
+  /** What the image's loader is told of, where it can be: hookup.ts makes one cache of all. */
+  loader: LoaderEntry[]
   /** Over the image's own, below what the user and the site set. */
   variables: PlannedVariable[]
   /** For the user, before the payload: only what they can and should act on. */

@@ -56,6 +56,24 @@ containerEdits:
       args: [nvidia-cdi-hook, update-ldcache, --folder, /opt/vendor/lib]
 `
 
+const NEWER = (dir: string) => ({
+  ...{ cdiVersion: '0.5.0', kind: 'stand-in.test/newer' },
+  devices: [
+    {
+      name: 'x',
+      containerEdits: {
+        mounts: [{ hostPath: `${dir}/libnewer.so.1`, containerPath: '/opt/newer/libnewer.so.1' }],
+        hooks: [
+          {
+            ...{ hookName: 'createContainer', path: '/usr/bin/nvidia-cdi-hook' },
+            args: ['nvidia-cdi-hook', 'update-ldcache', '--folder', '/opt/newer'],
+          },
+        ],
+      },
+    },
+  ],
+})
+
 function prepare(dir: string): void {
   host = join(dir, 'stand-ins')
   const libraries = join(host, 'driver/usr/lib64')
@@ -67,6 +85,7 @@ function prepare(dir: string): void {
   })
   mkdirSync(join(host, 'cdi'))
   writeFileSync(join(host, 'cdi/stand-in.yaml'), CDI(host))
+  writeFileSync(join(host, 'cdi/newer.json'), JSON.stringify(NEWER(host)))
   writeFileSync(join(host, 'cdi/broken.json'), '{"cdiVersion": "9.9.9"}')
 }
 
@@ -80,11 +99,25 @@ async function compileStubs(): Promise<void> {
   )
   await must(['cc', '-shared', '-fPIC', '-Wl,-soname,libcuda.so.1', '-o', library, join(host, 'stub.c')])
   await must(['cc', '-o', join(host, 'asks'), join(host, 'asks.c'), library])
+  await compileNewer()
+}
+
+/** A library that wants a glibc which is not there yet. */
+async function compileNewer(): Promise<void> {
+  const [libc, script] = [join(host, 'libc.so'), join(host, 'libc.map')]
+  writeFileSync(join(host, 'libc.c'), 'int tomorrow(void) { return 1; }\n')
+  writeFileSync(script, 'GLIBC_2.99 { tomorrow; };\n')
+  writeFileSync(join(host, 'newer.c'), 'int tomorrow(void);\nint newer(void) { return tomorrow(); }\n')
+  const shared = ['cc', '-shared', '-fPIC', '-nostdlib']
+  const asLibc = ['-Wl,-soname,libc.so.6', `-Wl,--version-script=${script}`]
+  await must([...shared, ...asLibc, '-o', libc, join(host, 'libc.c')])
+  await must([...shared, '-o', join(host, 'libnewer.so.1'), join(host, 'newer.c'), libc])
 }
 
 test.before(async () => {
   if (needed !== undefined) return
-  const base = `/var/tmp/berth-devices-${process.pid}`
+  // Where none but root can put files: the node's libraries are read nowhere else.
+  const base = `/opt/berth-devices-${process.pid}`
   mkdirSync(base)
   prepare(base)
   await compileStubs()
@@ -149,6 +182,10 @@ test.needs(
       /stand-in\.test\/gpu=1: was not given to this step/,
     )
     refuses(
+      await gpus(['--container-device=stand-in.test/newer=x'], 'true'),
+      /newer=x: none of its libraries can be loaded: libnewer\.so\.1 needs glibc 2\.99, the image offers 2\.\d+/,
+    )
+    refuses(
       await gpus(['--container-device=stand-in.test/gpu=7'], 'true'),
       /in no CDI file.*broken\.json: cdiVersion: unknown version/,
     )
@@ -172,7 +209,7 @@ test.needs(
     const seen = await gpus(options, 'nvidia-smi; /asks; echo $LD_LIBRARY_PATH', 1, {
       NVIDIA_VISIBLE_DEVICES: 'none',
     })
-    prints(seen, ['stub of nvidia-smi', 'stub answers 7', '/opt/tool/lib:/usr/local/nvidia/lib64'])
+    prints(seen, ['stub of nvidia-smi', 'stub answers 7', '/opt/tool/lib'])
     const without = await cluster.srun([
       '-n1',
       `--container-image=${image}`,
@@ -234,7 +271,7 @@ test.needs(
       return cluster.srun(['-n1', '--gres=gpu:1', berth, 'doctor', 'gpu', ...words, ...places])
     }
     const seen = exits(await doctor(image, '--device=stand-in.test/gpu=0', '--mount-home'), 3)
-    says(seen, /ok +CDI +stand-in\.test\/gpu=0, /)
+    says(seen, /ok +CDI +.*stand-in\.test\/gpu=0, /)
     says(seen, /fail +CDI +.*broken\.json: cdiVersion: unknown version/)
     says(seen, /fail +profile +.*berth\.conf:7: frob: unknown key/)
     says(seen, /ok +step +SLURM_STEP_GPUS=0/)

@@ -7,7 +7,7 @@ import type { Plan, PlannedMount } from '../../src/plan/spec.js'
 import { BerthError } from '../../src/report/errors.js'
 import { suite } from '../suite.js'
 import { AMD_JSON, hostWith, NVIDIA_YAML } from './cdi_samples.js'
-import { type Given, planInput } from './plan_input.js'
+import { type Given, libcFacts, planInput } from './plan_input.js'
 
 const test = suite('devices in a plan')
 
@@ -60,6 +60,23 @@ test('a GPU of the NVIDIA toolkit: libraries, links, variables, and no mount for
   assert.is(made.mounts.filter(({ target }) => target.startsWith('/dev/nvidia')).length, 0)
   assert.ok(made.notes.some((note) => /chmod is not needed/.test(note)))
   assert.ok(made.notes.some((note) => /enable-cuda-compat is not needed/.test(note)))
+})
+
+test('glibc’s loader is told of a device’s libraries by its cache; one that wants a newer glibc is refused', () => {
+  const source = '/usr/lib64/libcuda.so.550.54.15'
+  const facts = hostWith({ 'nvidia.yaml': NVIDIA_YAML })
+  const made = plan('nvidia.com/gpu=0', facts, { facts: libcFacts('glibc', '2.31') })
+  assert.is(value(made, 'LD_LIBRARY_PATH'), undefined)
+  assert.is(at(made, '/.berth/lib/libcuda.so.1'), undefined)
+  assert.ok(at(made, '/etc/ld.so.cache'))
+  const tooNew = { ...facts, needs: new Map([[source, { bits: 64, glibc: '2.38' } as const]]) }
+  assert.match(
+    refusal('nvidia.com/gpu=0', tooNew, { facts: libcFacts('glibc', '2.31') }),
+    /gpu=0: none of its libraries can be loaded: libcuda\.so\.550\.54\.15 needs glibc 2\.38, the image offers 2\.31/,
+  )
+  const musl = plan('nvidia.com/gpu=0', tooNew, { facts: libcFacts('musl', '') })
+  assert.is(value(musl, 'LD_LIBRARY_PATH'), '/.berth/lib')
+  assert.match(musl.notes.join('\n'), /libraries of devices: the image is built on musl/)
 })
 
 test('two devices of one file share its edits', () => {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** GPUs without being asked for by name: the driver's files, the image's conditions, masks, and the fabric. */
 import * as assert from 'uvu/assert'
-import type { AcceleratorFacts, NvidiaDriver } from '../../src/plan/accelerators.js'
+import { parseCache } from '../../src/image/ldcache.js'
+import type { AcceleratorFacts, HostNode, NvidiaDriver } from '../../src/plan/accelerators.js'
+import { IMEX_DEVICES, IMEX_DIRECTORY, MIG_DEVICES } from '../../src/plan/nvidia_nodes.js'
 import { cudaOf, weigh } from '../../src/plan/nvidia_require.js'
 import { planStep } from '../../src/plan/plan.js'
 import type { Plan } from '../../src/plan/spec.js'
 import { BerthError } from '../../src/report/errors.js'
 import { suite } from '../suite.js'
 import { hostWith, NVIDIA_YAML } from './cdi_samples.js'
-import { type Given, planInput } from './plan_input.js'
+import { type Given, libcFacts, planInput } from './plan_input.js'
 
 const test = suite('gpus in a plan')
 const LIB = '/usr/lib64'
@@ -19,7 +21,9 @@ const DRIVER: NvidiaDriver = {
     { path: `${LIB}/libnvidia-ml.so.550.54.15`, names: ['libnvidia-ml.so.1'] },
     { path: `${LIB}/libnvcuvid.so.550.54.15`, names: [] },
     { path: `${LIB}/libGLX_nvidia.so.550.54.15`, names: [] },
+    { path: `${LIB}/libnvidia-ngx.so.550.54.15`, names: [] },
   ],
+  libraries32: [{ path: '/usr/lib/libcuda.so.550.54.15', names: ['libcuda.so.1'] }],
   binaries: ['/usr/bin/nvidia-smi', '/usr/bin/nvidia-cuda-mps-control'],
   files: [{ path: '/run/nvidia-persistenced/socket', target: '/run/nvidia-persistenced/socket' }],
 }
@@ -64,6 +68,98 @@ test('the driver’s files for computing, under each name that the host has for 
   assert.match(variable(made, 'PATH')?.value ?? '', /^\/usr\/local\/bin:.*:\/usr\/local\/nvidia\/bin$/)
 })
 
+const cacheOf = (made: Plan): Record<string, string> => {
+  const file = made.mounts.find(({ target }) => target === '/etc/ld.so.cache')
+  const entries = file?.kind === 'file' ? (parseCache(Buffer.from(file.content)) ?? []) : []
+  return Object.fromEntries(entries.map(({ name, path }) => [name, path]))
+}
+
+test('glibc’s loader finds the driver by its cache, without a variable, and the image’s entries stay', () => {
+  const entry = (name: string) => ({ name, path: `/opt/own/${name}`, flags: 0x303, hwcaps: '', mask: '' })
+  const facts = { ...libcFacts('glibc', '2.31'), cache: [entry('libx.so.1'), entry('libcuda.so.1')] }
+  const made = withDriver({ facts })
+  assert.is(variable(made, 'LD_LIBRARY_PATH'), undefined)
+  const dir = '/usr/local/nvidia/lib64'
+  assert.equal(cacheOf(made), {
+    'libx.so.1': '/opt/own/libx.so.1',
+    'libnvidia-ml.so.550.54.15': `${dir}/libnvidia-ml.so.550.54.15`,
+    'libnvidia-ml.so.1': `${dir}/libnvidia-ml.so.1`,
+    'libcuda.so.550.54.15': `${dir}/libcuda.so.550.54.15`,
+    'libcuda.so.1': `${dir}/libcuda.so.1`,
+    'libcuda.so': `${dir}/libcuda.so`,
+  })
+})
+
+test('libraries for a newer glibc stay out, and a musl image is told what it cannot load', () => {
+  const needs = new Map([[`${LIB}/libcuda.so.550.54.15`, { bits: 64, glibc: '2.34' } as const]])
+  const with_ = (facts: Given['facts']) => plan(host(1, { nvidia: DRIVER, needs }), facts ? { facts } : {})
+  const old = with_(libcFacts('glibc', '2.31'))
+  assert.not.ok(targets(old).some((target) => target.includes('libcuda')))
+  assert.ok(cacheOf(old)['libnvidia-ml.so.1'])
+  assert.match(
+    old.notes.join('\n'),
+    /left out: libcuda\.so\.550\.54\.15 needs glibc 2\.34, the image offers 2\.31/,
+  )
+  assert.ok(cacheOf(with_(libcFacts('glibc', '2.36')))['libcuda.so.1'])
+  const musl = with_(libcFacts('musl', ''))
+  assert.is(variable(musl, 'LD_LIBRARY_PATH')?.value, '/usr/local/nvidia/lib64')
+  assert.match(musl.notes.join('\n'), /built on musl, and they need glibc/)
+})
+
+const CAPS = '/dev/nvidia-caps/nvidia-cap'
+/** Capabilities of MIG by minor number, and channels of IMEX; "-" before one: the cgroup denies it. */
+function withNodes(caps: string[], channels: string[], given: Given = {}): Plan {
+  const base = host(1, { nvidia: DRIVER })
+  const node = (path: string, text: string): [string, HostNode] => [
+    path,
+    { type: 'c', major: 236, minor: Math.abs(Number(text)), allowed: !text.startsWith('-') },
+  ]
+  const all = [
+    ...caps.map((text) => node(`${CAPS}${text.replace('-', '')}`, text)),
+    ...channels.map((text) => node(`${IMEX_DIRECTORY}/channel${text.replace('-', '')}`, text)),
+  ]
+  const like = (start: string) => all.map(([path]) => path).filter((path) => path.startsWith(start))
+  const globs = [...base.globs, [MIG_DEVICES, like(CAPS)], [IMEX_DEVICES, like(IMEX_DIRECTORY)]] as const
+  return plan({ ...base, nodes: new Map([...base.nodes, ...all]), globs: new Map(globs) }, given)
+}
+
+test('MIG: instances are counted, a mask of one is kept where the step has some, and nobody gains a right', () => {
+  const mask = { CUDA_VISIBLE_DEVICES: 'MIG-b1c2' }
+  const some = withNodes(['1', '2', '3', '-4'], [], { environment: mask })
+  assert.match(some.notes.join('\n'), /MIG: the step may open 1 of 2 capabilities/)
+  assert.is(variable(some, 'CUDA_VISIBLE_DEVICES'), undefined)
+  const none = withNodes(['1', '-3', '-4'], [], { environment: mask })
+  assert.is(variable(none, 'CUDA_VISIBLE_DEVICES')?.action, 'unset')
+  assert.match(none.warnings.join(), /MIG-b1c2 is dropped: the step has no instance of MIG/)
+  const asks = { NVIDIA_MIG_CONFIG_DEVICES: 'all', NVIDIA_MIG_MONITOR_DEVICES: 'all' }
+  assert.match(
+    withNodes(['1', '-2', '3'], [], { environment: asks }).warnings.join('\n'),
+    /^NVIDIA_MIG_MONITOR_DEVICES: \/dev\/nvidia-caps\/nvidia-cap2 was not given to this step/,
+  )
+  assert.match(
+    withNodes([], [], { environment: asks }).warnings.join('\n'),
+    /NVIDIA_MIG_CONFIG_DEVICES: this node has no MIG capability to change/,
+  )
+})
+
+test('IMEX: the channels that are named are the only ones seen', () => {
+  const seen = (value: string, channels = ['0', '1', '-2']) => {
+    const made = withNodes([], channels, { environment: { NVIDIA_IMEX_CHANNELS: value } })
+    const own = made.mounts.filter(({ target }) => target.startsWith(IMEX_DIRECTORY))
+    return [own.map(({ kind, target }) => `${kind} ${target.slice(IMEX_DIRECTORY.length)}`), made.warnings]
+  }
+  assert.equal(seen('1'), [['tmpfs ', 'bind /channel1'], []])
+  assert.equal(seen('all'), [[], []])
+  assert.equal(seen(''), [[], []])
+  const [mounts, warnings] = seen('0,2,7,x')
+  assert.equal(mounts, ['tmpfs ', 'bind /channel0'])
+  assert.match(
+    warnings?.join('\n') ?? '',
+    /=2: the step's cgroup denies.*\s.*=7: this job has no.*\s.*"x" is no number/,
+  )
+  assert.equal(seen('0', [])[0], [])
+})
+
 test('pipes of MPS are where its server was told to have them', () => {
   const environment = { CUDA_MPS_PIPE_DIRECTORY: '/tmp/mps-4711' }
   assert.ok(withDriver({ environment }).mounts.some(({ target }) => target === '/tmp/mps-4711'))
@@ -79,7 +175,12 @@ test('NVIDIA_DRIVER_CAPABILITIES of the image chooses', () => {
   assert.not.match(of('utility'), /libcuda/)
   assert.match(of('video'), /nvcuvid/)
   assert.match(of('graphics'), /GLX/)
-  assert.match(of('all'), /GLX.*|nvcuvid/)
+  assert.match(of('display'), /GLX/)
+  assert.match(of('ngx'), /ngx/)
+  assert.not.match(of('graphics'), /ngx|nvcuvid|libcuda/)
+  assert.not.match(of('compute'), /\/nvidia\/lib\//)
+  assert.match(of('compute,compat32'), /\/nvidia\/lib\/libcuda\.so\.1/)
+  for (const name of ['libcuda', 'nvcuvid', 'GLX', 'ngx', '/nvidia/lib/']) assert.ok(of('all').includes(name))
   const made = withDriver({ config: { env: ['NVIDIA_DRIVER_CAPABILITIES=compute,warp'] } })
   assert.ok(made.notes.some((note) => /warp is unknown/.test(note)))
 })

@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type ImageFacts, NO_FACTS } from '../../src/image/facts.js'
 import type { ImageConfig, StoredImage } from '../../src/image/image.js'
 import type { PlanInput, PlanUser } from '../../src/plan/input.js'
 import { parseRequest } from '../../src/request/grammar.js'
@@ -17,6 +18,8 @@ export interface Given {
   cold?: boolean
   user?: Partial<PlanUser>
   step?: Partial<Omit<PlanInput['step'], 'environment'>>
+  /** What was found in the image; absent: nobody has looked. */
+  facts?: Partial<ImageFacts>
   /** Lines of berth.conf; origins read "berth.conf:LINE". */
   site?: string
 }
@@ -32,6 +35,7 @@ export function planInput(given: Given = {}): PlanInput {
     image: {
       reference: 'docker.io/library/debian:12',
       ...(given.cold === true ? {} : { stored: storedImage(given) }),
+      ...(given.facts === undefined ? {} : { facts: { ...NO_FACTS, ...given.facts } }),
     },
     engine: 'native',
     site: given.site === undefined ? loadSite({}) : siteOf(given.site),
@@ -48,6 +52,11 @@ export function planInput(given: Given = {}): PlanInput {
     },
     step: { context, job: 4711, step: 0, cwd: '/work/run', environment, ...given.step },
   }
+}
+
+/** Of an image for x86-64. */
+export function libcFacts(kind: 'glibc' | 'musl', version: string): Partial<ImageFacts> {
+  return { libc: { kind, version, path: '/lib/libc.so.6', machine: 62 }, cache: [] }
 }
 
 function storedImage({ config, image }: Given): StoredImage {

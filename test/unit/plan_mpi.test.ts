@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import type { ImageFacts, ImageMpi } from '../../src/image/facts.js'
 import { type CacheEntry, parseCache } from '../../src/image/ldcache.js'
+import { planHookup } from '../../src/plan/hookup.js'
 import type { HostLibrary, HostMpi } from '../../src/plan/host.js'
 import type { PlanInput } from '../../src/plan/input.js'
 import { planMpi } from '../../src/plan/mpi.js'
@@ -121,7 +122,7 @@ test('both libraries are bound over the image’s files, whatever their names', 
 })
 
 test('the cache keeps the image’s entries; fabric and what is missing is the node’s, by the name that is asked for', () => {
-  const cache = plan().mounts?.find(({ target }) => target === '/etc/ld.so.cache')
+  const cache = planHookup(inputOf()).mounts.find(({ target }) => target === '/etc/ld.so.cache')
   assert.ok(cache?.kind === 'file')
   const entries = parseCache(Buffer.from(cache.content)) ?? []
   assert.deepEqual(Object.fromEntries(entries.map(({ name, path }) => [name, path])), {
@@ -181,7 +182,7 @@ test('planning takes less than a millisecond', () => {
   const input = inputOf({ facts: { cache } })
   const took = Array.from({ length: 100 }, () => {
     const begin = performance.now()
-    planMpi(input)
+    planHookup(input)
     return performance.now() - begin
   }).sort((a, b) => a - b)
   process.stdout.write(`plan of an MPI with 700 entries of a cache: ${(took[50] ?? 0).toFixed(2)} ms\n`)
