@@ -10,7 +10,7 @@ runtime_packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge li
 build_packages=(build-essential python3 cmake libslurm-dev libpmix-dev libisal-dev libzstd-dev liblz4-dev
   zlib1g-dev clang libmpich-dev libopenmpi-dev musl-tools clang-format libclang-rt-dev)
 # Engines and peers that tests and bench compare with; a machine without them skips those.
-peer_packages=(bubblewrap umoci squashfs-tools-ng isal crun runc charliecloud podman uidmap docker.io)
+peer_packages=(bubblewrap patchelf umoci squashfs-tools-ng isal crun runc charliecloud podman uidmap docker.io)
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -56,6 +56,18 @@ ensure_packages() {
   install_packages "${wanted[@]}"
 }
 
+# Debian has it in sid only. A mirror without sid is no reason to test nothing: a stand-in takes its place.
+ensure_apptainer() {
+  local directory=${BERTH_TEST_CACHE:-/var/cache/berth-test}/apptainer-sid-v1 log
+  [[ ! -d $directory && $EUID -eq 0 ]] || return 0
+  say 'apptainer of Debian sid, beside the machine'
+  log=$(mktemp)
+  bash test/newer.sh "$directory" sid apptainer apptainer >"$log" 2>&1 &&
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$directory/bin/apptainer" --version >>"$log" 2>&1 ||
+    { say "no apptainer: $(tail -n 1 "$log")"; rm -rf "$directory"; }
+  rm -f "$log"
+}
+
 ensure_modules() {
   local stamp=node_modules/.berth-lock
   cmp -s package-lock.json "$stamp" && return 0
@@ -86,6 +98,7 @@ ensure_built() {
 
 require_node
 ensure_packages
+ensure_apptainer
 ensure_modules
 ensure_built ts src tsconfig.json package.json
 ensure_built addon native binding.gyp package-lock.json

@@ -28,6 +28,7 @@ import type { ImageReader, OpenedImage } from './reader.js'
 import { familiarName, parseReference } from './reference.js'
 import { RETRY } from './retry.js'
 import { convertReusing } from './reuse.js'
+import { findPartition } from './sif.js'
 import type { Slice } from './slice.js'
 import { GROUP, PASSWD, takeSquashfs } from './squashfile.js'
 import {
@@ -154,7 +155,12 @@ export class Importer {
     if (source === undefined) throw new BerthError('BERTH_EINTERNAL', { problem: 'import without a file' })
     const { report, stop } = this.reporter()
     report({ done: 0, total: fstatSync(source).size, layer: 0, layers: 1, reused: 0 })
-    const { imported, captured } = await takeSquashfs(this.native, source, output, order, path).finally(stop)
+    const taken = async () => {
+      const part = findPartition(source, path, this.host)
+      const place = { path, ...(part === undefined ? {} : { part }) }
+      return takeSquashfs(this.native, source, output, order, place)
+    }
+    const { imported, captured } = await taken().finally(stop)
     this.sendImported(imported, captured, await this.factsOf(output ?? source, order))
   }
 

@@ -6,15 +6,24 @@ import type { Native, NativeError } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { ImageConfig } from './image.js'
 import { readSavedConfig, SAVED_CONFIG } from './saved.js'
+import type { SifPartition } from './sif.js'
+import { SIF_FILES, sifConfig } from './sif_config.js'
 import type { Imported, ImportOrder } from './wire.js'
 
 export const PASSWD = 'etc/passwd'
 export const GROUP = 'etc/group'
 /** Of a read that only feeds a hash. */
 const READ_BYTES = 1 << 20
+const PAD_BYTES = 4096
 /** Where enroot keeps an image's Env and, as a shell script, its WorkingDir and Entrypoint. */
 const ENVIRONMENT = 'etc/environment'
 const RC = 'etc/rc'
+
+/** The file of which it is told, and which part of it is the squashfs, if not all. */
+export interface SquashfsPlace {
+  path: string
+  part?: SifPartition
+}
 
 /**
  * With `output`: a private copy there, every table and block of it checked. Without: only what the file says.
@@ -25,22 +34,21 @@ export async function takeSquashfs(
   source: number,
   output: number | undefined,
   order: ImportOrder,
-  path: string,
+  { path, part }: SquashfsPlace,
 ): Promise<{ imported: Imported; captured: Record<string, Buffer> }> {
   try {
-    const checked = output === undefined ? undefined : await copyVerified(native, source, output, order)
+    const checked = output === undefined ? undefined : await copyVerified(native, source, output, order, part)
     const sha256 = order.check === true ? await checkWhole(native, source, order) : undefined
-    const captured = await native.readSquashfs(output ?? source, [
-      PASSWD,
-      GROUP,
-      ENVIRONMENT,
-      RC,
-      SAVED_CONFIG,
-    ])
+    const own = part === undefined ? [ENVIRONMENT, RC] : SIF_FILES
+    const captured = await native.readSquashfs(output ?? source, [PASSWD, GROUP, SAVED_CONFIG, ...own])
+    const said = () =>
+      part === undefined
+        ? readConfig(captured[ENVIRONMENT], captured[RC])
+        : sifConfig(captured, part.architecture)
     const imported: Imported = {
       size: checked?.size ?? fstatSync(source).size,
       entries: checked?.entries ?? 0,
-      config: readSavedConfig(captured[SAVED_CONFIG]) ?? readConfig(captured[ENVIRONMENT], captured[RC]),
+      config: readSavedConfig(captured[SAVED_CONFIG]) ?? said(),
       layers: [],
       reused: 0,
       problem: '',
@@ -62,9 +70,21 @@ async function checkWhole(native: Native, source: number, order: ImportOrder): P
   return hash.digest('hex')
 }
 
-async function copyVerified(native: Native, source: number, output: number, order: ImportOrder) {
+async function copyVerified(
+  native: Native,
+  source: number,
+  output: number,
+  order: ImportOrder,
+  part?: SifPartition,
+) {
   const before = fstatSync(source, { bigint: true })
-  const size = await native.copySquashfs(source, output, { sizeMax: order.bytesMax, owners: order.owners })
+  const size = await native.copySquashfs(source, output, {
+    sizeMax: order.bytesMax,
+    owners: order.owners,
+    ...(part === undefined ? {} : { offset: part.offset }),
+  })
+  if (part !== undefined && size > roundUp(part.size))
+    throw Object.assign(new Error('it reaches beyond its partition'), { code: 'EUCLEAN' })
   const after = fstatSync(source, { bigint: true })
   if (before.mtimeNs !== after.mtimeNs || before.size !== after.size) {
     throw Object.assign(new Error('it was written while it was copied'), { code: 'EUCLEAN' })
@@ -72,6 +92,11 @@ async function copyVerified(native: Native, source: number, output: number, orde
   const { bytesMax, entriesMax, threads } = order
   const { entries } = await native.verifySquashfs(output, { bytesMax, entriesMax, threads })
   return { size, entries }
+}
+
+/** As a copy is padded for a loop device. */
+function roundUp(size: number): number {
+  return Math.ceil(size / PAD_BYTES) * PAD_BYTES
 }
 
 /** enroot's /etc/environment has K=V lines, distributions quote the value; of /etc/rc the `cd "DIR"` is read. */

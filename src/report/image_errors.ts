@@ -93,6 +93,16 @@ export const IMAGE_ERRORS = {
     hint: 'run the step again, or `berth pull {image}`: it is imported anew',
     exit: FAILED,
   },
+  BERTH_ESIF: {
+    text: 'image file {path} (SIF) {problem}',
+    hint: 'build the file anew, or copy it again from where it came',
+    exit: FAILED,
+  },
+  BERTH_ESIFENGINE: {
+    text: 'image file {path} (SIF) {problem}, which only its own engine can run',
+    hint: 'in a step without --container-image {engine} runs it by itself; for berth build it as a plain SIF, or take the image from its registry',
+    exit: FAILED,
+  },
   BERTH_ESITEIMPORTER: {
     text: 'failed to import docker image: {image}: the importer of this site, {program}, {problem}',
     hint: 'ask the operators: the program is theirs, named in {origin}',

@@ -6,6 +6,7 @@
 import { fstatSync, read } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { isSif, SIF_MAGIC_BYTES } from '../image/sif.js'
 import type { LoopImage, Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import { type Access, openUserFile } from './access.js'
@@ -40,11 +41,13 @@ export interface OpenedFile {
 export async function openSquashfs(native: Native, path: string, access: Access): Promise<OpenedFile> {
   const fd = await openUserFile(native, access, path)
   try {
-    const { buffer } = await readAt(fd, Buffer.alloc(MAGIC.length), 0, MAGIC.length, 0)
-    if (buffer.toString('latin1') !== MAGIC) {
-      throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is no squashfs file' })
+    const { buffer } = await readAt(fd, Buffer.alloc(SIF_MAGIC_BYTES), 0, SIF_MAGIC_BYTES, 0)
+    const isSquashfs = buffer.toString('latin1', 0, MAGIC.length) === MAGIC
+    if (!isSquashfs && !isSif(buffer)) {
+      throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is no squashfs file, and no SIF' })
     }
-    const trusted = await native.onlyRootWrote(fd)
+    // Of a SIF only the importer knows where its squashfs begins.
+    const trusted = isSquashfs && (await native.onlyRootWrote(fd))
     const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true })
     const key = `${trusted ? TRUSTED : 'copy-'}${[dev, ino, size, mtimeNs, ctimeNs].join('-')}`
     return {

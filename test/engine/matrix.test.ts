@@ -10,7 +10,7 @@ import { otherRelease } from '../cluster/images.js'
 import { USER_A } from '../cluster/users.js'
 import { suite } from '../suite.js'
 import { startDockerd } from './dockerd.js'
-import { ENGINE_CASES, type EngineCase } from './engines.js'
+import { APPTAINER_DIR, ENGINE_CASES, type EngineCase } from './engines.js'
 
 const test = suite('engines')
 const usesCgroups = existsSync('/sys/fs/cgroup/freezer') || existsSync('/sys/fs/cgroup/cgroup.controllers')
@@ -31,7 +31,8 @@ const STANDINS = join(import.meta.dirname, 'standins')
 /** Those that are setuid root, for one user, while this runs. */
 const SETUID_STANDINS = `/var/tmp/berth-standins-${process.pid}`
 const ENGINE_PATH =
-  process.env.ENGINE_PATH ?? `${SETUID_STANDINS}:${STANDINS}:/usr/local/bin:/usr/sbin:/usr/bin:/bin`
+  process.env.ENGINE_PATH ??
+  `${SETUID_STANDINS}:${APPTAINER_DIR}:${STANDINS}:/usr/local/bin:/usr/sbin:/usr/bin:/bin`
 const at = useCluster(test, {
   plugArgs: [
     ...[`engine_path=${ENGINE_PATH}`, 'engine_args=allow'],

@@ -201,7 +201,14 @@ Result<Fd> Root::replaceFile(const std::string &target, mode_t mode, const std::
   const auto asUser = own ? nullptr : std::make_unique<FileIdentity>(*user_);
   if (asUser && asUser->error() != 0)
     return fail(asUser->error(), "setfsuid", target);
-  if (unlinkat(parent, name, 0) < 0 && errno != ENOENT)
+  int unlinked = unlinkat(parent, name, 0);
+  // An engine may have mounted a file of its own there.
+  if (unlinked < 0 && errno == EBUSY) {
+    if (auto uncovered = uncover(target); !uncovered)
+      return uncovered.error();
+    unlinked = unlinkat(parent, name, 0);
+  }
+  if (unlinked < 0 && errno != ENOENT)
     return fail("unlinkat", target);
   Fd file(openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
   if (!file)
