@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict'
 import { BerthError, ERRORS, renderError } from '../../src/report/errors.js'
+import { IMAGE_ERRORS } from '../../src/report/image_errors.js'
 import { createLog } from '../../src/report/log.js'
 import { formatBytes, Progress, progressMode } from '../../src/report/progress.js'
 import { redact } from '../../src/report/redact.js'
+import { SITE_ERRORS } from '../../src/report/site_errors.js'
+import { STEP_ERRORS } from '../../src/report/step_errors.js'
 import { suite } from '../suite.js'
 
 const test = suite('reports')
@@ -183,8 +186,9 @@ test('every error is lower case, without a final period, with a next step', () =
   }
 })
 
-test('the table of errors is in alphabetical order', () => {
-  assert.deepEqual(Object.keys(ERRORS), Object.keys(ERRORS).sort())
+test('each table of errors is in alphabetical order', () => {
+  for (const table of [IMAGE_ERRORS, SITE_ERRORS, STEP_ERRORS])
+    assert.deepEqual(Object.keys(table), Object.keys(table).sort())
 })
 
 test.run()
