@@ -9,15 +9,21 @@ export const MPI_FILES = ['libmpi']
 export const READ_OF_IMAGES = [...MPI_FILES, 'libpmix.so', 'libc.so.6', 'libc-2.']
 /** libpmix has "OpenPMIx 4.2.2 (PMIx Standard: …)" in it since 3.2; before, "PMIx 2.1.4". */
 export const PMIX_MARKER = { 'libpmix.so': 'PMIx ' }
+/** Below the library of C since Open MPI 6.0. */
+const OPEN_MPI_CORE = /^libopen_mpi\.so/
 /** DT_RELR needs a loader of 2.36, whatever the other versions say (glibc NEWS 2.36). */
 const RELR = 'GLIBC_ABI_DT_RELR'
 const RELR_SINCE = '2.36'
 
-/** Undefined: no C library of an MPI. The family is told by symbols: Open MPI 1.10 is a libmpi.so.12 too. */
-export function mpiFamily({ defines, soname, path }: ElfFacts): MpiFamily | undefined {
+/**
+ * Undefined: no C library of an MPI. The family is told by symbols: Open MPI 1.10 is a libmpi.so.12 too. Since 6.0 those
+ * of Open MPI's own are in a library below (libopen_mpi).
+ */
+export function mpiFamily({ defines, needed, soname, path }: ElfFacts): MpiFamily | undefined {
   if (!defines.includes('MPI_Init')) return undefined
   if (/^libmpi_abi\.so/.test(soname === '' ? (path.split('/').at(-1) ?? '') : soname)) return 'abi'
-  return defines.some((name) => name === 'ompi_mpi_comm_world') ? 'openmpi' : 'mpich'
+  const isOpen = defines.includes('ompi_mpi_comm_world') || needed.some((name) => OPEN_MPI_CORE.test(name))
+  return isOpen ? 'openmpi' : 'mpich'
 }
 
 /**

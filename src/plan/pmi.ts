@@ -86,7 +86,17 @@ function planPmiNotes({ step, image }: PlanInput): string[] {
   if (server === undefined || image.facts === undefined) return []
   const clients = image.facts.pmix.map(({ path, release }) => `${release || 'of unknown release'} (${path})`)
   const has = clients.length === 0 ? 'no PMIx library of its own' : `PMIx ${clients.join(', ')}`
-  return [`pmix: Slurm's server is ${server}, the image has ${has}`]
+  return [`pmix: Slurm's server is ${server}, the image has ${has}`, ...planNeighbourNotes(step)]
+}
+
+/** PMIx tells a client of the ranks beside it by the host's name, without the domain (pmix_keep_fqdn_hostnames). */
+function planNeighbourNotes({ environment }: PlanInput['step']): string[] {
+  const host = environment.get('PMIX_HOSTNAME')?.split('.')[0]
+  const node = environment.get('SLURMD_NODENAME')?.split('.')[0]
+  if (host === undefined || node === undefined || host === node) return []
+  return [
+    `pmix: this host is called ${host}, and ${node} by Slurm: Open MPI 5 and later takes the ranks of one node for those of several`,
+  ]
 }
 
 function canTalk(client: string, server: string): boolean {

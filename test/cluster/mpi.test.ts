@@ -9,7 +9,7 @@ import { suite } from '../suite.js'
 import type { Outcome } from './command.js'
 import { exits, lines, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
-import { compileProbe, publishMpi } from './mpi_images.js'
+import { agrees, compileProbe, publishMpi } from './mpi_images.js'
 
 const missing = ['mpicc.mpich', 'mpicc.openmpi'].filter((name) => !hasProgram(name)).join(', ')
 const test = suite('MPI of the node in images')
@@ -44,19 +44,6 @@ function probe(image: string, options: readonly string[], words: readonly string
 
 /** Only a node that has an image can explain what it gets. */
 const ON_FIRST = ['-w', 'n1']
-
-/** Each rank once, and one sum of all. */
-function agrees(outcome: Outcome, size: number, version: RegExp): void {
-  const ranks = lines(outcome).filter((line) => line.startsWith('rank '))
-  assert.is(ranks.length, size, outcome.output)
-  for (let rank = 0; rank < size; rank++) {
-    const own = ranks.find((line) =>
-      line.startsWith(`rank ${rank} of ${size} sum ${(size * (size + 1)) / 2} `),
-    )
-    assert.ok(own !== undefined, outcome.output)
-    assert.match(own, version)
-  }
-}
 
 async function explain(image: string, options: readonly string[] = []): Promise<{ notes: string[] }> {
   const seen = await at.cluster.srun([

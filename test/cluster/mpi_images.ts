@@ -5,27 +5,45 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { must } from './command.js'
+import * as assert from 'uvu/assert'
+import { must, type Outcome } from './command.js'
+import { lines } from './expect.js'
 import { CACHE_DIR, mirror } from './images.js'
 import { writeLayout } from './layout.js'
 import type { Registry } from './registry.js'
 import { makeTar, type TarEntry } from './tar.js'
 
 /** Bump when a list below changes. */
-const RECIPE_VERSION = 1
+const RECIPE_VERSION = 2
+const MOVING = 'sid'
 const COMMON = ['libc6', 'libgcc-s1', 'libstdc++6', 'zlib1g', 'busybox-static']
 
 export const MPI_PACKAGES = {
   'mpich-trixie': ['libmpich12', 'libhwloc15', 'libucx0', 'libnuma1', 'libudev1', 'libcap2', 'libgfortran5'],
   'mpich-bullseye': ['libmpich12', 'libgfortran5'],
+  'mpich-sid': ['libmpich12'],
+  'openmpi-bookworm': [
+    ...['libopenmpi3', 'openmpi-common', 'libpmix2', 'libhwloc15', 'libevent-core-2.1-7', 'libmunge2'],
+    ...['libevent-pthreads-2.1-7', 'libudev1', 'libcap2', 'libnuma1', 'libnl-3-200', 'libnl-route-3-200'],
+    ...['libibverbs1', 'librdmacm1', 'libfabric1', 'libpsm2-2', 'libucx0', 'ibverbs-providers'],
+    ...['libpsm-infinipath1', 'libgfortran5', 'libatomic1'],
+  ],
   'openmpi-trixie': [
     ...['libopenmpi40', 'openmpi-common', 'libpmix2t64', 'libhwloc15', 'libevent-core-2.1-7t64', 'libmunge2'],
     ...['libevent-pthreads-2.1-7t64', 'libudev1', 'libcap2', 'libnuma1', 'libnl-3-200', 'libnl-route-3-200'],
     ...['libibverbs1', 'librdmacm1t64', 'libfabric1', 'libpsm2-2', 'libucx0', 'ibverbs-providers'],
+    ...['python3.13-minimal', 'libpython3.13-minimal', 'libpython3.13-stdlib', 'python3-mpi4py', 'libexpat1'],
   ],
+  'openmpi-sid': ['libopenmpi40', 'openmpi-common'],
 } as const satisfies Record<string, readonly string[]>
 
 export type MpiImage = keyof typeof MPI_PACKAGES
+
+/** Large, and loaded by nothing that runs here: what GPUs and daemons bring along. */
+const NOT_UNPACKED = [
+  ...['./usr/share', './usr/sbin', '*/gconv', '*/systemd', '*/llvm-*', 'libLLVM*', 'libclang*', 'libz3*'],
+  ...['libamd*', 'libhsa-*', '*/libze_validation*'],
+]
 
 /** The image with `programs` in /opt/bin; pushed under its own name. */
 export async function publishMpi(
@@ -85,20 +103,31 @@ async function unpackPackages(release: string, packages: readonly string[], fold
   const limits = { timeoutMs: 300_000 }
   try {
     await must(['apt-get', ...options, '-qq', 'update'], limits)
-    await must(['apt-get', ...options, '-qq', 'download', ...packages], { ...limits, cwd: join(apt, 'debs') })
+    await must(fetching(release, options, packages), { ...limits, cwd: join(apt, 'debs') })
     for (const part of ['usr/bin', 'usr/lib', 'usr/lib64', 'etc', 'tmp'])
       mkdirSync(join(folder, part), { recursive: true })
     const unpack = [
       'for d in "$0"/*.deb; do dpkg-deb --fsys-tarfile "$d" |',
-      'tar -x -C "$1" --keep-directory-symlink --exclude=./usr/share --exclude="*/gconv"; done;',
+      `tar -x -C "$1" --keep-directory-symlink ${NOT_UNPACKED.map((name) => `--exclude='${name}'`).join(' ')}; done;`,
+      // What the package's script would do by update-alternatives.
+      'cd "$1/usr/lib"; for l in libpsm1/*.so.1.*; do test ! -e "$l" || ln -s "$l" .; done; cd /;',
       'ldconfig -r "$1"; ln -sf busybox "$1/usr/bin/sh"',
     ].join(' ')
     const merge = 'cd "$0" && ln -s usr/lib lib && ln -s usr/lib64 lib64 && ln -s usr/bin bin'
     await must(['sh', '-ec', merge, folder])
-    await must(['sh', '-ec', unpack, join(apt, 'debs'), folder], limits)
+    await must(
+      ['sh', '-ec', unpack, join(apt, release === MOVING ? 'cache/archives' : 'debs'), folder],
+      limits,
+    )
   } finally {
     rmSync(apt, { recursive: true, force: true })
   }
+}
+
+/** What sid's packages need changes from week to week, so apt is asked; that makes images of twice the size. */
+function fetching(release: string, options: readonly string[], packages: readonly string[]): string[] {
+  const whole = ['-y', '--no-install-recommends', '--download-only', 'install']
+  return ['apt-get', ...options, '-qq', ...(release === MOVING ? whole : ['download']), ...packages]
 }
 
 /** Compiled with an MPI of this machine. @returns the program's path */
@@ -108,4 +137,17 @@ export async function compileProbe(folder: string, compiler: string): Promise<st
   const start = process.arch === 'x64' ? ['-nostartfiles'] : []
   await must([compiler, '-O1', '-no-pie', ...start, '-o', program, source])
   return program
+}
+
+/** The probe's lines: each rank once, and one sum of all. */
+export function agrees(outcome: Outcome, size: number, version: RegExp): void {
+  const ranks = lines(outcome).filter((line) => line.startsWith('rank '))
+  assert.is(ranks.length, size, outcome.output)
+  for (let rank = 0; rank < size; rank++) {
+    const own = ranks.find((line) =>
+      line.startsWith(`rank ${rank} of ${size} sum ${(size * (size + 1)) / 2} `),
+    )
+    assert.ok(own !== undefined, outcome.output)
+    assert.match(own, version)
+  }
 }

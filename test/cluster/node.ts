@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One compute node: its files, its plugstack line, and slurmd in a mount namespace of its own. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { must, run, until } from './command.js'
 import { plugstackConf, SPOOL_DIR } from './config.js'
 import { type Daemon, startDaemon, stopByPidFile } from './daemon.js'
@@ -15,6 +15,11 @@ export interface NodeOptions {
   plugArgs?: string[]
   /** The plugin's runtime directory is /run/berth, of which each node's mount namespace has its own. */
   privateRun?: boolean
+  /**
+   * Its own /tmp and host name, as of a machine: mpi/pmix makes a directory of one name in /tmp on each node, and PMIx
+   * tells a client of its neighbours by the host's name, which must be what Slurm calls the node.
+   */
+  ownMachine?: boolean
 }
 
 /** What all nodes of a cluster have in common. */
@@ -57,7 +62,7 @@ export function prepareNode(
   const at = join(dir, name)
   const runtimeDir = join(at, node.privateRun === true ? 'run/berth' : 'berth')
   const storeDir = join(at, 'store')
-  for (const part of ['', 'run', 'spool', 'store']) mkdirSync(join(at, part), { mode: 0o755 })
+  for (const part of ['', 'run', 'spool', 'store', 'tmp']) mkdirSync(join(at, part), { mode: 0o755 })
   const args = [...(options.plugArgs ?? []), ...(node.plugArgs ?? [])]
   const berthConf = join(dir, 'berth.conf')
   writeFileSync(berthConf, options.berthConf ?? '')
@@ -76,7 +81,8 @@ export function prepareNode(
   let lives = false
   const start = (outlive: boolean): void => {
     lives = outlive
-    daemon = startDaemon(name, slurmdCommand(at, name, conf), join(at, 'slurmd.out'), { outlive })
+    const command = slurmdCommand(at, name, conf, node.ownMachine === true ? dir : undefined)
+    daemon = startDaemon(name, command, join(at, 'slurmd.out'), { outlive })
   }
   return {
     name,
@@ -101,13 +107,22 @@ export function prepareNode(
   }
 }
 
-/** slurmd in a mount namespace where /run and the spool directory are this node's own. */
-function slurmdCommand(at: string, name: string, conf: string): string[] {
+/**
+ * slurmd in a mount namespace where /run and the spool directory are this node's own.
+ * @param keptInTmp a directory of /tmp that is seen there although /tmp too is the node's own
+ */
+function slurmdCommand(at: string, name: string, conf: string, keptInTmp?: string): string[] {
   mkdirSync(SPOOL_DIR, { recursive: true, mode: 0o755 })
+  const tmp =
+    keptInTmp === undefined
+      ? ''
+      : `mount -t tmpfs -o mode=1777 tmpfs '${at}/tmp' && mkdir '${at}/tmp/${basename(keptInTmp)}' && ` +
+        `mount --rbind '${keptInTmp}' '${at}/tmp/${basename(keptInTmp)}' && mount --rbind '${at}/tmp' /tmp && ` +
+        `hostname ${name} && `
   const script =
-    `mount --bind '${at}/run' /run && mount --bind '${at}/spool' ${SPOOL_DIR} && ` +
+    `mount --bind '${at}/run' /run && mount --bind '${at}/spool' ${SPOOL_DIR} && ${tmp}` +
     `exec slurmd -D -N ${name} -f '${conf}'`
-  return ['unshare', '--mount', '--propagation', 'slave', '--', 'sh', '-c', script]
+  return ['unshare', '--mount', '--uts', '--propagation', 'slave', '--', 'sh', '-c', script]
 }
 
 function readPid(file: string): number | undefined {
