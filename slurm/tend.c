@@ -111,20 +111,30 @@ static void enter_all(const char *places) {
   }
 }
 
+/* The worker has something to say to the program; a terminal or device of its own is none of this place. */
+static bool is_fed(void) {
+  struct stat in;
+
+  return fstat(STDIN_FILENO, &in) == 0 && (S_ISSOCK(in.st_mode) || S_ISFIFO(in.st_mode));
+}
+
 static _Noreturn void run(char **argv, const sigset_t *signals) {
   const uid_t uid = (uid_t)strtoul(argv[1], NULL, 10);
   const gid_t gid = (gid_t)strtoul(argv[2], NULL, 10);
 
-  enter_all(argv[4]);
+  /* Before the user namespace: that of a container lets nobody change groups. */
   take_groups(argv[3]);
+  enter_all(argv[4]);
   if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
     give_up("identity");
   if (setsid() < 0 || chdir("/") < 0)
     give_up("session");
   umask(022);
-  const int nothing = open("/dev/null", O_RDONLY);
-  if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0)
-    give_up("/dev/null");
+  if (!is_fed()) {
+    const int nothing = open("/dev/null", O_RDONLY);
+    if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0)
+      give_up("/dev/null");
+  }
   close_from(STDERR_FILENO + 1);
   (void)sigprocmask(SIG_SETMASK, signals, NULL);
   (void)execv(argv[5], argv + 5);

@@ -18,6 +18,7 @@ export function edfHost(places: Places, systemPath?: string): EdfHost {
     cwd: process.cwd(),
     systemPath: (systemPath ?? site.get('edf_system_search_path')).split(':').filter((path) => path !== ''),
     read: readRegular,
+    annotations: site.profiles.annotations,
   }
 }
 

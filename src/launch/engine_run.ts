@@ -36,20 +36,26 @@ export class EngineRun {
   private readonly control: Duplex
   private said = ''
   private status: number | undefined
+  /** Resolves when nothing more can be heard of any of them. */
+  private readonly quiet: Promise<void>
   /** Resolves when no process is left. */
   readonly gone: Promise<void>
   /** Resolves when the command itself has ended. */
   readonly ended: Promise<void>
 
-  constructor(argv: readonly string[], { mountNs, userNs, user, environment }: ViewPlace) {
+  /** @param input what it reads; absent: nothing */
+  constructor(argv: readonly string[], { mountNs, userNs, user, environment }: ViewPlace, input?: string) {
     const ids = [user.uid, user.gid, user.gids.join(',')].map(String)
     const namespaces = userNs === undefined ? [mountNs] : [mountNs, userNs]
     const names = userNs === undefined ? 'mnt' : 'mnt,user'
     this.child = spawn(TEND, [...ids, names, ...argv], {
       cwd: '/',
       env: { ...environment },
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe', ...namespaces],
+      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', 'pipe', ...namespaces],
     })
+    // One that does not read it has no need of it.
+    this.child.stdin?.on('error', () => undefined).end(input)
+    this.quiet = new Promise((resolve) => void this.child.once('close', () => resolve()))
     this.gone = once(this.child, 'exit').then(
       () => undefined,
       (error: unknown) => this.hear(`${error instanceof Error ? error.message : error}\n`),
@@ -87,6 +93,13 @@ export class EngineRun {
   /** True when the command itself is over in time; what it left may still run. */
   isEnded(waitMsMax: number): Promise<boolean> {
     return comes(this.ended, waitMsMax)
+  }
+
+  /** Ends what is left; all that was said is heard then. */
+  async finish(): Promise<void> {
+    this.control.end('k')
+    await comes(this.quiet, KILL_MS_MAX)
+    await this.kill()
   }
 
   /** Ends every process that is left. */

@@ -31,9 +31,7 @@ function take(file: string, root: Part): HookFile {
   if (hook === undefined) throw root.problem('hook', 'is missing')
   const path = hook.text('path')
   if (!isAbsolute(path)) throw hook.problem('path', 'should be an absolute path')
-  hook.texts('args')
-  hook.texts('env')
-  hook.count('timeout')
+  const [args, env, timeout] = [hook.texts('args'), hook.texts('env'), hook.count('timeout')]
   hook.finish()
   const stages = root.texts('stages')
   const unknown = stages.find((stage) => !STAGES.includes(stage))
@@ -45,6 +43,9 @@ function take(file: string, root: Part): HookFile {
   const read: HookFile = {
     file,
     path,
+    args,
+    env,
+    ...(timeout === undefined ? {} : { timeout }),
     stages,
     when: {
       annotations: when.map('annotations'),
@@ -59,5 +60,5 @@ function take(file: string, root: Part): HookFile {
 }
 
 function broken(file: string, problem: string): HookFile {
-  return { file, problem, path: '', stages: [], when: { annotations: {}, commands: [] } }
+  return { file, problem, path: '', args: [], env: [], stages: [], when: { annotations: {}, commands: [] } }
 }

@@ -17,6 +17,7 @@ import { launchImageCommand } from './bare.js'
 import { listDevices } from './devices.js'
 import { buildAround } from './engine_root.js'
 import type { HeldImage } from './hold_image.js'
+import { Hooks } from './hooks.js'
 import type { WantedMpi } from './host_mpi.js'
 import { holdBase, joiningRequest } from './named.js'
 import { buildNamespaces, type Namespaces } from './namespaces.js'
@@ -63,7 +64,11 @@ export async function openOn(
     warnings: plan.warnings,
     notes: plan.notes,
   }
-  const asked = target === undefined ? spec : { ...spec, keepUpper: true }
+  const asked = {
+    ...spec,
+    ...(target === undefined ? {} : { keepUpper: true }),
+    ...(plan.hooks.length === 0 || own !== undefined ? {} : { keepRoot: true }),
+  }
   const withSave = (built: Namespaces) =>
     target === undefined ? {} : { save: pendingSave(target, held, spec, built) }
   if (turn.namespaces !== undefined)
@@ -75,6 +80,7 @@ export async function openOn(
   const key = own === undefined ? {} : { key: keyOf(own) }
   const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, namespaces)
   turn.undo.add('container', rooms.running.use(instance))
+  await runHooks(rooms, plan, spec, instance, place, turn.signal)
   return {
     ...opened,
     ...withSave(namespaces),
@@ -82,6 +88,28 @@ export async function openOn(
     namespaces,
     notes: [...plan.notes, ...namespaces.notes],
   }
+}
+
+/** Of a container that was just built; those that join it have none. */
+async function runHooks(
+  { running }: Rooms,
+  plan: Plan,
+  spec: NamespaceSpec,
+  instance: Instance,
+  { pid }: StepPlace,
+  signal: AbortSignal,
+): Promise<void> {
+  if (plan.hooks.length === 0) return
+  const { namespaces, key, job, step } = instance
+  const rootNs = key === undefined ? namespaces.rootNs : running.root(key)
+  if (rootNs === undefined) throw new Error('a container with hooks has kept no root')
+  const id = `berth-${job}-${step}`
+  const container = { plan, spec, namespaces, rootNs, id, ...(pid === undefined ? {} : { pid }) }
+  const hooks = await Hooks.open(container).finally(() => {
+    if (key === undefined) native.closeFd(rootNs)
+  })
+  instance.atEnd = () => hooks.stop()
+  await hooks.start(signal)
 }
 
 /** berth's own engine, or one of the host around what berth prepares. */

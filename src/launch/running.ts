@@ -22,6 +22,8 @@ export interface InstanceFacts {
 export interface Instance extends InstanceFacts {
   namespaces: Namespaces
   users: number
+  /** What is to be done when the last has left. */
+  atEnd?: () => Promise<void>
 }
 
 /** A kernel that takes longer to let go of a root is asked by trying, see buildNamed(). */
@@ -81,14 +83,14 @@ export class Running {
   }
 
   /** Counts a step in; answers the way out. */
-  use(instance: Instance): () => void {
+  use(instance: Instance): () => void | Promise<void> {
     instance.users += 1
     let counted = true
     return () => {
-      if (!counted) return
+      if (!counted) return undefined
       counted = false
       instance.users -= 1
-      if (instance.users === 0) this.end(instance)
+      return instance.users === 0 ? this.end(instance) : undefined
     }
   }
 
@@ -143,16 +145,17 @@ export class Running {
     await this.settled(key)
   }
 
-  private end(instance: Instance): void {
+  private end(instance: Instance): Promise<void> | undefined {
     this.instances.delete(instance)
     const { key, namespaces } = instance
     if (key === undefined) {
       closeNamespaces(namespaces)
-      return
+      return instance.atEnd?.()
     }
     const open = namespaces.fds.splice(0).map(({ fd }) => fd)
     if (this.named(key) === undefined && !this.holds.has(key)) this.leave(key, open)
     else this.closeLater(key, open)
+    return instance.atEnd?.()
   }
 
   /** The last one out closes the root too. */

@@ -77,8 +77,8 @@ export interface NamespaceSpec {
   /** Directory that exists and may be covered in the private mount namespace while building. */
   staging: string
   /**
-   * Only a mount namespace for an engine to start in: the job's, and on `staging` root/ (the prepared root, with
-   * `program` as its file `name`), work/ (with `files`) and run/, the last two the user's. Directories of `hidden` are
+   * Only a mount namespace for an engine or a hook to start in: the job's, and on `staging` root/ (the prepared root, with
+   * `program`, if any, as its file `name`), work/ (with `files`) and run/, the last two the user's. Directories of `hidden` are
    * empty in it.
    */
   view?: {

@@ -65,6 +65,10 @@ export interface HookFile {
   /** Why it cannot be used; the rest is empty then. */
   problem?: string
   path: string
+  args: readonly string[]
+  env: readonly string[]
+  /** Seconds. */
+  timeout?: number
   stages: readonly string[]
   when: {
     always?: boolean

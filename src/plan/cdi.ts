@@ -13,8 +13,9 @@ import { planCdiMount } from './cdi_mount.js'
 import { insideRoot } from './cwd.js'
 import { addedLibraries, misfitOfAll } from './device_libraries.js'
 import { bindNode } from './device_node.js'
+import { planHook, showHook } from './hooks.js'
 import type { PlanInput } from './input.js'
-import type { PlannedMount, PlannedVariable, Reason } from './spec.js'
+import type { PlannedHook, PlannedMount, PlannedVariable, Reason } from './spec.js'
 
 export interface ChosenDevice extends Reason {
   /** vendor.com/class=name or /dev/PATH. */
@@ -29,11 +30,12 @@ export interface DeviceEdits {
   notes: string[]
   /** Of the container, that its loader must search. */
   directories: string[]
+  hooks: PlannedHook[]
 }
 
 /** @throws BERTH_EDEVICE for a device that was asked for and cannot be given */
 export function planDevices(input: PlanInput, chosen: readonly ChosenDevice[]): DeviceEdits {
-  const edits: DeviceEdits = { mounts: [], variables: [], notes: [], directories: [] }
+  const edits: DeviceEdits = { mounts: [], variables: [], notes: [], directories: [], hooks: [] }
   const begun = new Set<CdiSpec>()
   for (const device of chosen) {
     try {
@@ -44,6 +46,7 @@ export function planDevices(input: PlanInput, chosen: readonly ChosenDevice[]): 
       edits.variables.push(...part.variables)
       edits.notes.push(...part.notes)
       edits.directories.push(...part.directories)
+      edits.hooks.push(...part.hooks)
     } catch (error) {
       if (device.automatic !== true || !(error instanceof BerthError)) throw error
       edits.notes.push(error.message)
@@ -53,7 +56,7 @@ export function planDevices(input: PlanInput, chosen: readonly ChosenDevice[]): 
 }
 
 class DevicePlanner {
-  private readonly part: DeviceEdits = { mounts: [], variables: [], notes: [], directories: [] }
+  private readonly part: DeviceEdits = { mounts: [], variables: [], notes: [], directories: [], hooks: [] }
   private readonly facts: AcceleratorFacts | undefined
 
   constructor(
@@ -162,8 +165,14 @@ class DevicePlanner {
       this.part.mounts.push(...plan.links.filter(({ target }) => !taken.has(target)))
       this.part.directories.push(...plan.directories)
       this.part.notes.push(...plan.notes.map((note) => `${this.device.name}: ${note}`))
-      if (plan.unknown === undefined) continue
-      const said = `${plan.unknown} is not run (cdi_hooks, ${site.origin('cdi_hooks')})`
+      if (plan.isUnknown !== true) continue
+      const words = { ...hook, stage: hook.hookName }
+      const planned = planHook(this.input, words, why)
+      if (typeof planned !== 'string') {
+        this.part.hooks.push(planned)
+        continue
+      }
+      const said = `${showHook(words)} is not run (cdi_hooks, ${site.origin('cdi_hooks')}): ${planned}`
       if (site.get('cdi_hooks') === 'refuse') throw this.problem(`${file}: ${said}`)
       this.part.notes.push(`${this.device.name}: ${said}`)
     }

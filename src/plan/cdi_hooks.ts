@@ -2,7 +2,7 @@
 /**
  * Hooks of CDI files. What NVIDIA's toolkit has its programs do in a finished root, berth plans: links become links,
  * a refreshed loader cache becomes directories that the loader is told of, with the names that ldconfig(8) would have
- * given each library (nvidia-container-toolkit, cmd/nvidia-cdi-hook). Programs of others are never run.
+ * given each library (nvidia-container-toolkit, cmd/nvidia-cdi-hook). Programs of others are hooks.ts' matter.
  */
 import { isAbsolute, posix } from 'node:path'
 import type { CdiHook } from '../site/cdi_spec.js'
@@ -14,8 +14,8 @@ export interface HookPlan {
   /** Directories of the container that the loader must search. */
   directories: string[]
   notes: string[]
-  /** A hook that berth cannot stand in for. */
-  unknown?: string
+  /** berth cannot stand in for it. */
+  isUnknown?: true
 }
 
 const PROGRAMS = ['nvidia-cdi-hook', 'nvidia-ctk']
@@ -37,7 +37,7 @@ export function planCdiHook(
 ): HookPlan {
   const [verb = '', ...words] = wordsOf(hook)
   const none: HookPlan = { links: [], directories: [], notes: [] }
-  if (!PROGRAMS.includes(posix.basename(hook.path))) return { ...none, unknown: describe(hook) }
+  if (!PROGRAMS.includes(posix.basename(hook.path))) return { ...none, isUnknown: true }
   const needless = NEEDLESS[verb]
   if (needless !== undefined && Object.hasOwn(NEEDLESS, verb))
     return { ...none, notes: [`hook ${verb} is not needed: ${needless}`] }
@@ -53,7 +53,7 @@ export function planCdiHook(
       return { ...none, links, directories: verb === 'update-ldcache' ? directories : [] }
     }
     default:
-      return { ...none, unknown: describe(hook) }
+      return { ...none, isUnknown: true }
   }
 }
 
@@ -88,8 +88,4 @@ function valuesOf(words: readonly string[], name: string): string[] {
     else if (word === `--${name}` && words[index + 1] !== undefined) values.push(words[index + 1] ?? '')
   }
   return values
-}
-
-function describe({ hookName, path, args }: CdiHook): string {
-  return `${hookName} hook ${[path, ...args.slice(1)].join(' ').slice(0, 120)}`
 }

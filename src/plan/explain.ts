@@ -4,7 +4,7 @@
  * has no place for: who asked for each part and why (docs/decisions/0005-explain-output.md). Field order is fixed and
  * nothing depends on time or chance, so that two outputs can be compared with diff.
  */
-import type { Plan, PlannedMount, PlannedVariable, Reason } from './spec.js'
+import type { Plan, PlannedHook, PlannedMount, PlannedVariable, Reason } from './spec.js'
 
 /** Raised when a field is renamed or removed; new fields do not raise it. */
 const SCHEMA = 1
@@ -32,6 +32,7 @@ export function explainPlan(plan: Plan): string {
       uidMappings: [mapping(insideUid, uid)],
       gidMappings: [mapping(insideGid, gid), ...additionalGids.map((id) => mapping(id, id))],
     },
+    ...(plan.hooks.length === 0 ? {} : { hooks: ociHooks(plan.hooks) }),
     annotations: plan.annotations,
     berth: explainReasons(plan),
   }
@@ -49,9 +50,24 @@ function explainReasons(plan: Plan): object {
     env: plan.process.env.map(explainVariable),
     mounts: plan.mounts.map(explainMount),
     namespaces: plan.namespaces.map(({ type, ...why }) => ({ type, ...because(why) })),
+    ...(plan.hooks.length === 0 ? {} : { hooks: plan.hooks.map(explainHook) }),
     warnings: plan.warnings,
     notes: plan.notes,
   }
+}
+
+function ociHooks(hooks: readonly PlannedHook[]): object {
+  const stages = [...new Set(hooks.map(({ stage }) => stage))]
+  const of = (wanted: string) =>
+    hooks
+      .filter(({ stage }) => stage === wanted)
+      .map(({ path, args, env, seconds }) => ({ path, args: [path, ...args], env, timeout: seconds }))
+  return Object.fromEntries(stages.map((stage) => [stage, of(stage)]))
+}
+
+function explainHook(hook: PlannedHook): object {
+  const { stage, path, digest } = hook
+  return { stage, path, ...(digest === '' ? {} : { digest }), ...because(hook) }
 }
 
 function explainVariable(variable: PlannedVariable): object {

@@ -22,6 +22,7 @@ export function planHookup(input: PlanInput): HookupEdits {
   return {
     mounts: [...parts.flatMap(({ mounts = [] }) => mounts), ...planLoaderCache(input, loader)],
     loader,
+    hooks: parts.flatMap(({ hooks = [] }) => hooks),
     variables: parts.flatMap(({ variables = [] }) => variables),
     warnings: parts.flatMap(({ warnings = [] }) => warnings),
     notes: parts.flatMap(({ notes = [] }) => notes),

@@ -31,6 +31,7 @@ export function planNode(input: PlanInput): HookupEdits {
   return {
     mounts: parts.flatMap((part) => ('mounts' in part ? (part.mounts ?? []) : [])),
     loader: [...libraries.loader, ...nvidia.loader],
+    hooks: [...profiles.hooks, ...devices.hooks],
     warnings: [...nodes.warnings, ...maskWarnings(input, variables)],
     notes: parts.flatMap(({ notes = [] }) => notes),
     variables: variables.list(),

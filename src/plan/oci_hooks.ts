@@ -1,43 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-/**
- * OCI hook files of a profile: whether each would run for this step (oci-hooks.5 of containers/common), and since
- * berth runs no program of the site as root inside a container, what that means for the step.
- */
+/** OCI hook files of a profile: whether each is for this step (oci-hooks.5 of containers/common), and what becomes of it. */
 import type { Profile } from '../site/profile.js'
 import type { HookFile } from './accelerators.js'
 import { entrypointOf } from './entrypoint.js'
+import { planHook, showHook } from './hooks.js'
 import type { PlanInput } from './input.js'
 import { problemOf } from './profile_choice.js'
+import type { PlannedHook, Reason } from './spec.js'
 
-/** @returns notes. @throws BERTH_EPROFILE for a hook that would run, where the site does not say to go without */
-export function planHooks(input: PlanInput, profile: Profile): string[] {
+/** @throws BERTH_EPROFILE for a hook that would run, where the site neither allows it nor says to go without */
+export function planHookFiles(
+  input: PlanInput,
+  profile: Profile,
+  why: Reason,
+): { hooks: PlannedHook[]; notes: string[] } {
+  const hooks: PlannedHook[] = []
   const notes: string[] = []
-  for (const directory of profile.hooks) {
-    for (const hook of input.host?.accelerators?.hooks.get(directory) ?? []) {
-      if (hook.problem !== undefined) throw problemOf(profile, `${hook.file}: ${hook.problem}`)
-      if (!applies(hook, input)) {
-        notes.push(`hook ${hook.file} does not apply to this step`)
+  for (const file of profile.hooks.flatMap((one) => input.host?.accelerators?.hooks.get(one) ?? [])) {
+    if (file.problem !== undefined) throw problemOf(profile, `${file.file}: ${file.problem}`)
+    if (!applies(file, input)) {
+      notes.push(`hook ${file.file} does not apply to this step`)
+      continue
+    }
+    for (const stage of file.stages) {
+      const words = { ...file, stage }
+      const planned = planHook(input, words, { ...why, reason: `${why.reason}: ${file.file}` })
+      if (typeof planned !== 'string') {
+        hooks.push(planned)
         continue
       }
-      const policy = input.site.get('cdi_hooks')
-      const said = `${hook.file}: ${hook.path} is not run (cdi_hooks, ${input.site.origin('cdi_hooks')})`
-      if (policy === 'refuse') throw problemOf(profile, said)
+      const origin = input.site.origin('cdi_hooks')
+      const said = `${file.file}: ${showHook(words)} is not run (cdi_hooks, ${origin}): ${planned}`
+      if (input.site.get('cdi_hooks') === 'refuse') throw problemOf(profile, said)
       notes.push(said)
     }
   }
-  return notes
+  return { hooks, notes }
 }
 
-/** Any of the conditions that are given, as podman and CRI-O decide. */
+/** All of the conditions that are given, and at least one, as podman and CRI-O decide on files of version 1.0.0. */
 export function applies({ when }: HookFile, input: PlanInput): boolean {
-  if (when.always === true) return true
-  if (when.hasBindMounts === true && input.request.mounts.some(({ kind }) => kind === 'bind')) return true
-  const [command = ''] = entrypointOf(input)
-  if (when.commands.some((pattern) => matches(pattern, command))) return true
-  const labels = Object.entries(input.image.stored?.config.labels ?? {})
-  return Object.entries(when.annotations).some(([name, value]) =>
-    labels.some(([label, text]) => matches(name, label) && matches(value, text)),
-  )
+  const verdicts: boolean[] = []
+  if (when.always !== undefined) verdicts.push(when.always)
+  if (when.hasBindMounts !== undefined)
+    verdicts.push(when.hasBindMounts && input.request.mounts.some(({ kind }) => kind === 'bind'))
+  if (when.commands.length > 0) {
+    const [command = ''] = entrypointOf(input)
+    verdicts.push(when.commands.some((pattern) => matches(pattern, command)))
+  }
+  const known = Object.entries({
+    ...input.image.stored?.config.labels,
+    ...input.request.annotations,
+  })
+  for (const [name, value] of Object.entries(when.annotations))
+    verdicts.push(known.some(([key, text]) => matches(name, key) && matches(value, text)))
+  return verdicts.length > 0 && verdicts.every((verdict) => verdict)
 }
 
 /** The site's own pattern; one that cannot be read matches, so that nothing is left out in silence. */

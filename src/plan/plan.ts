@@ -38,6 +38,7 @@ export function planStep(input: PlanInput): Plan {
     mounts: planMounts(input, hookup),
     namespaces: planNamespaces(input),
     annotations: annotate(input),
+    hooks: hookup.hooks,
     warnings: [...request.warnings, ...hookup.warnings],
     notes: hookup.notes,
   }
@@ -76,7 +77,7 @@ function planNamespaces({ request }: PlanInput): Plan['namespaces'] {
   ]
 }
 
-function annotate({ image, step }: PlanInput): Record<string, string> {
+function annotate({ image, step, request }: PlanInput): Record<string, string> {
   const annotations: Record<string, string> = {
     'io.berth.image': image.reference,
     'io.berth.job': String(step.job),
@@ -86,5 +87,5 @@ function annotate({ image, step }: PlanInput): Record<string, string> {
     annotations['io.berth.digest'] = image.stored.digest
     for (const [name, value] of Object.entries(image.stored.config.labels)) annotations[name] = value
   }
-  return annotations
+  return { ...annotations, ...request.annotations }
 }

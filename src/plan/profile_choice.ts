@@ -8,7 +8,7 @@ import { parseBoolean } from '../site/values.js'
 import { originOf } from './input.js'
 
 export interface ProfileFacts {
-  request: Pick<Request, 'profiles' | 'origins'>
+  request: Pick<Request, 'profiles' | 'origins' | 'annotations'>
   profiles: ProfileSet | undefined
   environment: ReadonlyMap<string, string>
   labels: Readonly<Record<string, string>>
@@ -100,7 +100,7 @@ function triggered(facts: ProfileFacts): { profile: Profile; why: string }[] {
   })
 }
 
-function holds(trigger: Trigger, { environment, labels, onHost }: ProfileFacts): boolean {
+function holds(trigger: Trigger, { environment, labels, onHost, request }: ProfileFacts): boolean {
   switch (trigger.kind) {
     case 'always':
       return true
@@ -110,6 +110,8 @@ function holds(trigger: Trigger, { environment, labels, onHost }: ProfileFacts):
       return matches(environment.get(trigger.name), trigger.value)
     case 'label':
       return matches(labels[trigger.name], trigger.value)
+    case 'annotation':
+      return matches(request.annotations?.[trigger.name], trigger.value)
   }
 }
 

@@ -8,9 +8,9 @@ import type { Profile } from '../site/profile.js'
 import { insideRoot } from './cwd.js'
 import type { PlanInput } from './input.js'
 import { planLoader } from './loader.js'
-import { planHooks } from './oci_hooks.js'
+import { planHookFiles } from './oci_hooks.js'
 import { type ActiveProfile, chooseProfiles, type ProfileChoice, problemOf } from './profile_choice.js'
-import type { PlannedMount, Reason } from './spec.js'
+import type { PlannedHook, PlannedMount, Reason } from './spec.js'
 import { planRequestedMount } from './user_mounts.js'
 import type { VariableEdits } from './variables.js'
 
@@ -19,6 +19,7 @@ export interface ProfileEdits {
   notes: string[]
   /** Names of devices that profiles ask for. */
   devices: (Reason & { name: string })[]
+  hooks: PlannedHook[]
 }
 
 const GLOB = /[*?]/
@@ -26,7 +27,7 @@ const GLOB = /[*?]/
 /** @throws BERTH_EPROFILE */
 export function planProfiles(input: PlanInput, variables: VariableEdits): ProfileEdits {
   const { active, notes } = activeProfiles(input)
-  const edits: ProfileEdits = { mounts: [], notes, devices: [] }
+  const edits: ProfileEdits = { mounts: [], notes: [...notes], devices: [], hooks: [] }
   const words = profileVariables(input)
   for (const one of active) {
     const why = { reason: `profile ${one.profile.name}`, origin: one.origin }
@@ -38,7 +39,9 @@ export function planProfiles(input: PlanInput, variables: VariableEdits): Profil
     planVariables(one, words, variables, why)
     if (one.profile.ldPath.length > 0)
       edits.notes.push(...planLoader(variables, one.profile.ldPath, 'prepend', why))
-    edits.notes.push(...planHooks(input, one.profile))
+    const hooks = planHookFiles(input, one.profile, why)
+    edits.notes.push(...hooks.notes)
+    edits.hooks.push(...hooks.hooks)
   }
   return edits
 }

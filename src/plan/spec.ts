@@ -5,6 +5,7 @@
  */
 import type { MountStep } from '../native.js'
 import type { Namespace } from '../request/request.js'
+import type { HookStage } from './hooks.js'
 import type { LoaderEntry } from './loader_cache.js'
 
 export interface Reason {
@@ -26,6 +27,21 @@ export interface PlannedVariable extends Reason {
   extended?: true
 }
 
+/** A program that the site lets be run while a container is made or ends. */
+export interface PlannedHook extends Reason {
+  stage: HookStage
+  /** On the host; of startContainer in the container. */
+  path: string
+  /** Without the program's own name. */
+  args: string[]
+  /** NAME=VALUE, all that it gets beside PATH. */
+  env: string[]
+  /** It is ended after so long. */
+  seconds: number
+  /** "sha256:…" that the program must have; '' for any. */
+  digest: string
+}
+
 /** What one contributor of hookup.ts adds to a plan. */
 export interface HookupEdits {
   mounts: PlannedMount[]
@@ -33,6 +49,8 @@ export interface HookupEdits {
   loader: LoaderEntry[]
   /** Over the image's own, below what the user and the site set. */
   variables: PlannedVariable[]
+  /** In the order of their stage's. */
+  hooks: PlannedHook[]
   /** For the user, before the payload: only what they can and should act on. */
   warnings: string[]
   /** One line each on what was done or left out and why: for --container-explain and the worker's log. */
@@ -69,6 +87,7 @@ export interface Plan {
   mounts: PlannedMount[]
   namespaces: ({ type: NamespaceType } & Reason)[]
   annotations: Record<string, string>
+  hooks: PlannedHook[]
   /** For the user, before the payload: what was asked for and has no effect. */
   warnings: string[]
   /** What the node added to the image or kept out of it, and why; one line each. */

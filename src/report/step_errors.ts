@@ -78,6 +78,11 @@ export const STEP_ERRORS = {
     hint: 'give each component the same --container options, or use one srun each',
     exit: FAILED,
   },
+  BERTH_EHOOK: {
+    text: '{stage} hook {hook}: {problem}; it said: {said}',
+    hint: 'the site lets it run (hooks_allow): run it by hand as this user, with the state that docs/operators.md shows',
+    exit: FAILED,
+  },
   BERTH_EJOIN: {
     text: 'cannot join the container: {problem}',
     hint: "see worker.log in berth's runtime_dir on the node",

@@ -19,6 +19,8 @@ export interface EdfHost {
   systemPath: readonly string[]
   /** Text of a regular file; undefined when there is none. @throws Error when it cannot be read */
   read(path: string): string | undefined
+  /** Annotations that profiles of the site look at. */
+  annotations?: ReadonlySet<string>
 }
 
 export interface RenderedEdf {
@@ -145,7 +147,7 @@ class Renderer {
     const entries = Object.entries(file.annotations).map(([name, value]): [string, string] => {
       const keys = ['annotations', ...name.split('.')]
       const expanded = this.expand(file, keys, value)
-      const note = annotationNote(name, expanded)
+      const note = this.host.annotations?.has(name) ? undefined : annotationNote(name, expanded)
       if (note !== undefined) this.notes.push(`${placeOf(file, keys)}: ${note}`)
       return [name, expanded]
     })

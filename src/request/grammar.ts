@@ -91,10 +91,12 @@ function leavesScriptOnHost(scope: Scope | undefined, context: string): boolean 
 }
 
 /** What an environment file says and no option can. */
-function takeFile(reader: Reader, { edf }: Choices): Pick<Request, 'variables'> {
-  if (edf === undefined || Object.keys(edf.document.env).length === 0) return {}
-  reader.origins.environment = `environment ${edf.document.file}`
-  return { variables: edf.document.env }
+function takeFile(reader: Reader, { edf }: Choices): Pick<Request, 'variables' | 'annotations'> {
+  if (edf === undefined) return {}
+  const { env, annotations, file } = edf.document
+  const has = (table: object) => Object.keys(table).length > 0
+  if (has(env) || has(annotations)) reader.origins.environment = `environment ${file}`
+  return { ...(has(env) ? { variables: env } : {}), ...(has(annotations) ? { annotations } : {}) }
 }
 
 /** --container-writable[=SIZE] and --container-readonly are one question with two spellings. */

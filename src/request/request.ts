@@ -58,6 +58,8 @@ export interface Request {
   mpi?: MpiMode
   /** Of an environment file: values over the image's and the host's; null: not there at all. Origin: "environment". */
   variables?: Record<string, string | null>
+  /** Of an environment file, by dotted name: profiles and hooks of the site may look at them. */
+  annotations?: Record<string, string>
   /** false: without the mounts that the site makes in every container. */
   siteMounts?: boolean
   /** Words for the engine's own command line, under the site's policy. */

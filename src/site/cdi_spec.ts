@@ -31,6 +31,9 @@ export interface CdiHook {
   hookName: string
   path: string
   args: string[]
+  env: string[]
+  /** Seconds. */
+  timeout?: number
 }
 
 export interface CdiEdits {
@@ -206,11 +209,11 @@ function isEmpty(edits: CdiEdits): boolean {
 function readHook(part: Part): CdiHook {
   const hookName = part.text('hookName')
   if (!HOOK_NAMES.includes(hookName)) throw part.problem('hookName', `should be ${HOOK_NAMES.join(', ')}`)
-  const hook = { hookName, path: absolute(part, 'path'), args: part.texts('args') }
-  for (const entry of part.texts('env')) checkVariable(part, entry)
-  part.count('timeout')
+  const env = part.texts('env').map((entry) => checkVariable(part, entry))
+  const timeout = part.count('timeout')
+  const hook = { hookName, path: absolute(part, 'path'), args: part.texts('args'), env }
   part.finish()
-  return hook
+  return timeout === undefined ? hook : { ...hook, timeout }
 }
 
 function readNetDevice(part: Part): { host: string; name: string } {

@@ -221,7 +221,12 @@ export const KEYS = {
   cdi_hooks: {
     type: ['refuse', 'ignore'],
     default: 'refuse',
-    help: 'a CDI device with a hook that berth does not know fails the step, or is given without it',
+    help: 'a hook of a CDI device or of a profile that is not run fails the step, or is left out',
+  },
+  hooks_allow: {
+    type: 'list',
+    default: '',
+    help: "OCI hooks that are run, as the step's user: PATH, PATH=sha256:HEX, or DIRECTORY/ for each in it",
   },
   container_gpu: {
     type: ['auto', 'off'],

@@ -11,6 +11,8 @@ export type Trigger =
   /** value absent: set to anything but empty, 0 or no. */
   | { kind: 'env'; name: string; value?: string }
   | { kind: 'label'; name: string; value?: string }
+  /** Of an environment file. */
+  | { kind: 'annotation'; name: string; value?: string }
   /** The host has this file, or one that matches. */
   | { kind: 'host'; path: string }
 
@@ -47,7 +49,7 @@ export interface Profile {
 
 export const PROFILE_KEYS: Readonly<Record<string, string>> = {
   help: 'one line for `berth check`',
-  trigger: 'always, env NAME[=VALUE], label NAME[=VALUE], host PATH; several: any of them',
+  trigger: 'always, env|label|annotation NAME[=VALUE], host PATH; several: any of them',
   conflicts: 'profiles that cannot be used with it',
   depends: 'profiles that it brings in, before itself',
   env_set: 'NAME=VALUE over image and host',
@@ -65,7 +67,7 @@ export const PROFILE_KEYS: Readonly<Record<string, string>> = {
 
 export const PROFILE_NAME = /^[A-Za-z0-9][\w.-]{0,63}$/
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/
-const TRIGGER = /^(always|(env|label)\s+([^\s=]+)(?:=(.*))?|host\s+(\/.*))$/
+const TRIGGER = /^(always|(env|label|annotation)\s+([^\s=]+)(?:=(.*))?|host\s+(\/.*))$/
 
 export function emptyProfile(name: string, place: string): Profile {
   return {
@@ -163,7 +165,7 @@ export function parseTrigger(text: string): Trigger | undefined {
   const [, whole, kind, name = '', value, path] = match
   if (whole === 'always') return { kind: 'always' }
   if (path !== undefined) return { kind: 'host', path }
-  if (kind !== 'env' && kind !== 'label') return undefined
+  if (kind !== 'env' && kind !== 'label' && kind !== 'annotation') return undefined
   if (kind === 'env' && !VARIABLE.test(name)) return undefined
   return { kind, name, ...(value === undefined ? {} : { value }) }
 }

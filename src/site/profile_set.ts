@@ -2,13 +2,15 @@
 /** All profiles of a site: shipped ones, those of podman-hpc modules over them, those of its own files over both. */
 import { type ConfigLine, readLines } from './config_file.js'
 import { readModules } from './podman_hpc.js'
-import { type Profile, parseProfile } from './profile.js'
+import { type Profile, parseProfile, type Trigger } from './profile.js'
 import { SHIPPED_PROFILES } from './profiles_shipped.js'
 
 export interface ProfileSet {
   byName: ReadonlyMap<string, Profile>
   /** Of all of them, each with its place; none of it keeps a step from running that uses none of these. */
   problems: readonly string[]
+  /** Names of annotations that triggers look at. */
+  annotations: ReadonlySet<string>
   /** Names of a job's variables that triggers and values mention: the worker keeps them. */
   variables: ReadonlySet<string>
 }
@@ -30,6 +32,7 @@ export function readProfiles(lines: readonly ConfigLine[], modules: string): Pro
   return {
     byName,
     problems: profiles.flatMap(({ problems }) => problems),
+    annotations: new Set(profiles.flatMap(({ triggers }) => triggers.flatMap(annotationOf))),
     variables: new Set(profiles.flatMap(variablesOf)),
   }
 }
@@ -61,6 +64,10 @@ function shipped(): Profile[] {
 function checkNames(profile: Profile, byName: ReadonlyMap<string, Profile>): void {
   for (const name of profile.depends)
     if (!byName.has(name)) profile.problems.push(`${profile.place}: depends: there is no profile ${name}`)
+}
+
+function annotationOf(trigger: Trigger): string[] {
+  return trigger.kind === 'annotation' ? [trigger.name] : []
 }
 
 function variablesOf({ triggers, binds, copies, env }: Profile): string[] {

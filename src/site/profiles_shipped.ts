@@ -13,6 +13,7 @@ mpi = /usr
 
 [profile cxi]
 help = Slingshot: libcxi and the host's libfabric with its CXI provider
+trigger = annotation com.hooks.cxi.enabled
 bind[] = /usr/lib64/libcxi.so*:/opt/berth/cxi/:ro+nofail
 bind[] = /usr/lib/x86_64-linux-gnu/libcxi.so*:/opt/berth/cxi/:ro+nofail
 bind[] = /opt/cray/libfabric/*/lib64/libfabric.so*:/opt/berth/cxi/:ro+nofail

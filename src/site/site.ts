@@ -59,7 +59,9 @@ class Collected implements Site {
   readonly warnings: string[] = []
   readonly errors: BerthError[] = []
   readonly sections: ConfigLine[] = []
-  profiles: ProfileSet = { byName: new Map(), problems: [], variables: new Set() }
+  profiles: ProfileSet = {
+    ...{ byName: new Map(), problems: [], annotations: new Set(), variables: new Set() },
+  }
   private readonly values = new Map<Key, unknown>()
   private readonly origins = new Map<Key, string>()
 

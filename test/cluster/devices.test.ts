@@ -3,16 +3,17 @@
  * Devices of steps with real gres and ConstrainDevices. The GPUs are stand-ins: device nodes with numbers that no
  * driver has, so that access(2) answers and open(2) would not. Driver files are stubs of the right names.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { type Cluster, startCluster } from './cluster.js'
-import { must, run } from './command.js'
+import { must, run, until } from './command.js'
 import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
 import { hostRelease, otherRelease, publishImages } from './images.js'
 import { leftovers } from './leftovers.js'
 import { startRegistry } from './registry.js'
+import { USER_A } from './users.js'
 
 const test = suite('devices')
 /** Of local and experimental use (admin-guide/devices.txt): no driver answers. */
@@ -74,6 +75,39 @@ const NEWER = (dir: string) => ({
   ],
 })
 
+/** On standard input the state; what it says goes where every user can write. */
+const HOOK = (dir: string): string => `#!/bin/sh
+bundle=$(sed -n 's/.*"bundle":"\\([^"]*\\)".*/\\1/p' | tee ${dir}/out/$1.bundle)
+echo "$1 $(id -u) $WORD" >${dir}/out/$1
+case $1 in
+createContainer) echo made >$bundle/../root/opt/hooked ;;
+fail) echo first; echo "will not" >&2; exit 3 ;;
+slow) exec sleep 300 ;;
+esac
+`
+
+const hookFile = (dir: string, stage: string, word: string, timeout = 60) => ({
+  version: '1.0.0',
+  hook: { path: `${dir}/allowed/hook`, args: ['hook', word], env: [`WORD=of-${stage}`], timeout },
+  when: { always: true },
+  stages: [stage],
+})
+
+function prepareHooks(dir: string): void {
+  for (const name of ['allowed', 'hooks', 'fail', 'slow', 'out']) mkdirSync(join(dir, name))
+  chmodSync(join(dir, 'out'), 0o1777)
+  writeFileSync(join(dir, 'allowed/hook'), HOOK(dir), { mode: 0o755 })
+  const write = (place: string, hook: object) => writeFileSync(join(dir, place), JSON.stringify(hook))
+  for (const stage of ['createRuntime', 'createContainer', 'poststop'])
+    write(`hooks/${stage}.json`, hookFile(dir, stage, stage))
+  const inside = hookFile(dir, 'startContainer', '-c')
+  inside.hook.path = '/bin/sh'
+  inside.hook.args.push('cat /opt/hooked >/opt/started; id -u >>/opt/started')
+  write('hooks/startContainer.json', inside)
+  write('fail/x.json', hookFile(dir, 'createRuntime', 'fail'))
+  write('slow/x.json', hookFile(dir, 'createRuntime', 'slow', 1))
+}
+
 function prepare(dir: string): void {
   host = join(dir, 'stand-ins')
   const libraries = join(host, 'driver/usr/lib64')
@@ -85,6 +119,7 @@ function prepare(dir: string): void {
   })
   mkdirSync(join(host, 'cdi'))
   writeFileSync(join(host, 'cdi/stand-in.yaml'), CDI(host))
+  prepareHooks(host)
   writeFileSync(join(host, 'cdi/newer.json'), JSON.stringify(NEWER(host)))
   writeFileSync(join(host, 'cdi/broken.json'), '{"cdiVersion": "9.9.9"}')
 }
@@ -128,6 +163,8 @@ test.before(async () => {
     berthConf: [
       `cdi_dirs = ${join(host, 'cdi')}`,
       `driver_root = ${join(host, 'driver')}`,
+      `hooks_allow = ${host}/allowed/,/bin/sh`,
+      ...['hooks', 'fail', 'slow'].flatMap((name) => [`[profile ${name}]`, `hooks = ${join(host, name)}`]),
       '[profile marked]',
       'env_set = MARK=profile',
       'trigger = env USE_MARK',
@@ -226,7 +263,7 @@ test.needs(needed, 'profiles by variable and by flag; a broken one fails only wh
   prints(await gpus(['--container-profile=marked'], 'echo "mark $MARK"'), ['mark profile'])
   refuses(
     await gpus(['--container-profile=broken'], 'true'),
-    /profile broken: .*berth\.conf:7: frob: unknown key/,
+    /profile broken: .*berth\.conf:14: frob: unknown key/,
   )
 })
 
@@ -245,6 +282,25 @@ test.needs(
     const [job, ...releases] = lines(seen)
     assert.match(job ?? '', /^\d+$/)
     assert.equal(releases, [hostRelease(), otherRelease()])
+  },
+)
+
+test.needs(
+  needed,
+  'hooks that the site allows run as the user: around the container, in it, and after it; others fail the step',
+  async () => {
+    const with_ = (profile: string, command = 'true') =>
+      gpus([`--container-profile=${profile}`, '--container-writable'], command)
+    const uid = String(USER_A.uid)
+    prints(await with_('hooks', 'cat /opt/started'), ['made', uid])
+    const out = (name: string) => readFileSync(join(host, 'out', name), 'utf8').trim()
+    for (const stage of ['createRuntime', 'createContainer']) {
+      assert.is(out(stage), `${stage} ${uid} of-${stage}`)
+      assert.match(out(`${stage}.bundle`), /^\/.+\/work$/)
+    }
+    await until('the poststop hook', () => existsSync(join(host, 'out/poststop')), 60_000)
+    refuses(await with_('fail'), /createRuntime hook .*allowed\/hook fail: exit code 3; it said: .*will not/)
+    refuses(await with_('slow'), /hook slow: it was not done after 1 s; it said: nothing/)
   },
 )
 
@@ -273,7 +329,7 @@ test.needs(
     const seen = exits(await doctor(image, '--device=stand-in.test/gpu=0', '--mount-home'), 3)
     says(seen, /ok +CDI +.*stand-in\.test\/gpu=0, /)
     says(seen, /fail +CDI +.*broken\.json: cdiVersion: unknown version/)
-    says(seen, /fail +profile +.*berth\.conf:7: frob: unknown key/)
+    says(seen, /fail +profile +.*berth\.conf:14: frob: unknown key/)
     says(seen, /ok +step +SLURM_STEP_GPUS=0/)
     says(seen, /ok +image +NVIDIA driver|ok +image /)
     says(

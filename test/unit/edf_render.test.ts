@@ -13,6 +13,7 @@ const HOME = '/home/ada/.edf'
 interface Given {
   environment?: Record<string, string>
   systemPath?: string[]
+  annotations?: string[]
 }
 
 /** Files by path; a short name stands in ~/.edf. */
@@ -24,6 +25,7 @@ function render(name: string, files: Record<string, string>, given: Given = {}):
     environment: new Map(Object.entries({ HOME: '/home/ada', USER: 'ada', EMPTY: '', ...given.environment })),
     cwd: '/work/run',
     systemPath: given.systemPath ?? [],
+    annotations: new Set(given.annotations ?? []),
     read: (path) => byPath.get(path),
   })
 }
@@ -222,6 +224,16 @@ org.mine = "x"
       'x.toml:7: annotation org.mine is not known here and has no effect',
     ],
   )
+})
+
+test('an annotation that a profile of the site looks at has an effect', () => {
+  const name = 'com.hooks.cxi.enabled'
+  const { edf, notes } = render(
+    'x',
+    { x: `image = "i"\n[annotations]\n${name} = "true"\n` },
+    { annotations: [name] },
+  )
+  assert.deepEqual([edf.annotations[name], notes], ['true', []])
 })
 
 test('a file that cannot be read says why', () => {

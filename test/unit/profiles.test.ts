@@ -101,7 +101,7 @@ test('a search path keeps the host’s value where its user wants that, and its 
   assert.is(variable(made, 'PATH')?.value, '/opt/sw/bin:/host/bin:/opt/last')
 })
 
-test('a profile comes by flag, variable, label, host file or always; none keeps the site’s away', () => {
+test('a profile comes by flag, variable, label, annotation, host file or always; none keeps the site’s away', () => {
   const site = `
 [profile a]
 trigger = always
@@ -115,16 +115,28 @@ env_set = L=1
 [profile h]
 trigger = host /dev/cxi*
 env_set = H=1
+[profile n]
+trigger = annotation com.hooks.net.enabled, annotation com.hooks.net.variant=fast
+env_set = N=1
 `
   const seen = (given: Given, globs = {}) => {
     const made = plan({ site, ...given }, globs)
-    return ['A', 'E', 'L', 'H'].filter((name) => variable(made, name) !== undefined).join('')
+    return ['A', 'E', 'L', 'H', 'N'].filter((name) => variable(made, name) !== undefined).join('')
   }
   assert.is(seen({}), 'A')
   assert.is(seen({ environment: { USE_E: '1' } }), 'AE')
   assert.is(seen({ environment: { USE_E: '0' } }), 'A')
   assert.is(seen({ environment: { MODE: 'fast' } }), 'AE')
   assert.is(seen({ config: { labels: { 'org.site.profile': 'l' } } }), 'AL')
+  const edf = (annotations: Record<string, string>) => {
+    const file = { image: 'x', mounts: [], devices: [], env: {}, annotations }
+    const SLURM_BERTH_EDF = JSON.stringify({ version: 1, name: 'e', file: '/e.toml', ...file })
+    return seen({ environment: { SLURM_BERTH_EDF } })
+  }
+  assert.is(edf({ 'com.hooks.net.enabled': 'true' }), 'AN')
+  assert.is(edf({ 'com.hooks.net.enabled': 'false' }), 'A')
+  assert.is(edf({ 'com.hooks.net.variant': 'fast' }), 'AN')
+  assert.ok(siteOf(site).profiles.annotations.has('com.hooks.net.enabled'))
   assert.is(seen({}, { '/dev/cxi*': ['/dev/cxi0'] }), 'AH')
   assert.is(seen({ options: use('h', 'none') }), 'H')
 })
@@ -304,35 +316,6 @@ test('damaged files of a site end in mistakes, never otherwise', () => {
       },
     )
   }
-})
-
-test('hook files: conditions are weighed, and a hook that would run is refused by name', () => {
-  const site = '[profile p]\nhooks = /hooks\n'
-  const hook = (when: object) => ({
-    file: '/hooks/a.json',
-    path: '/opt/hook',
-    stages: ['createContainer'],
-    when: { annotations: {}, commands: [], ...when },
-  })
-  const run = (when: object, given: Given = {}) =>
-    refusal({ site, options: use('p'), ...given }, {}, { hooks: new Map([['/hooks', [hook(when)]]]) })
-  assert.match(run({ always: true }), /\/hooks\/a\.json: \/opt\/hook is not run \(cdi_hooks/)
-  assert.is(run({}), '')
-  assert.is(run({ annotations: { '^com\\.site\\.mpi$': 'true' } }), '')
-  assert.match(
-    run(
-      { annotations: { '^com\\.site\\.mpi$': 'true' } },
-      { config: { labels: { 'com.site.mpi': 'true' } } },
-    ),
-    /is not run/,
-  )
-  assert.match(
-    run({ hasBindMounts: true }, { options: [...use('p'), 'container-mounts=/data'] }),
-    /is not run/,
-  )
-  assert.is(run({ always: true }, { site: `cdi_hooks = ignore\n${site}` }), '')
-  const broken = new Map([['/hooks', [{ ...hook({}), problem: 'version: should be 1.0.0' }]]])
-  assert.match(refusal({ site, options: use('p') }, {}, { hooks: broken }), /version: should be 1.0.0/)
 })
 
 test.run()

@@ -34,7 +34,7 @@ struct MountStep {
 
 /** What an engine of the host is started in: the job's tree, and the finished root beside it (view.hh). */
 struct ViewSpec {
-  /** A static program, copied into the root as the hidden file `name`. */
+  /** A static program, copied into the root as the hidden file `name`; empty: none. */
   std::string program;
   std::string name;
   struct File {

@@ -17,6 +17,8 @@ constexpr const char *kViewBytesMax = "64m";
 constexpr size_t kProgramBytesMax = 16u << 20;
 
 Result<Fd> openProgram(const ViewSpec &view) {
+  if (view.program.empty())
+    return Fd();
   Fd program(open(view.program.c_str(), O_RDONLY | O_CLOEXEC));
   if (!program)
     return fail("open", view.program);
@@ -24,6 +26,8 @@ Result<Fd> openProgram(const ViewSpec &view) {
 }
 
 static Result<> copyProgram(int root, const ViewSpec &view, int program) {
+  if (program < 0)
+    return Nothing{};
   const Fd copy(openat(root, view.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0555));
   if (!copy)
     return fail("openat", view.name);

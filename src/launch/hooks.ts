@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * OCI hooks of a new container, run as the step's user. Those of the runtime see the job's tree with the container's root
+ * beside it (a view, as engines get one), startContainer the container itself; poststop comes when the last step has left.
+ */
+import { createHash } from 'node:crypto'
+import { close as closeFile, createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type NamespaceSpec, native } from '../native.js'
+import { explainPlan } from '../plan/explain.js'
+import type { HookStage } from '../plan/hooks.js'
+import type { Plan, PlannedHook } from '../plan/spec.js'
+import { BerthError } from '../report/errors.js'
+import { EngineRun, type ViewPlace } from './engine_run.js'
+import { explainBuildFailure } from './failure.js'
+import type { Namespaces } from './namespaces.js'
+
+export interface HookContainer {
+  plan: Plan
+  spec: NamespaceSpec
+  namespaces: Namespaces
+  /** Where its root can be had from; borrowed. */
+  rootNs: number
+  /** Of a task that waits for the container. */
+  pid?: number
+  /** "berth-JOB-STEP" */
+  id: string
+}
+
+/** What a hook finds in the state on its standard input (runtime-spec, "State"). */
+const STATUS: Readonly<Record<HookStage, string>> = {
+  prestart: 'creating',
+  createRuntime: 'creating',
+  createContainer: 'creating',
+  startContainer: 'created',
+  poststop: 'stopped',
+}
+const BEFORE: readonly HookStage[] = ['prestart', 'createRuntime', 'createContainer']
+const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+const LINES_SHOWN = 3
+const MS = 1000
+
+/** The hooks of one container. */
+export class Hooks {
+  private readonly state: { ociVersion: string; id: string; bundle: string; annotations: object }
+
+  private constructor(
+    private readonly container: HookContainer,
+    /** Owned: the job's tree, and the container's root on the staging directory. */
+    private readonly view: number,
+  ) {
+    const { plan, id, spec } = container
+    const { ociVersion, annotations } = plan
+    this.state = { ociVersion, id, bundle: join(spec.staging, 'work'), annotations }
+  }
+
+  /** @throws BerthError BERTH_ENAMESPACE and its like, where the root cannot be shown */
+  static async open(container: HookContainer): Promise<Hooks> {
+    const { spec, rootNs, plan } = container
+    const { keepRoot: _, keepUpper: __, ...rest } = spec
+    const files = [{ name: 'config.json', content: configOf(plan, join(spec.staging, 'root')) }]
+    const view = { program: '', name: '', files, hidden: [] }
+    try {
+      const built = await native.buildNamespace({ ...rest, mounts: [], unshare: [], rootNs, view })
+      if (built.prepared !== undefined) native.closeFd(built.prepared)
+      return new Hooks(container, built.mountNs)
+    } catch (error) {
+      throw explainBuildFailure(error, [])
+    }
+  }
+
+  /** Those before the first task. @throws BerthError BERTH_EHOOK */
+  async start(signal: AbortSignal): Promise<void> {
+    for (const stage of [...BEFORE, 'startContainer'] as const)
+      for (const hook of this.of(stage)) await this.run(hook, signal)
+  }
+
+  /** Each of them runs, whatever the others did. @throws BerthError BERTH_EHOOK of the first that failed */
+  async stop(): Promise<void> {
+    const failures: unknown[] = []
+    for (const hook of this.of('poststop'))
+      await this.run(hook, undefined).catch((error: unknown) => failures.push(error))
+    // It may be the last that holds a disk: never on the loop.
+    closeFile(this.view, () => undefined)
+    if (failures.length > 0) throw failures[0]
+  }
+
+  private of(stage: HookStage): PlannedHook[] {
+    return this.container.plan.hooks.filter((hook) => hook.stage === stage)
+  }
+
+  private async run(hook: PlannedHook, signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted()
+    const { stage, path, args, seconds } = hook
+    const isInside = stage === 'startContainer'
+    const untrusted = isInside ? undefined : await distrust(hook)
+    const fail = (problem: string, said = '') => {
+      const hookName = [path, ...args].join(' ')
+      return new BerthError('BERTH_EHOOK', { stage, hook: hookName, problem, said: said || 'nothing' })
+    }
+    if (untrusted !== undefined) throw fail(untrusted)
+    const place = isInside ? this.inside(hook) : this.outside(hook)
+    const run = new EngineRun([path, ...args], place, this.stateFor(stage))
+    const abort = (): void => void run.kill()
+    signal?.addEventListener('abort', abort, { once: true })
+    const isOver = await run.isEnded(seconds * MS)
+    const { exitCode } = run
+    await run.finish()
+    signal?.removeEventListener('abort', abort)
+    signal?.throwIfAborted()
+    const said = run.lastLines(LINES_SHOWN)
+    if (!isOver) throw fail(`it was not done after ${seconds} s`, said)
+    if (exitCode !== 0)
+      throw fail(exitCode === undefined ? 'it could not be run' : `exit code ${exitCode}`, said)
+  }
+
+  private stateFor(stage: HookStage): string {
+    const { pid } = this.container
+    const alive = pid === undefined || stage === 'poststop' ? {} : { pid }
+    const { ociVersion, id, ...rest } = this.state
+    return `${JSON.stringify({ ociVersion, id, status: STATUS[stage], ...alive, ...rest })}\n`
+  }
+
+  private outside({ env }: PlannedHook): ViewPlace {
+    const { uid, gid, gids, userNs } = this.container.spec
+    return {
+      ...{ mountNs: this.view, user: { uid, gid, gids }, environment: variables(env) },
+      ...(userNs === undefined ? {} : { userNs }),
+    }
+  }
+
+  private inside({ env }: PlannedHook): ViewPlace {
+    const { spec, namespaces } = this.container
+    const of = (wanted: string) => namespaces.fds.find(({ name }) => name === wanted)?.fd
+    const [mountNs, userNs] = [of('mnt') ?? this.view, of('user')]
+    const user = { uid: spec.insideUid, gid: spec.insideGid, gids: spec.gids }
+    return { mountNs, user, environment: variables(env), ...(userNs === undefined ? {} : { userNs }) }
+  }
+}
+
+/** The plan as the runtime's configuration, without berth's own part. */
+function configOf(plan: Plan, root: string): string {
+  const { berth: _, ...config } = JSON.parse(explainPlan(plan))
+  return `${JSON.stringify({ ...config, root: { ...config.root, path: root } }, undefined, 2)}\n`
+}
+
+function variables(env: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    [PATH, ...env].map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+  )
+}
+
+/** Why a program is not the one that the site has allowed; undefined: it is. */
+async function distrust({ path, digest }: PlannedHook): Promise<string | undefined> {
+  try {
+    const file = await open(path)
+    try {
+      if (!(await native.onlyRootWrote(file.fd))) return 'others than root can change it'
+    } finally {
+      await file.close()
+    }
+    if (digest === '') return undefined
+    const hash = createHash('sha256')
+    for await (const piece of createReadStream(path)) hash.update(piece)
+    const found = `sha256:${hash.digest('hex')}`
+    return found === digest ? undefined : `it has ${found}, hooks_allow says ${digest}`
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : error
+    return `it cannot be read (${code})`
+  }
+}
