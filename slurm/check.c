@@ -8,6 +8,7 @@
 #include "child.h"
 #include "clean.h"
 #include "fail.h"
+#include "login.h"
 #include "text.h"
 
 /* Time for a worker that is just being started. */
@@ -38,10 +39,16 @@ static bool build(struct frame_out *frame, const char *context, const struct opt
 
 /* 1 for an answer, 0 for none in time, -1 for FAIL. */
 static int receive(struct check *check, struct frame_in *answer, long long deadline, struct error *error) {
-  const long long left = deadline - wire_now();
-
-  if (wire_receive(check->connection, answer, left > 0 ? (int)left : 0) != 1)
-    return 0;
+  for (;;) {
+    long long left = deadline - wire_now();
+    if (wire_receive(check->connection, answer, left > 0 ? (int)left : 0) != 1)
+      return 0;
+    if (answer->type != BERTH_LOGIN)
+      break;
+    left = deadline - wire_now();
+    if (login_answer(check->connection, answer, left > 0 ? (int)left : 0) < 0)
+      return 0;
+  }
   if (answer->type != BERTH_FAIL)
     return 1;
   fail_take(answer, error);

@@ -15,6 +15,8 @@
 #define POLL_MS 2
 /* SIGKILL takes effect at once, unless the process waits for a disk. */
 #define REAP_MS_MAX 1000
+/* Node runs a handler within milliseconds. */
+#define TERM_MS_MAX 500
 /* Descriptors to close where the kernel has no close_range (before 5.9). */
 #define OLD_KERNEL_FDS_MAX 1024
 /* Told apart from any status of berth's own programs. */
@@ -69,12 +71,25 @@ static void drain(struct capture *capture) {
     capture->output[capture->length] = '\0';
 }
 
-/* One that hangs in the kernel is left to whoever reaps this process' children. */
-static void reap(pid_t child) {
-  const long long deadline = wire_now() + REAP_MS_MAX;
+static bool reap(pid_t child, int wait_ms) {
+  const long long deadline = wire_now() + wait_ms;
 
-  while (waitpid(child, NULL, WNOHANG) == 0 && wire_now() < deadline)
+  while (waitpid(child, NULL, WNOHANG) == 0) {
+    if (wire_now() >= deadline)
+      return false;
     wire_sleep(POLL_MS);
+  }
+  return true;
+}
+
+/* It may have children to end. One that hangs in the kernel is left to whoever reaps this process' children.
+ */
+static void end(pid_t child) {
+  (void)kill(child, SIGTERM);
+  if (reap(child, TERM_MS_MAX))
+    return;
+  (void)kill(child, SIGKILL);
+  (void)reap(child, REAP_MS_MAX);
 }
 
 static int wait_for(pid_t child, int wait_ms, struct capture *capture) {
@@ -89,8 +104,7 @@ static int wait_for(pid_t child, int wait_ms, struct capture *capture) {
     if (ended < 0 && errno != EINTR)
       return CHILD_LOST;
     if (wire_now() >= deadline || capture->overflows) {
-      (void)kill(child, SIGKILL);
-      reap(child);
+      end(child);
       return capture->overflows ? CHILD_NOT_RUN : CHILD_TIMED_OUT;
     }
     wire_sleep(POLL_MS);

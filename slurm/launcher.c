@@ -15,6 +15,7 @@
 #include "error.h"
 #include "fail.h"
 #include "join.h"
+#include "login.h"
 #include "place.h"
 #include "resume.h"
 #include "stay.h"
@@ -109,6 +110,12 @@ static void copy_out(const struct frame_in *frame, int fd) {
 static bool await_answer(int fd, struct frame_in *answer, bool *heard, struct error *error) {
   for (;;) {
     const int got = wire_receive(fd, answer, SILENCE_MS_MAX);
+    if (got == 1 && answer->type == BERTH_LOGIN) {
+      *heard = true;
+      if (login_answer(fd, answer, LOGIN_MS_MAX) < 0)
+        return false;
+      continue;
+    }
     if (got == 1 && answer->type != BERTH_PROGRESS)
       return true;
     if (got == 1) {

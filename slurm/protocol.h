@@ -32,6 +32,7 @@ enum berth_type {
   BERTH_RUN = 8,      /* CLI, any uid: OPTION* CWD ENV -> ACK(TICKET)|FAIL; connection is the lease */
   BERTH_ENDED =
       9, /* launcher that stayed, after JOIN: EXIT (as waitpid(2) gives it) -> PROGRESS* then ACK|FAIL */
+  BERTH_TOLD = 10, /* who was asked by LOGIN: [DATA], what the program printed */
   /* from the worker */
   BERTH_ACK = 64,
   BERTH_FAIL = 65,     /* CODE TEXT [HINT] EXIT */
@@ -41,6 +42,10 @@ enum berth_type {
   BERTH_PRINT = 69,  /* TEXT to stdout, then exit with EXIT */
   /* OPTION*: values that replace the user's (image by digest); empty when nothing is pinned */
   BERTH_PIN = 70,
+  /* To a waiting CHECK, HELLO or CALL, at most one at a time: run ARGV ARG with your own rights and
+   * environment
+   * -> TOLD. The user's own side of credentials, docs/decisions/0025-logins-of-users.md. */
+  BERTH_LOGIN = 71,
   /* worker <-> importer */
   BERTH_RESOLVE = 96, /* REF ... -> RESOLVED|FAIL */
   BERTH_RESOLVED = 97,

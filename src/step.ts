@@ -42,14 +42,17 @@ import { parseRequest } from './request/grammar.js'
 import { pinnedOption } from './request/pin.js'
 import type { Request } from './request/request.js'
 import type { Site } from './site/site.js'
+import type { AskLogin } from './store/access.js'
 import { type Container, type ContainerId, keyOf } from './store/containers.js'
 import type { Store } from './store/store.js'
 import type { StepFacts } from './worker/facts.js'
 
+export type { LoginQuestion } from './image/login_answer.js'
 /** Whether a plan on this node must wait for what only a task knows. */
 export { hasAccelerators } from './launch/accelerator_facts.js'
 /** Variables that the options mention: what the worker must keep of a job's environment. */
 export { variablesNeeded } from './request/grammar.js'
+export type { AskLogin } from './store/access.js'
 
 /** The rooms that the story walks through. */
 export interface Rooms {
@@ -68,6 +71,8 @@ export interface Turn {
   signal: AbortSignal
   undo: Undo
   progress(event: ImportEvent): void
+  /** Asks a process of the user's. */
+  login?: AskLogin
   /** The image that an earlier worker had found for this step: the tag may have moved since. */
   pinned?: { key: string; digest: string }
   /** Namespaces that tasks of this step already live in; borrowed. */
@@ -180,13 +185,14 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
   const existing = id === undefined ? undefined : rooms.store.containers.find(id)
   const image = request.image === '' ? undefined : parseReference(request.image)
   const reference = existing === undefined ? image : referenceOf(existing)
+  const access = accessOf(facts, undefined, turn.login)
   const hold = async (): Promise<HeldImage | undefined> => {
     if (request.explain || reference === undefined || reference.source.kind === 'squashfs') return undefined
-    if (existing !== undefined) return holdBase(rooms.store, existing, accessOf(facts), turn)
+    if (existing !== undefined) return holdBase(rooms.store, existing, access, turn)
     if (reference.source.kind !== 'registry' || willJoin(rooms.running, id, request)) return undefined
     // A site may bring images its own way; what it names is a file like any of the user's.
     const file = await importBySite(rooms.site, reference, request.image, facts, turn)
-    return holdImage(rooms.store, accessOf(facts), file ?? reference, turn)
+    return holdImage(rooms.store, access, file ?? reference, turn)
   }
   const [user, held] = await Promise.all([findUser(facts), hold()])
   if (adopted !== undefined && held !== undefined) adopted.image = held.image
@@ -209,14 +215,15 @@ export async function openStep(
   if (container === undefined) return { launch: launchAsIs, warnings: [], notes: [] }
   const { id, request } = container
   const target = await openSaveTarget(prepared, place, turn.undo)
+  const access = accessOf(facts, place, turn.login)
   if (id !== undefined)
-    return openNamed(rooms, facts, { ...container, id }, prepared.held, accessOf(facts, place), turn, {
+    return openNamed(rooms, facts, { ...container, id }, prepared.held, access, turn, {
       join: (instance) => joinRunning(rooms, prepared, instance, place, turn, target),
       open: (held, own) =>
         rooms.running.holding(keyOf(own), () => openOn(rooms, prepared, place, turn, held, target, own)),
     })
   const reference = container.reference ?? parseReference(request.image)
-  const held = prepared.held ?? (await holdImage(rooms.store, accessOf(facts, place), reference, turn))
+  const held = prepared.held ?? (await holdImage(rooms.store, access, reference, turn))
   return openOn(rooms, prepared, place, turn, held, target)
 }
 
@@ -231,13 +238,18 @@ export function joinStep({ launch, namespaces, save }: OpenedStep): JoinFrame {
 }
 
 /** The plan as JSON; of the image only what is known without importing it. */
-export async function explainStep(rooms: Rooms, prepared: PreparedStep, place: StepPlace): Promise<string> {
+export async function explainStep(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  place: StepPlace,
+  login?: AskLogin,
+): Promise<string> {
   const { facts, container } = prepared
   if (container === undefined) return '{}\n'
   const { id, reference } = container
   const existing = id === undefined ? undefined : rooms.store.containers.find(id)
   const base = existing === undefined ? undefined : rooms.store.byKey(existing.image.key)
-  const image = base ?? (reference && (await rooms.store.find(reference, accessOf(facts, place))))
+  const image = base ?? (reference && (await rooms.store.find(reference, accessOf(facts, place, login))))
   const plan = await planWith(rooms, prepared, place, image)
   const unknown = 'the image is not imported here: its own settings are not known yet'
   return explainPlan(image === undefined ? { ...plan, warnings: [...plan.warnings, unknown] } : plan)
@@ -247,7 +259,7 @@ export async function explainStep(rooms: Rooms, prepared: PreparedStep, place: S
 export async function pullImage(
   rooms: Rooms,
   facts: StepFacts,
-  turn: Pick<Turn, 'signal' | 'progress'>,
+  turn: Pick<Turn, 'signal' | 'progress' | 'login'>,
 ): Promise<StoredImage | undefined> {
   const request = parseStep(rooms, facts)
   if (request === undefined || request.image === '') return undefined
@@ -256,7 +268,7 @@ export async function pullImage(
   if (id !== undefined && rooms.store.containers.find(id) !== undefined) return undefined
   const reference = parseReference(request.image)
   if (reference.source.kind === 'directory') return undefined
-  return ensureImage(rooms.store, accessOf(facts), reference, turn)
+  return ensureImage(rooms.store, accessOf(facts, undefined, turn.login), reference, turn)
 }
 
 /** What this node has, in the order of `auto`. */
@@ -278,13 +290,14 @@ export function removeContainer(rooms: Rooms, container: Container, force: boole
 export async function makeContainer(
   rooms: Rooms,
   facts: StepFacts,
-  turn: Pick<Turn, 'signal' | 'progress'>,
+  turn: Pick<Turn, 'signal' | 'progress' | 'login'>,
 ): Promise<void> {
   const request = parseStep(rooms, facts)
   if (request?.name === undefined || request.image === '') return
   const id = containerId(rooms.site, facts, request.name.name)
   const reference = parseReference(request.image)
-  const image = await ensureImage(rooms.store, accessOf(facts), reference, turn)
+  const access = accessOf(facts, undefined, turn.login)
+  const image = await ensureImage(rooms.store, access, reference, turn)
   await createNamed(rooms, facts, { id, request }, reference, image)
 }
 
@@ -292,13 +305,17 @@ export async function makeContainer(
  * The option that names the image by digest, so that every node of the job gets the same, in the words in which the
  * user gave it; undefined when there is nothing to pin.
  */
-export async function pinImage(rooms: Rooms, facts: StepFacts): Promise<string | undefined> {
+export async function pinImage(
+  rooms: Rooms,
+  facts: StepFacts,
+  login?: AskLogin,
+): Promise<string | undefined> {
   const request = parseStep(rooms, facts)
   if (request === undefined || request.image === '') return undefined
   const reference = parseReference(request.image)
   if (reference.source.kind !== 'registry' || reference.source.digest !== undefined) return undefined
   if (rooms.site.get('importer') !== '') return undefined
-  const access = accessOf(facts)
+  const access = accessOf(facts, undefined, login)
   // A name may exist on the nodes already, and the image then counts for nothing: it must not fail the job here.
   const failed = (error: unknown) => (request.name === undefined ? Promise.reject(error) : { digest: '' })
   const { digest } = await rooms.store.resolve(reference, access).catch(failed)

@@ -62,6 +62,8 @@ export class WorkerClient {
       const frame = await this.next()
       if (frame === undefined) throw new BerthError('BERTH_EINTERNAL', { problem: 'the worker hung up' })
       if (frame.type === Type.PROGRESS) process.stderr.write(frame.bytes(Tag.TEXT) ?? '')
+      else if (frame.type === Type.LOGIN)
+        this.send(Type.TOLD, [[Tag.DATA, await ownLogin(frame.texts(Tag.ARG))]])
       else if (frame.type === Type.FAIL) throw new RemoteError(frame)
       else return frame
     }
@@ -70,6 +72,12 @@ export class WorkerClient {
   close(): void {
     this.socket.destroy()
   }
+}
+
+/** This process is the user's: it asks the user's credential programs itself. */
+async function ownLogin([host = '', repository = '', user]: string[]): Promise<string> {
+  const { answerLogin } = await import('../image/login.js')
+  return answerLogin({ host, repository, user })
 }
 
 /** A failure as the worker told it, with its own words. */

@@ -1,27 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Registry credentials: docker's config.json, podman's auth.json and enroot's netrc, as texts that the worker read
- * with the user's own rights. Parsed in the importer only; never logged, never in argv or the environment.
+ * with the user's own rights. Parsed in the importer and in the user's own process only; never logged, never in argv or
+ * the environment.
  */
+import { namesOf } from './credential_places.js'
+import { type Credential, readAnswer } from './login_answer.js'
+import { isObject } from './manifest.js'
+import { entriesFor } from './netrc.js'
 
 export interface CredentialDocument {
   /** Where it was found, for messages. */
   path: string
-  kind: 'docker' | 'netrc'
+  /** answer: what the user's own process found (login.ts), as JSON. */
+  kind: 'docker' | 'netrc' | 'answer'
   text: string
 }
 
-export interface Credential {
-  username: string
-  password: string
-  /** OAuth2 refresh token of `docker login` (ACR); used in place of the password. */
-  identityToken?: string
-  /** A bearer token that needs no exchange. */
-  registryToken?: string
-}
-
-/** Docker Hub's keys in the wild are one registry (registries.md §1). */
-const HUB_KEYS = ['docker.io', 'index.docker.io', 'registry-1.docker.io', 'auth.docker.io']
+export type { Credential }
 
 /**
  * The credential for a repository: documents in order, first hit wins, nothing is merged. In a docker document the
@@ -34,18 +30,33 @@ export function findCredential(
   repository: string,
   user?: string,
 ): Credential | undefined {
-  const hosts = HUB_KEYS.includes(host) ? HUB_KEYS : [host]
+  const hosts = namesOf(host)
+  const find = {
+    docker: (text: string) => findInDocker(text, hosts, repository),
+    netrc: (text: string) => findInNetrc(text, hosts, user),
+    answer: (text: string) => findInAnswer(text, host, repository),
+  }
   for (const document of documents) {
-    const found =
-      document.kind === 'docker'
-        ? findInDocker(document.text, hosts, repository)
-        : findInNetrc(document.text, hosts, user)
+    const found = find[document.kind](document.text)
     if (found !== undefined && (user === undefined || found.username === user)) return found
   }
   return undefined
 }
 
-function findInDocker(text: string, hosts: string[], repository: string): Credential | undefined {
+/** What was looked at, and what went wrong with the programs that it names. */
+export function describeDocuments(documents: readonly CredentialDocument[]): string {
+  const files = documents.filter(({ kind }) => kind !== 'answer').map(({ path }) => path)
+  const problems = documents
+    .filter(({ kind }) => kind === 'answer')
+    .flatMap(({ text }) => readAnswer(text)?.problems ?? [])
+  return [files.join(', '), ...problems].filter((text) => text !== '').join('; ')
+}
+
+export function findInDocker(
+  text: string,
+  hosts: readonly string[],
+  repository: string,
+): Credential | undefined {
   const auths = readAuths(text)
   const byKey = new Map<string, Credential>()
   for (const [key, entry] of Object.entries(auths)) {
@@ -76,7 +87,7 @@ function readAuths(text: string): object {
 }
 
 /** docker writes https://index.docker.io/v1/ where podman writes docker.io. */
-function normalizeKey(key: string): string {
+export function normalizeKey(key: string): string {
   return key
     .replace(/^https?:\/\//i, '')
     .replace(/\/(v1|v2)?\/?$/, '')
@@ -100,43 +111,17 @@ function readAuth(entry: unknown): Credential | undefined {
   return usable ? credential : undefined
 }
 
-/** `machine H login U password P`; enroot looks a host up without its port too. Shell expansion is not supported. */
-function findInNetrc(text: string, hosts: string[], user?: string): Credential | undefined {
-  const words = netrcWords(text)
-  const entries: { machine: string; username: string; password: string }[] = []
-  for (let at = 0; at < words.length; at++) {
-    const word = words[at]
-    const last = entries.at(-1)
-    if (word === 'machine') entries.push({ machine: words[++at] ?? '', username: '', password: '' })
-    else if (word === 'default') entries.push({ machine: '', username: '', password: '' })
-    else if (word === 'login' && last !== undefined) last.username = words[++at] ?? ''
-    else if (word === 'password' && last !== undefined) last.password = words[++at] ?? ''
-  }
-  const names = [...hosts, ...hosts.map((host) => host.replace(/:\d+$/, ''))]
-  for (const name of names) {
-    const found = entries.find(
-      ({ machine, username }) => machine.toLowerCase() === name && (user === undefined || username === user),
-    )
-    if (found !== undefined && found.password !== '') {
-      return { username: found.username, password: found.password }
-    }
-  }
-  return undefined
+/** What must be expanded is of use on the user's own side only (login.ts). */
+function findInNetrc(text: string, hosts: readonly string[], user?: string): Credential | undefined {
+  const found = entriesFor(text, hosts).find(({ login }) => user === undefined || login === user)
+  if (found === undefined || /\$[({]/.test(`${found.login}${found.password}`)) return undefined
+  return { username: found.login, password: found.password }
 }
 
-function netrcWords(text: string): string[] {
-  const words: string[] = []
-  for (const line of text.split('\n')) {
-    if (/^\s*#/.test(line)) continue
-    for (const match of line.matchAll(/"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S+)/g)) {
-      words.push(match[1]?.replace(/\\(.)/g, '$1') ?? match[2] ?? match[3] ?? '')
-    }
-  }
-  return words
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+/** Of the registry that was asked about only: a mirror has logins of its own. */
+function findInAnswer(text: string, host: string, repository: string): Credential | undefined {
+  const answer = readAnswer(text)
+  return answer?.host === host && answer.repository === repository ? answer.credential : undefined
 }
 
 function textOf(value: unknown): string {

@@ -4,7 +4,7 @@ import { BerthError } from '../report/errors.js'
 import { Authorizer } from './auth.js'
 import { streamBlob } from './blob.js'
 import { headerText, headerTexts, readBounded } from './body.js'
-import { type CredentialDocument, findCredential } from './credentials.js'
+import { type CredentialDocument, describeDocuments, findCredential } from './credentials.js'
 import { type Fetcher, type Reply, unreachable } from './fetch.js'
 import type { RegistrySource } from './image.js'
 import { ACCEPT_MANIFESTS, type Descriptor, digestOf, MANIFEST_BYTES_MAX, refuse } from './manifest.js'
@@ -154,8 +154,7 @@ export class RegistryReader implements ImageReader, ManifestPlace {
   }
 
   private denied(): BerthError {
-    const files =
-      this.documents.map(({ path }) => path).join(', ') || '~/.docker/config.json and the like: none there'
+    const files = describeDocuments(this.documents) || '~/.docker/config.json and the like: none there'
     return new BerthError('BERTH_EAUTH', { host: this.source.host, files })
   }
 }

@@ -9,6 +9,7 @@ import { type PlanInput, planStep } from '../plan/plan.js'
 import type { ActiveProfile } from '../plan/profile_choice.js'
 import type { Plan } from '../plan/spec.js'
 import type { OpenedStep, PreparedStep, Rooms, StepPlace, Turn } from '../step.js'
+import type { AskLogin } from '../store/access.js'
 import { type Container, keyOf } from '../store/containers.js'
 import type { Access } from '../store/store.js'
 import type { StepFacts } from '../worker/facts.js'
@@ -190,7 +191,8 @@ async function saveOf(
   const own = rooms.store.containers.list().find((one) => keyOf(one) === key)
   if (own === undefined)
     throw saveError(target.path, 'it has no name, so only the step that started it can save it')
-  const held = prepared.held ?? (await holdBase(rooms.store, own, accessOf(prepared.facts, place), turn))
+  const held =
+    prepared.held ?? (await holdBase(rooms.store, own, accessOf(prepared.facts, place, turn.login), turn))
   return pendingSave(target, held, { upperDir: own.path }, namespaces)
 }
 
@@ -241,10 +243,11 @@ function mpiOfProfiles(active: readonly ActiveProfile[]): WantedMpi | undefined 
 }
 
 /** Who asks the store for an image, and from where files are opened. */
-export function accessOf(facts: StepFacts, place?: StepPlace): Access {
+export function accessOf(facts: StepFacts, place?: StepPlace, login?: AskLogin): Access {
   const { uid, gid, gids, env } = facts
   return {
     ...{ uid, gid, gids, env, cwd: place?.cwd ?? facts.cwd },
     ...(place?.mountNs === undefined ? {} : { mountNs: place.mountNs }),
+    ...(login === undefined ? {} : { login }),
   }
 }

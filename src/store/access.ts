@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** On whose behalf the store acts: user files are opened with that user's rights, never with root's. */
 import { constants, fstatSync, read } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
 import { promisify } from 'node:util'
+import { credentialPlaces } from '../image/credential_places.js'
 import type { CredentialDocument } from '../image/credentials.js'
+import type { RegistrySource } from '../image/image.js'
+import type { LoginQuestion } from '../image/login_answer.js'
 import type { Native, NativeError } from '../native.js'
 import { BerthError } from '../report/errors.js'
 
@@ -17,7 +19,12 @@ export interface Access {
   mountNs?: number
   /** The job's environment, for the places of credentials; only names of files are taken from it. */
   env?: Readonly<Record<string, string | undefined>>
+  /** Asks a process of the user's; absent where none waits for the answer (the prolog). */
+  login?: AskLogin
 }
+
+/** A LoginAnswer as it came, undefined when none did. It is for the importer to read. */
+export type AskLogin = (question: LoginQuestion) => Promise<string | undefined>
 
 const readAt = promisify(read)
 
@@ -38,9 +45,26 @@ export async function openUserFile(native: Native, access: Access, path: string)
   throw new BerthError('BERTH_EIMAGEFILE', { path, problem })
 }
 
-/** Where podman, docker and enroot keep logins, in the order of registries.md §3; unreadable ones are left out. */
-export async function readCredentials(native: Native, access: Access): Promise<CredentialDocument[]> {
-  const places = await credentialPlaces(native, access)
+/**
+ * What podman, docker and enroot have kept; unreadable files are left out. Before them comes what the user's own process
+ * says, where they name programs and there is such a process.
+ */
+export async function readCredentials(
+  native: Native,
+  access: Access,
+  source: RegistrySource,
+): Promise<CredentialDocument[]> {
+  const documents = await readDocuments(native, access)
+  if (access.login === undefined || !documents.some(needsUser)) return documents
+  const { host, repository, user } = source
+  const text = await access.login({ host, repository, user })
+  return text === undefined ? documents : [{ path: '', kind: 'answer', text }, ...documents]
+}
+
+async function readDocuments(native: Native, access: Access): Promise<CredentialDocument[]> {
+  const { uid, env = {} } = access
+  const account = env.HOME ? undefined : (await native.userByUid(uid))?.home
+  const places = credentialPlaces(env, uid, account)
   const texts = await Promise.all(places.map(({ path }) => readText(native, access, path)))
   const documents: CredentialDocument[] = []
   let left = DOCUMENTS_BYTES_MAX
@@ -53,28 +77,12 @@ export async function readCredentials(native: Native, access: Access): Promise<C
   return documents
 }
 
-async function credentialPlaces(native: Native, access: Access): Promise<Omit<CredentialDocument, 'text'>[]> {
-  const env = access.env ?? {}
-  const home = env.HOME || (await native.userByUid(access.uid))?.home || ''
-  const below = (folder: string | undefined, name: string) =>
-    folder === undefined || !isAbsolute(folder) ? [] : [join(folder, name)]
-  const docker = [
-    ...(env.REGISTRY_AUTH_FILE === undefined ? [] : [env.REGISTRY_AUTH_FILE]),
-    ...below(env.XDG_RUNTIME_DIR, 'containers/auth.json'),
-    `/run/containers/${access.uid}/auth.json`,
-    ...below(env.XDG_CONFIG_HOME ?? join(home, '.config'), 'containers/auth.json'),
-    ...below(env.DOCKER_CONFIG, 'config.json'),
-    ...below(home, '.docker/config.json'),
-    ...below(home, '.dockercfg'),
-  ]
-  const enroot = [
-    ...below(env.ENROOT_CONFIG_PATH, '.credentials'),
-    ...below(env.XDG_CONFIG_HOME ?? join(home, '.config'), 'enroot/.credentials'),
-  ]
-  return [
-    ...docker.map((path) => ({ path, kind: 'docker' as const })),
-    ...enroot.map((path) => ({ path, kind: 'netrc' as const })),
-  ]
+/**
+ * Credential helpers and commands to expand: a look at the text that decides nothing but whether the user's own process
+ * is asked. NGC's `$oauthtoken` is a name and no variable.
+ */
+function needsUser({ kind, text }: CredentialDocument): boolean {
+  return kind === 'docker' ? /"cred(Helpers|sStore)"/.test(text) : /\$(?!oauthtoken\b)[({A-Za-z_]/.test(text)
 }
 
 /** A small regular file's text; undefined where there is none or this user may not read it. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the store asks an importer, and what the importer may ask back. */
 import { join } from 'node:path'
+import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageReference } from '../image/image.js'
 import { type ReuseOrder, takeCount, takeDigest, takeImporting, takeResolved } from '../image/wire.js'
 import { BerthError } from '../report/errors.js'
@@ -37,8 +38,9 @@ export async function askDigest(
   reference: ImageReference,
   access: Access,
 ): Promise<{ digest: string; open: boolean }> {
+  const credentials = await credentialsFor(intake, reference, access)
   return withImporter(intake, access.uid, undefined, async (process) => {
-    const frame = await askResolve(intake, process, reference, access, undefined)
+    const frame = await askResolve(intake, process, reference, access, { credentials })
     return { digest: takeDigest(frame), open: takeResolved(frame).open }
   })
 }
@@ -75,16 +77,24 @@ async function employ<T>(
   }
 }
 
+/** Read before an importer is taken: a user's own programs may let us wait. */
+export async function credentialsFor(
+  { native }: Intake,
+  { source }: ImageReference,
+  access: Access,
+): Promise<CredentialDocument[]> {
+  return source.kind === 'registry' ? readCredentials(native, access, source) : []
+}
+
 export async function askResolve(
   intake: Intake,
   process: ImporterProcess,
   reference: ImageReference,
   access: Access,
-  digest: string | undefined,
+  { credentials, digest }: { credentials: CredentialDocument[]; digest?: string },
 ): Promise<Frame> {
   const { native, insecure, mirrors } = intake
   const { source } = reference
-  const credentials = source.kind === 'registry' ? await readCredentials(native, access) : []
   const fields: Fields = [
     [Tag.REF, reference.canonical],
     ...(digest === undefined ? [] : ([[Tag.DIGEST, digest]] as const)),

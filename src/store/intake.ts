@@ -18,7 +18,7 @@ import { BerthError } from '../report/errors.js'
 import { type Fields, type Frame, Tag } from '../worker/frame.js'
 import type { Turns } from '../worker/turns.js'
 import type { Access } from './access.js'
-import { askImport, askResolve, between, type Report, WAITING, withImporter } from './ask.js'
+import { askImport, askResolve, between, credentialsFor, type Report, WAITING, withImporter } from './ask.js'
 import { type Borrowed, borrow } from './borrow.js'
 import type { FactsFiles } from './facts.js'
 import { factsOf } from './frame_facts.js'
@@ -62,7 +62,7 @@ export interface Intake {
 }
 
 /** The record of the image below `digest`, imported unless it is there. @throws BerthError, the signal's reason */
-export function importImage(
+export async function importImage(
   intake: Intake,
   reference: ImageReference,
   digest: string,
@@ -72,10 +72,11 @@ export function importImage(
 ): Promise<StoreRecord> {
   const { shelf } = intake
   const place = placeOf(reference)
+  const credentials = await credentialsFor(intake, reference, access)
   return withRoom(shelf, (want) =>
     withImporter(intake, access.uid, signal, async (process) => {
       report({ ...WAITING, phase: 'resolving' })
-      const frame = await askResolve(intake, process, reference, access, digest)
+      const frame = await askResolve(intake, process, reference, access, { credentials, digest })
       const manifest = takeDigest(frame)
       const { open, bytes, layers } = takeResolved(frame)
       const learned = { digest, reference: reference.canonical, open }

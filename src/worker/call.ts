@@ -6,6 +6,7 @@ import type { Connection } from './connection.js'
 import { factsOfPeer } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
 import { handoutsOf } from './handouts.js'
+import { loginOver } from './login.js'
 import { listNamed, removeNamed } from './named.js'
 import { workerPlace } from './place.js'
 import { lineProgress } from './progress.js'
@@ -86,7 +87,7 @@ async function pull({ worker, connection, frame, words, signal }: Call): Promise
   const facts = { ...factsOfPeer(connection.peer, frame, 'run'), options: [`container-image=${image}`] }
   const progress = lineProgress(connection, frame.number(Tag.TTY) ?? 0)
   const stored = await worker.errands.take(facts.uid, signal, () =>
-    worker.story.pull(facts, { signal, progress }),
+    worker.story.pull(facts, { signal, progress, login: loginOver(connection) }),
   )
   if (stored === undefined)
     throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
@@ -111,7 +112,9 @@ async function create({ worker, connection, frame, words, signal }: Call): Promi
   const options = [`container-name=${name}`, `container-image=${image}`]
   const facts = { ...factsOfPeer(connection.peer, frame, 'run'), options }
   const progress = lineProgress(connection, frame.number(Tag.TTY) ?? 0)
-  await worker.errands.take(facts.uid, signal, () => worker.story.makeContainer(facts, { signal, progress }))
+  await worker.errands.take(facts.uid, signal, () =>
+    worker.story.makeContainer(facts, { signal, progress, login: loginOver(connection) }),
+  )
   return { name }
 }
 
@@ -121,7 +124,7 @@ async function importerGet({ worker, connection, frame, words, signal }: Call): 
   const facts = { ...factsOfPeer(connection.peer, frame, 'run'), options: [`container-image=${image}`] }
   const progress = lineProgress(connection, frame.number(Tag.TTY) ?? 0)
   const stored = await worker.errands.take(facts.uid, signal, () =>
-    worker.story.pull(facts, { signal, progress }),
+    worker.story.pull(facts, { signal, progress, login: loginOver(connection) }),
   )
   if (stored === undefined)
     throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
@@ -135,11 +138,12 @@ async function explain({ worker, connection, frame, signal }: Call): Promise<unk
   const { story } = worker
   const explained = { ...facts, options: [...facts.options, 'container-explain=1'] }
   const undo = story.begin((line) => worker.log(line, { uid: facts.uid }))
+  const login = loginOver(connection)
   const text = await worker.errands.take(facts.uid, signal, async () => {
-    const prepared = await story.prepare(explained, { signal, undo, progress: () => undefined })
+    const prepared = await story.prepare(explained, { signal, undo, progress: () => undefined, login })
     // Devices are those of the process that asks, which may be in a step.
     const place = { ...workerPlace(facts.cwd), pid: connection.peer.pid, environment: frame.environment() }
-    return story.explain(prepared, place)
+    return story.explain(prepared, place, login)
   })
   return JSON.parse(text)
 }

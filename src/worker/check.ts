@@ -5,6 +5,7 @@ import { asBerthError, type Connection } from './connection.js'
 import { factsOfPeer } from './facts.js'
 import { type Frame, Tag, Type } from './frame.js'
 import { PIN_WAIT_MS_MAX } from './limits.js'
+import { loginOver } from './login.js'
 import type { Worker } from './worker.js'
 
 /** The registry's own word about this image: true on every node. Everything else may be this host's trouble only. */
@@ -29,7 +30,7 @@ export async function check(worker: Worker, connection: Connection, frame: Frame
   const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(PIN_WAIT_MS_MAX)])
   try {
     const pinned = await within(
-      worker.errands.take(facts.uid, signal, () => worker.story.pin(facts)),
+      worker.errands.take(facts.uid, signal, () => worker.story.pin(facts, loginOver(connection))),
       signal,
     )
     connection.send(Type.PIN, pinned === undefined ? [] : [[Tag.OPTION, pinned]])

@@ -7,6 +7,7 @@ import { type Connection, closeFds } from './connection.js'
 import { ended } from './ended.js'
 import { type Frame, type FrameType, ProtocolError, Type } from './frame.js'
 import { hello } from './hello.js'
+import { told } from './login.js'
 import { prefetch } from './prefetch.js'
 import { register, release } from './register.js'
 import { run } from './run.js'
@@ -32,6 +33,7 @@ const ROWS: Partial<Record<FrameType, Row>> = {
   [Type.PREFETCH]: { handler: prefetch, rootOnly: true, opens: true },
   [Type.CALL]: { handler: call, rootOnly: false, opens: true },
   [Type.RUN]: { handler: run, rootOnly: false, opens: true },
+  [Type.TOLD]: { handler: told, rootOnly: false, opens: false },
   [Type.ENDED]: { handler: ended, rootOnly: false, opens: false },
 }
 

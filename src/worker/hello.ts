@@ -25,6 +25,7 @@ export async function hello(worker: Worker, connection: Connection, frame: Frame
   }
   const { step } = asker
   const beat = keepAlive(connection)
+  step.logins.offer(connection)
   let stays = false
   const quiet = step.explains ? () => undefined : showProgress(step, connection, frame.number(Tag.TTY) ?? 0)
   try {
@@ -51,6 +52,7 @@ export function keepAlive(connection: Connection): NodeJS.Timeout {
 async function join(asker: Asker, connection: Connection, quiet: () => void): Promise<boolean> {
   const opened = await asker.step.open(() => environmentOf(connection.peer.pid))
   quiet()
+  asker.step.logins.withdraw(connection)
   if (asker.step.isEnded) throw new BerthError('BERTH_ECANCELED', { what: asker.step.name })
   const warnings = asker.step.takeWarnings(opened)
   if (warnings !== '') connection.send(Type.PROGRESS, [[Tag.TEXT, warnings]])

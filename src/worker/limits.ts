@@ -13,6 +13,10 @@ export const RUNS_PER_USER_MAX = 64
 export const OPTIONS_PER_FRAME_MAX = 256
 /** Questions to registries and pulls that one user may have under way: each may need an importer process. */
 export const ERRANDS_PER_USER_MAX = 8
+/** A user's own credential programs: above LOGIN_MS_MAX of slurm/login.h, after which the other side gives up. */
+export const LOGIN_WAIT_MS_MAX = 60_000
+/** What they say: one frame carries it with all documents; a token of a cloud has a few KiB. */
+export const LOGIN_BYTES_MAX = 128 << 10
 /** A TASK may overtake its REGISTER (two connections, one worker that has just started): wait this long for it. */
 export const REGISTER_WAIT_MS_MAX = 2000
 /** The submit check promises an answer in this time, so that sbatch never hangs on a registry (DESIGN section 1). */

@@ -18,6 +18,7 @@ import type { Connection } from './connection.js'
 import { nameStep } from './facts.js'
 import type { Lease, Leases, LeaseTask } from './leases.js'
 import { TASKS_PER_STEP_MAX } from './limits.js'
+import { Logins } from './login.js'
 import { reopenPlace, type TaskPlace, workerPlace } from './place.js'
 import { Saving } from './saving.js'
 import type { Story } from './story.js'
@@ -50,6 +51,8 @@ export class LiveStep {
   private running = false
   private speaker: Connection | undefined
   private saving: Saving | undefined
+  /** Launchers that wait, of whom credentials may be asked. */
+  readonly logins = new Logins()
   readonly since = Date.now() / 1000
 
   constructor(
@@ -170,7 +173,8 @@ export class LiveStep {
 
   /** The plan as JSON; nothing is imported or built for it. */
   async explain(environment: ReadonlyMap<string, string> | undefined): Promise<string> {
-    return this.ports.story.explain(await this.prepareResult(), this.placeWith(environment))
+    const place = this.placeWith(environment)
+    return this.ports.story.explain(await this.prepareResult(), place, this.turn().login)
   }
 
   /** The frame for one task. */
@@ -234,6 +238,7 @@ export class LiveStep {
     if (this.ended) return
     this.ended = true
     this.abort.abort()
+    this.logins.close()
     this.ports.leases.remove(this.facts.handle)
     await this.undo.run()
   }
@@ -242,6 +247,7 @@ export class LiveStep {
   detach(): void {
     this.ended = true
     this.abort.abort()
+    this.logins.close()
   }
 
   private prepareResult(): Promise<PreparedStep> {
@@ -291,6 +297,7 @@ export class LiveStep {
       signal: this.signal,
       undo: this.undo,
       progress: (event) => this.tell(event),
+      login: (question) => this.logins.ask(question),
       ...(this.lease.image === undefined ? {} : { pinned: this.lease.image }),
       ...(this.reopened === undefined ? {} : { namespaces: this.reopened }),
       ...(this.lease.joined === undefined ? {} : { joined: true }),

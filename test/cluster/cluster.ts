@@ -3,9 +3,9 @@
  * A throwaway Slurm cluster from Debian's packages: own munge key and socket, free ports on loopback, one temporary
  * directory, one slurmd per node in its own mount namespace with private /run and spool directories.
  */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { runBatch } from './batch.js'
 import { must, type Outcome, type Running, type RunOptions, run, start, until } from './command.js'
 import { type ClusterSetup, slurmConf } from './config.js'
@@ -183,4 +183,10 @@ function makeCluster(dir: string, conf: string, nodes: readonly Node[], undo: Un
       ).stdout.trim(),
     stop: () => undo.run(),
   }
+}
+
+/** Where the plugin's other programs are. */
+export function distOf({ nodes }: Cluster): string {
+  const line = readFileSync(join(nodes[0]?.dir ?? '', 'plugstack.conf'), 'utf8')
+  return dirname(/\S+\/berth\.so/.exec(line)?.[0] ?? '')
 }

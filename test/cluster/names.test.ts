@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Containers with a name, as scripts written for pyxis use them: steps of one job that share, join and outlive them. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
-import { type Cluster, startCluster } from './cluster.js'
+import { distOf, startCluster } from './cluster.js'
 import { type Outcome, type Running, run, until } from './command.js'
 import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
@@ -55,22 +55,17 @@ async function allocate(): Promise<void> {
   job = /job allocation (\d+)/.exec(got.output)?.[1] ?? ''
 }
 
-function dist(cluster: Cluster): string {
-  const line = readFileSync(join(cluster.nodes[0]?.dir ?? '', 'plugstack.conf'), 'utf8')
-  return dirname(/\S+\/berth\.so/.exec(line)?.[0] ?? '')
-}
-
 function environment(): Record<string, string> {
   return { BERTH_RUNTIME_DIR: at.cluster.nodes[0]?.runtimeDir ?? '' }
 }
 
 function berth(...args: string[]): Promise<Outcome> {
-  const program = [join(dist(at.cluster), 'node'), join(dist(at.cluster), 'bin/berth.js')]
+  const program = [join(distOf(at.cluster), 'node'), join(distOf(at.cluster), 'bin/berth.js')]
   return at.cluster.command([...program, ...args], { env: environment() })
 }
 
 function enroot(...args: string[]): Promise<Outcome> {
-  return at.cluster.command([join(dist(at.cluster), 'compat/enroot'), ...args], { env: environment() })
+  return at.cluster.command([join(distOf(at.cluster), 'compat/enroot'), ...args], { env: environment() })
 }
 
 test('name and image make it; name alone, or with any image, uses it; nothing is said', async () => {
@@ -190,7 +185,7 @@ test('what is removed by force while it runs goes when it ends', async () => {
 
 test('the image below a container is not removed, and names are a user’s own', async () => {
   exits(await step('based', 'true', { image: true }), 0)
-  const program = [join(dist(at.cluster), 'node'), join(dist(at.cluster), 'bin/berth.js')]
+  const program = [join(distOf(at.cluster), 'node'), join(distOf(at.cluster), 'bin/berth.js')]
   const root = (...args: string[]) => run([...program, ...args], { env: environment() })
   refuses(await root('rm', at.images.busybox), /BERTH_EIMAGEUSED.*based/)
   exits(await root('gc', '--all'), 0)

@@ -35,6 +35,8 @@ export interface Registry {
 
 export interface RegistryOptions {
   outlive?: boolean
+  /** Lines of an htpasswd file (bcrypt): only these users may push and pull. */
+  users?: readonly string[]
 }
 
 export async function startRegistry(undo: Undo, options: RegistryOptions = {}): Promise<Registry> {
@@ -45,7 +47,8 @@ export async function startRegistry(undo: Undo, options: RegistryOptions = {}): 
   const config = join(dir, 'config.yml')
   const log = join(dir, 'log')
   mkdirSync(join(dir, 'data'))
-  writeFileSync(config, registryConfig(host, join(dir, 'data')))
+  writeFileSync(join(dir, 'htpasswd'), (options.users ?? []).map((line) => `${line}\n`).join(''))
+  writeFileSync(config, registryConfig(host, dir, options.users !== undefined))
   const daemon = startDaemon('registry', ['docker-registry', 'serve', config], log, {
     ...options,
     directory: dir,
@@ -74,14 +77,15 @@ export async function startRegistry(undo: Undo, options: RegistryOptions = {}): 
   }
 }
 
-function registryConfig(host: string, data: string): string {
+function registryConfig(host: string, dir: string, closed: boolean): string {
   return [
     'version: 0.1',
     'log: {level: warn, accesslog: {disabled: false}}',
     'storage:',
-    `  filesystem: {rootdirectory: '${data}'}`,
+    `  filesystem: {rootdirectory: '${join(dir, 'data')}'}`,
     '  delete: {enabled: true}',
     `http: {addr: '${host}'}`,
+    ...(closed ? [`auth: {htpasswd: {realm: lab, path: '${join(dir, 'htpasswd')}'}}`] : []),
     '',
   ].join('\n')
 }
@@ -90,7 +94,7 @@ function answers(url: string): Promise<boolean> {
   return new Promise((resolve) => {
     const request = get(url, (response) => {
       response.resume()
-      resolve(response.statusCode === 200)
+      resolve(response.statusCode === 200 || response.statusCode === 401)
     })
     request.on('error', () => resolve(false))
   })
