@@ -62,9 +62,12 @@ ensure_apptainer() {
   [[ ! -d $directory && $EUID -eq 0 ]] || return 0
   say 'apptainer of Debian sid, beside the machine'
   log=$(mktemp)
-  bash test/newer.sh "$directory" sid apptainer apptainer >"$log" 2>&1 &&
-    setpriv --reuid=65534 --regid=65534 --clear-groups "$directory/bin/apptainer" --version >>"$log" 2>&1 ||
-    { say "no apptainer: $(tail -n 1 "$log")"; rm -rf "$directory"; }
+  if ! bash test/newer.sh "$directory" sid apptainer apptainer >"$log" 2>&1; then
+    say "no apptainer: $(tail -n 1 "$log")"
+  elif ! setpriv --reuid=65534 --regid=65534 --clear-groups "$directory/bin/apptainer" --version >"$log" 2>&1; then
+    say "apptainer does not run: $(tail -n 1 "$log")"
+    rm -rf "$directory"
+  fi
   rm -f "$log"
 }
 

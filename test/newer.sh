@@ -39,4 +39,5 @@ for program in "$@"; do
   [[ -e $made/root/usr/bin/$program ]] || { echo "newer: no $program in $package of $suite" >&2; exit 1; }
 done
 chmod -R a+rX "$made"
-mv -T "$made" "$dir"
+# Another checkout may have made it in the meantime.
+mv -T "$made" "$dir" 2>/dev/null || [[ -d $dir/bin ]]
