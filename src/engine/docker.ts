@@ -5,13 +5,10 @@
  */
 import type { Engine, StartPlace } from './engine.js'
 import { ABILITIES, KERNEL } from './native.js'
+import { EMPTY_TAR, STUB_REFERENCE } from './stub_image.js'
 
 /** Where the prepared root is in the container. */
 const INSIDE = '/berth'
-const STUB = 'berth-empty:1'
-const TAR_BLOCK = 512
-/** With a root that others than root may enter: an import of nothing has none. */
-const EMPTY_TAR = emptyTar()
 
 export const dockerEngine: Engine = {
   name: 'docker',
@@ -33,8 +30,8 @@ export const dockerEngine: Engine = {
     rootInside: INSIDE,
     before: (place) => [
       {
-        unless: [...client(place), 'image', 'inspect', '--format=.', STUB],
-        command: [...client(place), 'import', `${place.work}/root.tar`, STUB],
+        unless: [...client(place), 'image', 'inspect', '--format=.', STUB_REFERENCE],
+        command: [...client(place), 'import', `${place.work}/root.tar`, STUB_REFERENCE],
       },
     ],
     command: (place) => [
@@ -42,7 +39,7 @@ export const dockerEngine: Engine = {
       ...['run', '--rm', `--name=${place.id}`, `--label=io.berth.step=${place.id}`, '--pull=never'],
       ...[`--user=${ids(place)}`, '--cap-drop=ALL', '--security-opt=no-new-privileges', '--read-only'],
       ...['--network=host', '--pid=host', '--uts=host', '--log-driver=none'],
-      ...[`--volume=${place.root}:${INSIDE}`, STUB],
+      ...[`--volume=${place.root}:${INSIDE}`, STUB_REFERENCE],
       ...place.hold.map((word, index) => (index === 0 ? `${INSIDE}${word}` : word)),
     ],
     files: () => [{ name: 'root.tar', content: EMPTY_TAR }],
@@ -58,15 +55,4 @@ function client({ binary, socket }: StartPlace): string[] {
 function ids({ plan }: StartPlace): string {
   const { uid, gid } = plan.process.user
   return `${uid}:${gid}`
-}
-
-/** One directory, `./` with mode 755, and two blocks of zeros (POSIX.1-2017, pax: ustar interchange format). */
-function emptyTar(): string {
-  const header = (sum: string) =>
-    [
-      ...['./'.padEnd(100, '\0'), '0000755\0', '0000000\0', '0000000\0', '00000000000\0', '00000000000\0'],
-      ...[sum, '5', '\0'.repeat(100), 'ustar\0', '00'],
-    ].join('')
-  const sum = [...header(' '.repeat(8))].reduce((total, char) => total + char.charCodeAt(0), 0)
-  return header(`${sum.toString(8).padStart(6, '0')}\0 `).padEnd(3 * TAR_BLOCK, '\0')
 }

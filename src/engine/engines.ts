@@ -10,6 +10,7 @@ import { nativeEngine } from './native.js'
 import { podmanEngine } from './podman.js'
 import { podmanHpcEngine } from './podman_hpc.js'
 import { runcEngine } from './runc.js'
+import { sarusEngine } from './sarus.js'
 import { shifterEngine } from './shifter.js'
 
 export const ENGINES: readonly Engine[] = [
@@ -23,6 +24,7 @@ export const ENGINES: readonly Engine[] = [
   apptainerEngine,
   singularityEngine,
   shifterEngine,
+  sarusEngine,
   dockerEngine,
 ]
 

@@ -82,9 +82,10 @@ function needs({ needs: wanted, exitCodes, start }: Engine): [string, string][] 
 
 function commands({ needs: { binary = '' } }: Engine, start: NonNullable<Engine['start']>): string[] {
   const place = { ...EXAMPLE, binary }
-  const files = (start.files?.(place) ?? []).map(
-    ({ name, content }) => `\`$D/work/${name}\`:\n\n\`\`\`\n${content}\`\`\`\n`,
-  )
+  // An archive is nothing to read.
+  const texts = (start.files?.(place) ?? []).filter(({ content }) => !content.includes('\0'))
+  const files = texts.map(({ name, content }) => `\`$D/work/${name}\`:\n\n\`\`\`\n${content}\`\`\`\n`)
+  const before = start.before?.(place) ?? []
   const teardown = start.teardown?.(place) ?? []
   return [
     'berth starts it once per node and step, as the user, where `$D` is a directory that only it sees:',
@@ -93,6 +94,16 @@ function commands({ needs: { binary = '' } }: Engine, start: NonNullable<Engine[
     start.command(place).join(' '),
     '```',
     '',
+    ...(before.length === 0
+      ? []
+      : [
+          'Before that, where it was not done yet:',
+          '',
+          '```',
+          ...before.map(({ command }) => command.join(' ')),
+          '```',
+          '',
+        ]),
     ...(teardown.length === 0
       ? []
       : [

@@ -60,6 +60,13 @@ export const ENGINE_CASES: readonly EngineCase[] = [
     options: ['--container-engine-args=--module=mpich,gpu'],
     variable: 'STANDIN_MODULES=mpich,gpu',
   },
+  {
+    name: 'sarus',
+    standIn: true,
+    missing: without('cc') ?? without('umoci'),
+    options: ['--container-engine-args=--mpi'],
+    variable: 'STANDIN_HOOKS=mpi',
+  },
   { name: 'docker', missing: without('dockerd') },
 ]
 

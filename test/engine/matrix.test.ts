@@ -50,9 +50,14 @@ test.before(async () => {
     for (const node of at.cluster.nodes) at.cluster.undo.push('dockerd', await startDockerd(node))
   await must(['cc', '-static', '-O2', '-o', join(at.cluster.shared, 'neighbours'), source])
   mkdirSync(SETUID_STANDINS, { mode: 0o755 })
-  const program = join(SETUID_STANDINS, 'shifter')
-  await must(['cc', `-DUSER=${USER_A.uid}`, '-o', program, join(STANDINS, 'shifter.c')])
-  chmodSync(program, 0o4755)
+  const store = join(SETUID_STANDINS, 'store')
+  await must(['install', '-d', '-o', USER_A.name, store])
+  for (const name of ['shifter', 'sarus']) {
+    const program = join(SETUID_STANDINS, name)
+    const given = [`-DUSER=${USER_A.uid}`, `-DSTORE="${store}"`]
+    await must(['cc', '-Wall', ...given, '-o', program, join(STANDINS, `${name}.c`)])
+    chmodSync(program, 0o4755)
+  }
 })
 test.after(() => rmSync(SETUID_STANDINS, { recursive: true, force: true }))
 
