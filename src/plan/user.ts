@@ -7,6 +7,8 @@ import type { PlanUser } from './input.js'
 
 const ROOT_LINE = 'root:x:0:0:root:/root:/bin/sh'
 const NOBODY_LINE = 'nobody:x:65534:65534:nobody:/:/sbin/nologin'
+/** Not x: the image's shadow file has no line for the user, and PAM then denies the account (sshd in a step). */
+const NO_PASSWORD = '*'
 /** The shell POSIX guarantees; a host's zsh is rarely in an image. */
 const FALLBACK_SHELL = '/bin/sh'
 /** apt changes to this account, which cannot work with one mapped id; without it apt stays as it is (apt-sandbox). */
@@ -18,7 +20,7 @@ export function planPasswd(user: PlanUser, passwd: string, remapRoot: boolean): 
   const shell = shellOf(image)
   const own = remapRoot
     ? [`root:x:0:0:root:/root:${shell}`]
-    : [`${safe(user.name)}:x:${user.uid}:${user.gid}:${safe(user.name)}:${safe(user.home)}:${shell}`]
+    : [`${safe(user.name)}:${NO_PASSWORD}:${user.uid}:${user.gid}:${safe(user.name)}:${safe(user.home)}:${shell}`]
   const dropped = new Set(own.map(nameOf))
   if (remapRoot) dropped.add(APT_ACCOUNT)
   const kept = image.filter((line) => !dropped.has(nameOf(line)))

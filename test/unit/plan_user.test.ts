@@ -22,7 +22,7 @@ test("the user's line stands before the image's, with a shell that the image has
   assert.equal(
     planPasswd(ada, PASSWD, false),
     [
-      'ada:x:2041:2000:ada:/home/ada:/bin/bash',
+      'ada:*:2041:2000:ada:/home/ada:/bin/bash',
       'root:x:0:0:root:/root:/bin/bash',
       '_apt:x:42:65534::/n:/bin/false',
       'nobody:x:65534:65534:nobody:/:/sbin/nologin',
@@ -34,7 +34,7 @@ test("the user's line stands before the image's, with a shell that the image has
 test('an image without accounts still has root and nobody', () => {
   assert.match(
     planPasswd(ada, '', false),
-    /^ada:x:2041:2000:ada:\/home\/ada:\/bin\/sh\nroot:x:0:0:.*\nnobody:/,
+    /^ada:\*:2041:2000:ada:\/home\/ada:\/bin\/sh\nroot:x:0:0:.*\nnobody:/,
   )
 })
 
@@ -63,7 +63,7 @@ test('no field can start an account of its own', () => {
   const evil = { ...ada, name: 'x\nevil:x:0:0:', home: '/h:/bin/evil' }
   assert.match(
     planPasswd(evil, '', false),
-    /^x_evil_x_0_0_:x:2041:2000:x_evil_x_0_0_:\/h_\/bin\/evil:\/bin\/sh\n/,
+    /^x_evil_x_0_0_:\*:2041:2000:x_evil_x_0_0_:\/h_\/bin\/evil:\/bin\/sh\n/,
   )
 })
 
