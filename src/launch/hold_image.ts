@@ -36,7 +36,7 @@ export async function holdImage(
   return { image, source: { device: lease.device } }
 }
 
-/** Resolved and in the store; events only when it has to be imported. @throws BerthError */
+/** Resolved and in the store; its events tell whether it had to be imported. @throws BerthError */
 export async function ensureImage(
   store: Store,
   access: Access,
@@ -53,7 +53,7 @@ export async function ensureImage(
       signal: turn.signal,
       progress: (step) => report.take(step),
     })
-    report.end(image.size)
+    report.end(image.size, reference.source.kind === 'registry')
     return image
   } catch (error) {
     report.failed()
@@ -97,8 +97,9 @@ class EventMaker {
       })
   }
 
-  end(bytes: number): void {
+  end(bytes: number, isRemote: boolean): void {
     if (this.started) this.tell({ kind: 'end', bytes, reused: this.reused, at: performance.now() })
+    else if (isRemote) this.tell({ kind: 'stored', image: this.image, bytes })
   }
 
   failed(): void {

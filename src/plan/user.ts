@@ -20,7 +20,9 @@ export function planPasswd(user: PlanUser, passwd: string, remapRoot: boolean): 
   const shell = shellOf(image)
   const own = remapRoot
     ? [`root:x:0:0:root:/root:${shell}`]
-    : [`${safe(user.name)}:${NO_PASSWORD}:${user.uid}:${user.gid}:${safe(user.name)}:${safe(user.home)}:${shell}`]
+    : [
+        `${safe(user.name)}:${NO_PASSWORD}:${user.uid}:${user.gid}:${safe(user.name)}:${safe(user.home)}:${shell}`,
+      ]
   const dropped = new Set(own.map(nameOf))
   if (remapRoot) dropped.add(APT_ACCOUNT)
   const kept = image.filter((line) => !dropped.has(nameOf(line)))

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What a waiting task's stderr shows of an import: on a terminal one line that is redrawn and at last wiped, elsewhere
- * a line at the start, one every few seconds and one at the end. A warm image has no events and prints nothing.
+ * a line at the start, one every few seconds and one at the end. A warm image prints nothing, unless somebody counts.
  * No colour is used, so NO_COLOR has nothing to take away.
  */
 
-/** auto: a line on a terminal, plain elsewhere. */
-export type ProgressMode = 'none' | 'plain' | 'auto'
+/** auto: a line on a terminal, plain elsewhere; always: plain, and two lines for an image that is there already too. */
+export const PROGRESS_MODES = ['auto', 'plain', 'always', 'none'] as const
+export type ProgressMode = (typeof PROGRESS_MODES)[number]
 
 /** `at` is any monotonic clock in milliseconds, the same for all events of an import. */
 export type ImportEvent =
@@ -25,6 +26,8 @@ export type ImportEvent =
     }
   /** bytes: size of the converted image. */
   | { kind: 'end'; bytes: number; reused?: number; at: number }
+  /** Nothing had to be imported. */
+  | { kind: 'stored'; image: string; bytes: number }
   | { kind: 'failed'; at: number }
 
 export interface ProgressOptions {
@@ -40,10 +43,10 @@ const REDRAW_INTERVAL_MS = 100
 const MEBIBYTE = 2 ** 20
 const GIBIBYTE = 2 ** 30
 
-/** BERTH_PROGRESS; an unknown word counts as auto, since a job must not fail for it. */
-export function progressMode(environment: ReadonlyMap<string, string>): ProgressMode {
-  const mode = environment.get('BERTH_PROGRESS')
-  return mode === 'none' || mode === 'plain' ? mode : 'auto'
+/** BERTH_PROGRESS over the site's word; an unknown one counts for nothing, since a job must not fail for it. */
+export function progressMode(environment: ReadonlyMap<string, string>, site: ProgressMode): ProgressMode {
+  const asked = environment.get('BERTH_PROGRESS')
+  return PROGRESS_MODES.find((mode) => mode === asked) ?? site
 }
 
 /** One per launcher: takes events, answers the bytes for its stderr, '' when there is nothing to show. */
@@ -71,6 +74,8 @@ export class Progress {
         const facts = `${formatBytes(event.bytes)}${describeReuse(event.reused)}`
         return `${this.wipe()}berth: imported ${this.image} in ${seconds} s (${facts})\n`
       }
+      case 'stored':
+        return this.options.mode === 'always' ? announce(event.image, event.bytes) : ''
       case 'failed':
         return this.wipe()
     }
@@ -115,6 +120,11 @@ export class Progress {
     this.drawn = false
     return '\r\u001b[K'
   }
+}
+
+/** The two lines that pyxis prints for each unnamed container of a registry: scripts index what follows them. */
+function announce(image: string, bytes: number): string {
+  return `berth: importing ${image} …\nberth: imported ${image} in 0.0 s (${formatBytes(bytes)}, stored before)\n`
 }
 
 /** "412 MB": powers of 1024, as `ls -h` and squeue print. */

@@ -186,6 +186,11 @@ export const KEYS = {
     default: 'global',
     help: 'life of a named container, as in pyxis',
   },
+  progress: {
+    type: ['auto', 'plain', 'always', 'none'],
+    default: 'auto',
+    help: 'what a waiting task shows of an import; always: two lines for a stored image too, as pyxis prints; BERTH_PROGRESS of a job wins',
+  },
   batch_scope: {
     type: ['batch', 'step'],
     default: 'batch',

@@ -27,7 +27,10 @@ export async function hello(worker: Worker, connection: Connection, frame: Frame
   const beat = keepAlive(connection)
   step.logins.offer(connection)
   let stays = false
-  const quiet = step.explains ? () => undefined : showProgress(step, connection, frame.number(Tag.TTY) ?? 0)
+  const columns = frame.number(Tag.TTY) ?? 0
+  const quiet = step.explains
+    ? () => undefined
+    : showProgress(step, connection, columns, worker.site.get('progress'))
   try {
     if (step.explains) await explain(asker, connection)
     else stays = await join(asker, connection, quiet)

@@ -122,7 +122,8 @@ function slurmdCommand(at: string, name: string, conf: string, keptInTmp?: strin
   const script =
     `mount --bind '${at}/run' /run && mount --bind '${at}/spool' ${SPOOL_DIR} && ${tmp}` +
     `exec slurmd -D -N ${name} -f '${conf}'`
-  return ['unshare', '--mount', '--uts', '--propagation', 'slave', '--', 'sh', '-c', script]
+  const own = ['--mount', ...(keptInTmp === undefined ? [] : ['--uts'])]
+  return ['unshare', ...own, '--propagation', 'slave', '--', 'sh', '-c', script]
 }
 
 function readPid(file: string): number | undefined {

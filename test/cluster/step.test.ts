@@ -29,6 +29,13 @@ test('a warm start says nothing', async () => {
   saysNot(seen, /berth|import/i)
 })
 
+test('two lines for each start where a script counts them', async () => {
+  const told = await at.cluster.srun(['-n2', `--container-image=${at.images.debian}`, 'true'], {
+    env: { BERTH_PROGRESS: 'always' },
+  })
+  assert.match(told.output, /^berth: importing .*\nberth: imported .*stored before\)\n$/)
+})
+
 test('without a flag the host runs', async () => {
   prints(
     await at.cluster.srun(['-N2', 'grep', 'CODENAME', '/etc/os-release']),

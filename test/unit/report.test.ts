@@ -75,10 +75,10 @@ test('a failed import leaves the line empty for the error', () => {
 })
 
 test('BERTH_PROGRESS silences it or makes it plain', () => {
-  const mode = (word: string) => progressMode(new Map([['BERTH_PROGRESS', word]]))
+  const mode = (word: string) => progressMode(new Map([['BERTH_PROGRESS', word]]), 'auto')
   assert.deepEqual(
-    [mode('none'), mode('plain'), mode('auto'), mode('fancy'), progressMode(new Map())],
-    ['none', 'plain', 'auto', 'auto', 'auto'],
+    [mode('none'), mode('plain'), mode('fancy'), mode('always'), progressMode(new Map(), 'none')],
+    ['none', 'plain', 'auto', 'always', 'none'],
   )
   const silent = new Progress({ columns: 80, mode: 'none' })
   assert.equal(
