@@ -5,7 +5,6 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,28 +15,48 @@
 #include "command.h"
 #include "entrypoint.h"
 #include "place.h"
+#include "stay.h"
 #include "variables.h"
 #include "text.h"
 
 #define HINT_LOG "see worker.log in berth's runtime_dir on the node"
 
 /* What the launcher was told and no command needs. */
-static const char *const own_variables[] = {"BERTH_SOCKET", "BERTH_TICKET"};
+static const char *const own_variables[] = {"BERTH_SOCKET", "BERTH_TICKET", SIGNALS_VARIABLE};
 
 static int bad_frame(struct error *error, const char *what) {
   return error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",
                    "the worker's answer cannot be used: ", what, NULL);
 }
 
-static int enter_namespaces(const struct frame_in *frame, uint32_t answer_flags, struct error *error) {
+bool join_has_pids(const struct frame_in *frame) {
   struct field field;
-  size_t count = 0;
 
   for (size_t at = 0; frame_next(frame, &at, &field);)
+    if (field.tag == BERTH_TAG_NS && field_word(&field) == CLONE_NEWPID)
+      return true;
+  return false;
+}
+
+int join_lease(const struct frame_in *frame) {
+  struct field field;
+  return frame_find(frame, BERTH_TAG_LEASE, &field) && frame->fd_count > 0 ? frame->fds[frame->fd_count - 1]
+                                                                           : -1;
+}
+
+int join_namespaces(const struct frame_in *frame, struct error *error) {
+  struct field field;
+  uint32_t answer_flags = 0;
+  size_t count = 0, others = 0;
+
+  for (size_t at = 0; frame_next(frame, &at, &field);) {
     count += field.tag == BERTH_TAG_NS;
-  if (count != frame->fd_count)
+    others += field.tag == BERTH_TAG_LEASE;
+  }
+  if (count + others != frame->fd_count)
     return bad_frame(error, "namespaces and descriptors differ in number");
   /* An answer without namespaces would run the command bare; only the exec engines say so on purpose. */
+  (void)frame_word(frame, BERTH_TAG_FLAGS, &answer_flags);
   if (count == 0 && (answer_flags & BERTH_FLAG_EXEC) == 0)
     return bad_frame(error, "no namespace");
 
@@ -91,16 +110,6 @@ static int give_up_privileges(const struct frame_in *frame, uint32_t answer_flag
   return 0;
 }
 
-/*
- * A container of `berth run` ends with that process, also when it is killed; Slurm ends its tasks itself.
- * After setns, which resets the wish (prctl(2)), and with a look back at a parent that was faster.
- */
-static int end_with(pid_t parent, struct error *error) {
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == parent)
-    return 0;
-  return error_set(error, "BERTH_EJOIN", "", "`berth run` has ended", NULL);
-}
-
 /* The frame's ARGV words, then the user's. NULL with error filled. */
 static char **build_argv(const struct frame_in *frame, char **argv, struct error *error) {
   struct field field;
@@ -131,9 +140,11 @@ static char **build_argv(const struct frame_in *frame, char **argv, struct error
 }
 
 void join_run(struct frame_in *frame, char **argv, char *const *environment, struct error *error) {
+  /* Those of a pid namespace were entered before the fork that made this process (setns(2)). */
+  const bool joined = join_has_pids(frame);
   struct variables variables = {0};
   uint32_t answer_flags = 0;
-  const pid_t runner = getenv("BERTH_TICKET") ? getppid() : 0;
+  const bool is_bound = stay_is_child() || getenv("BERTH_TICKET");
 
   (void)frame_word(frame, BERTH_TAG_FLAGS, &answer_flags);
   cleanup_free char **all = build_argv(frame, argv, error);
@@ -146,8 +157,9 @@ void join_run(struct frame_in *frame, char **argv, char *const *environment, str
   for (size_t i = 0; i < ARRAY_SIZE(own_variables); i++)
     variables_unset(&variables, own_variables[i]);
   variables_unset_all(&variables, ARGV0_VARIABLE);
-  if (enter_namespaces(frame, answer_flags, error) < 0 || change_directory(frame, error) < 0 ||
-      give_up_privileges(frame, answer_flags, error) < 0 || (runner != 0 && end_with(runner, error) < 0))
+  const pid_t parent = getppid();
+  if ((!joined && join_namespaces(frame, error) < 0) || change_directory(frame, error) < 0 ||
+      give_up_privileges(frame, answer_flags, error) < 0 || (is_bound && stay_with(parent, error) < 0))
     return;
   if (entrypoint_is_asked(frame))
     entrypoint_run(frame, all, &variables, error);

@@ -177,7 +177,9 @@ static int launch(char **argv, struct error *error) {
     return -1;
   switch (answer.type) {
   case BERTH_JOIN:
-    if (stay_is_asked(&answer) && !stay(connection, &ended, error))
+    if (join_has_pids(&answer) && join_namespaces(&answer, error) < 0)
+      return -1;
+    if ((stay_is_asked(&answer) || join_has_pids(&answer)) && !stay(&answer, connection, &ended, error))
       return ended;
     join_run(&answer, argv, environ, error);
     stay_failed();

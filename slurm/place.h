@@ -27,4 +27,8 @@ bool place_find(struct place *place);
  * nothing. */
 #define REFUSED_VARIABLE "SLURM_BERTH_REFUSED"
 
+/** Set by slurmstepd where its signals reach every process of the step and not the task alone; see seat.h. */
+#define SIGNALS_VARIABLE "BERTH_SIGNALS"
+#define SIGNALS_REACH_ALL "all"
+
 #endif

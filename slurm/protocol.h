@@ -37,7 +37,8 @@ enum berth_type {
   BERTH_ACK = 64,
   BERTH_FAIL = 65,     /* CODE TEXT [HINT] EXIT */
   BERTH_PROGRESS = 66, /* TEXT: bytes to copy to stderr as they are */
-  BERTH_JOIN = 67,   /* NS (u32 CLONE_NEW* each, order = fd order) CWD ENV_* FLAGS [SECCOMP] [ARGV*] + fds */
+  BERTH_JOIN =
+      67, /* NS (u32 CLONE_NEW* each, order = fd order) [LEASE] CWD ENV_* FLAGS [SECCOMP] [ARGV*] + fds */
   BERTH_RESULT = 68, /* DATA (JSON) */
   BERTH_PRINT = 69,  /* TEXT to stdout, then exit with EXIT */
   /* OPTION*: values that replace the user's (image by digest); empty when nothing is pinned */
@@ -100,6 +101,8 @@ enum berth_tag {
   BERTH_TAG_ENTRYPOINT = 41, /* a word of the image's entrypoint, which runs before the command */
   BERTH_TAG_ENV_ENTRY = 42,  /* "K" or "K*": what of the task's environment the entrypoint sees */
   BERTH_TAG_ENV_KEEP = 43,   /* "K": as ENV_ENTRY, and the entrypoint cannot change it for the command */
+  BERTH_TAG_LEASE =
+      44, /* u32 1: JOIN's last descriptor is the life of the pid namespace, held while the command runs */
 };
 
 /*
@@ -108,7 +111,8 @@ enum berth_tag {
  *   FAIL      with an empty TEXT prints nothing (another task of the node has said it) and exits with EXIT.
  *   JOIN      setns in the order of the NS fields; chdir to CWD if there is one; every ENV_UNSET, then every
  * ENV_SET, then ENV_DEFAULT, then ENV_COPY; PATH of the resulting environment finds the command. No NS
- * without BERTH_FLAG_EXEC: refused. EOF       before one of these: it connects and says HELLO again, at most
+ * without BERTH_FLAG_EXEC: refused. A pid namespace among them: the launcher runs the command in a child and
+ * stays. EOF       before one of these: it connects and says HELLO again, at most
  * five times in a row.
  */
 #define BERTH_FLAG_NO_NEW_PRIVS 1u

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -13,6 +15,8 @@
 
 #include "clean.h"
 #include "fail.h"
+#include "join.h"
+#include "seat.h"
 #include "text.h"
 #include "wire.h"
 
@@ -28,33 +32,22 @@ bool stay_is_asked(const struct frame_in *frame) {
   return frame_word(frame, BERTH_TAG_FLAGS, &flags) && (flags & BERTH_FLAG_STAY) != 0;
 }
 
-/*
- * Signals for the step reach the command as well, in the same process group and cgroup: passing them on would
- * give them to it twice. SIGKILL ends both, and with the connection the save.
- */
-static void ignore_signals(void) {
-  for (int number = 1; number < NSIG; number++)
-    if (number != SIGCHLD)
-      (void)signal(number, SIG_IGN);
-  (void)signal(SIGCHLD, SIG_DFL);
-}
-
 /* What the command gave up must be seen as closed by the other side: output, PMI. */
-static void close_others(int connection) {
+static void close_others(int one, int other) {
+  const int low = one < other ? one : other, high = one < other ? other : one;
+
   (void)close(STDIN_FILENO);
   (void)close(STDOUT_FILENO);
-  if (connection > STDERR_FILENO + 1)
-    (void)syscall(CLOSE_RANGE, STDERR_FILENO + 1, connection - 1, 0);
-  (void)syscall(CLOSE_RANGE, connection + 1, ~0u, 0);
-}
-
-static int wait_for(pid_t child) {
-  int status = 0;
-
-  while (waitpid(child, &status, 0) < 0)
-    if (errno != EINTR)
-      return -1;
-  return status;
+  unsigned int from = STDERR_FILENO + 1;
+  for (int i = 0; i < 2; i++) {
+    const int kept = i == 0 ? low : high;
+    if (kept < (int)from)
+      continue;
+    if (kept > (int)from)
+      (void)syscall(CLOSE_RANGE, from, kept - 1, 0);
+    from = (unsigned int)kept + 1;
+  }
+  (void)syscall(CLOSE_RANGE, from, ~0u, 0);
 }
 
 static bool tell_end(int connection, int status, struct frame_in *answer) {
@@ -109,9 +102,22 @@ static void die_by(int number) {
 /* Closed by exec; a byte in it says that there was none. */
 static int not_started = -1;
 
+bool stay_is_child(void) { return not_started >= 0; }
+
 void stay_failed(void) {
-  if (not_started >= 0)
+  if (stay_is_child())
     (void)!write(not_started, "", 1);
+}
+
+int stay_with(pid_t parent, struct error *error) {
+  struct pollfd listener = {.fd = not_started};
+
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+    return error_set(error, "BERTH_EJOIN", "", "prctl: ", text_errno(errno), NULL);
+  /* From another pid namespace the parent has no number; it holds the only end of the pipe that is read. */
+  const bool alone =
+      stay_is_child() ? poll(&listener, 1, 0) > 0 && (listener.revents & POLLERR) : getppid() != parent;
+  return alone ? error_set(error, "BERTH_EJOIN", "", "`berth run` has ended", NULL) : 0;
 }
 
 static bool has_started(int reading) {
@@ -124,36 +130,48 @@ static bool has_started(int reading) {
   return got == 0;
 }
 
-bool stay(int connection, int *status, struct error *error) {
-  sigset_t all, before;
+static pid_t start(const struct seat *seat, const sigset_t *signals, int connection, const int ends[2]) {
+  const pid_t child = fork();
+
+  if (child != 0)
+    return child;
+  seat_take(seat);
+  (void)sigprocmask(SIG_SETMASK, signals, NULL);
+  (void)close(connection);
+  (void)close(ends[0]);
+  not_started = ends[1];
+  return 0;
+}
+
+/* ENOMEM: what a pid namespace without its first process says (pid_namespaces(7)). */
+static bool cannot_start(const char *call, struct error *error) {
+  error_set(error, "BERTH_EJOIN", "", "cannot start the command: ", call, ": ",
+            errno == ENOMEM ? "the container has ended" : text_errno(errno), NULL);
+  return false;
+}
+
+bool stay(const struct frame_in *frame, int connection, int *status, struct error *error) {
+  const bool saves = stay_is_asked(frame);
+  sigset_t before;
+  struct seat seat;
   int ends[2] = {-1, -1};
 
-  if (pipe2(ends, O_CLOEXEC) < 0) {
-    error_set(error, "BERTH_EJOIN", "", "cannot start the command: pipe: ", text_errno(errno), NULL);
+  if (getenv("BERTH_TICKET") && stay_with(getppid(), error) < 0)
     return false;
-  }
-  sigfillset(&all);
-  (void)sigprocmask(SIG_SETMASK, &all, &before);
-  const pid_t child = fork();
-  if (child == 0) {
-    (void)sigprocmask(SIG_SETMASK, &before, NULL);
-    (void)close(connection);
-    (void)close(ends[0]);
-    not_started = ends[1];
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    return cannot_start("pipe", error);
+  seat_prepare(&seat, join_has_pids(frame), &before);
+  const pid_t child = start(&seat, &before, connection, ends);
+  if (child == 0)
     return true;
-  }
   const int reading = ends[0];
   (void)close(ends[1]);
-  if (child < 0) {
-    error_set(error, "BERTH_EJOIN", "", "cannot start the command: fork: ", text_errno(errno), NULL);
-    return false;
-  }
-  ignore_signals();
-  (void)sigprocmask(SIG_SETMASK, &before, NULL);
+  if (child < 0)
+    return cannot_start("fork", error);
   const bool started = has_started(reading);
-  close_others(connection);
-  const int ended = wait_for(child);
-  if (started)
+  close_others(saves ? connection : -1, join_lease(frame));
+  const int ended = seat_attend(&seat, child);
+  if (started && saves)
     hear(connection, ended, error);
   const bool killed = WIFSIGNALED(ended);
   *status = killed ? 128 + WTERMSIG(ended) : WEXITSTATUS(ended);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -181,6 +182,15 @@ int stepd_announce(spank_t spank) {
   return 0;
 }
 
+static int is_linuxproc(struct dl_phdr_info *info, size_t size, void *unused) {
+  (void)size;
+  (void)unused;
+  return info->dlpi_name && strstr(info->dlpi_name, "proctrack_linuxproc.so") != NULL;
+}
+
+/* Slurm does not tell plugins its ProctrackType, but this process has loaded it. */
+static bool signals_reach_all(void) { return dl_iterate_phdr(is_linuxproc, NULL) != 0; }
+
 static void set_launch(spank_t spank) {
   char path[PATH_MAX];
 
@@ -188,6 +198,8 @@ static void set_launch(spank_t spank) {
     return;
   if (!client_socket(&step.settings, path) || spank_setenv(spank, "BERTH_SOCKET", path, 1) != ESPANK_SUCCESS)
     error_set(&step.error, "BERTH_EINTERNAL", "", "cannot set BERTH_SOCKET for the task", NULL);
+  if (signals_reach_all())
+    (void)spank_setenv(spank, SIGNALS_VARIABLE, SIGNALS_REACH_ALL, 1);
 }
 
 int stepd_prepare(spank_t spank) {

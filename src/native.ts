@@ -235,6 +235,8 @@ export interface Native {
   attachImage(path: string, options: { directIo: boolean }): Promise<LoopImage>
   attachImageFd(fd: number, options: { directIo: boolean; offset: number }): Promise<LoopImage>
   buildNamespace(spec: NamespaceSpec): Promise<BuiltNamespace>
+  /** Closes BuiltNamespace.lease and ends its process, whoever else has a copy. */
+  endLease(fd: number): void
   /** Inode number of an nsfs fd, to compare namespaces. */
   namespaceId(fd: number): string
   /** pidfd_open; `ended` is called once when the process has ended. */
@@ -246,6 +248,8 @@ export interface Native {
    * (EPERM) is the cgroup's no. Rejects where there is no such process or cgroup.
    */
   probeDevices(pid: number, paths: readonly string[]): Promise<number[]>
+  /** Moves a process to the cgroups of another. */
+  shareCgroups(pid: number, like: number): Promise<void>
   userByUid(uid: number): Promise<User | undefined>
   userByName(name: string): Promise<User | undefined>
   groupName(gid: number): Promise<string | undefined>

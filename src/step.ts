@@ -24,7 +24,7 @@ import { HostReader } from './launch/host_facts.js'
 import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
 import { containerId, holdBase, referenceOf, withNameDefaults } from './launch/named.js'
-import { type Namespaces, reopenNamespaces } from './launch/namespaces.js'
+import { type Namespaces, reopenNamespaces, settleFirst } from './launch/namespaces.js'
 import { accessOf, joinRunning, openOn, openSaveTarget, planWith } from './launch/open.js'
 import { adoptRunning, createNamed, openNamed, removeNamed, willJoin } from './launch/open_named.js'
 import { openStore } from './launch/open_store.js'
@@ -232,8 +232,9 @@ export function saveStep({ site }: Rooms, pending: PendingSave, turn: SaveTurn):
   return saveContainer(site, import.meta.dirname, pending, turn)
 }
 
-/** The frame that one task gets; all tasks of the step the same. */
-export function joinStep({ launch, namespaces, save }: OpenedStep): JoinFrame {
+/** The frame that one task gets, whose launcher is `pid`; all tasks of the step the same. */
+export function joinStep({ launch, namespaces, save }: OpenedStep, pid: number): JoinFrame {
+  if (namespaces !== undefined) settleFirst(namespaces, pid)
   return joinFrame(launch, namespaces, { stay: save !== undefined })
 }
 

@@ -4,6 +4,7 @@
 
 #include "attend.hh"
 #include "convert.hh"
+#include "core/host/cgroup.hh"
 #include "core/host/features.hh"
 #include "core/host/files.hh"
 #include "core/host/probe.hh"
@@ -98,6 +99,13 @@ static Napi::Value ProcessStart(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), static_cast<double>(processStart(info[0].ToNumber().Int32Value())));
 }
 
+static Napi::Value ShareCgroups(const Napi::CallbackInfo &info) {
+  const pid_t pid = info[0].ToNumber().Int32Value();
+  const pid_t like = info[1].ToNumber().Int32Value();
+  return promise(
+      info.Env(), [pid, like] { return shareCgroups(pid, like); }, nothing);
+}
+
 static Napi::Value ProbeDevices(const Napi::CallbackInfo &info) {
   const pid_t pid = info[0].ToNumber().Int32Value();
   const auto list = info[1].As<Napi::Array>();
@@ -184,6 +192,7 @@ void InitHost(Napi::Env env, Napi::Object exports) {
   exports.Set("openTemporary", Napi::Function::New<OpenTemporary>(env));
   exports.Set("publish", Napi::Function::New<Publish>(env));
   exports.Set("processStart", Napi::Function::New<ProcessStart>(env));
+  exports.Set("shareCgroups", Napi::Function::New<ShareCgroups>(env));
   exports.Set("probeDevices", Napi::Function::New<ProbeDevices>(env));
   exports.Set("userByUid", Napi::Function::New<UserByUid>(env));
   exports.Set("userByName", Napi::Function::New<UserByName>(env));

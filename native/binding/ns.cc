@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Images and namespaces: attachImage, attachImageFd, buildNamespace, namespaceId, showTree, hideTree. */
+/** Images and namespaces: attachImage, attachImageFd, buildNamespace, namespaceId, showTree, hideTree,
+ * endLease. */
 #include "host.hh"
 #include "init.hh"
 
@@ -13,6 +14,7 @@
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 namespace berth::binding {
@@ -60,6 +62,12 @@ static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
     object.Set("ipcNs", built.ipcNs.release());
   if (built.utsNs)
     object.Set("utsNs", built.utsNs.release());
+  if (built.pidNs)
+    object.Set("pidNs", built.pidNs.release());
+  if (built.lease) {
+    object.Set("lease", built.lease.release());
+    object.Set("first", built.first);
+  }
   if (built.rootNs)
     object.Set("rootNs", built.rootNs.release());
   if (built.upper)
@@ -140,6 +148,14 @@ static Napi::Value HideTree(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
+/** endLease(fd): the other end reads its end now, whoever else has a copy of this one. */
+static Napi::Value EndLease(const Napi::CallbackInfo &info) {
+  const Fd lease(info[0].ToNumber().Int32Value());
+  if (shutdown(lease.get(), SHUT_RDWR) < 0)
+    return raise(info.Env(), fail("shutdown"));
+  return info.Env().Undefined();
+}
+
 void InitNs(Napi::Env env, Napi::Object exports) {
   exports.Set("attachImage", Napi::Function::New<AttachImage>(env));
   exports.Set("attachImageFd", Napi::Function::New<AttachImageFd>(env));
@@ -147,6 +163,7 @@ void InitNs(Napi::Env env, Napi::Object exports) {
   exports.Set("namespaceId", Napi::Function::New<NamespaceId>(env));
   exports.Set("showTree", Napi::Function::New<ShowTree>(env));
   exports.Set("hideTree", Napi::Function::New<HideTree>(env));
+  exports.Set("endLease", Napi::Function::New<EndLease>(env));
   InitHost(env, exports);
 }
 

@@ -12,8 +12,9 @@ using Create = MountStep::Create;
 
 static std::optional<Kind> kindOf(const std::string &name) {
   constexpr std::pair<const char *, Kind> kRows[] = {
-      {"bind", Kind::bind},       {"tmpfs", Kind::tmpfs}, {"mqueue", Kind::mqueue}, {"file", Kind::file},
-      {"symlink", Kind::symlink}, {"dir", Kind::dir},     {"umount", Kind::umount}, {"devpts", Kind::devpts},
+      {"bind", Kind::bind},     {"tmpfs", Kind::tmpfs},     {"mqueue", Kind::mqueue},
+      {"file", Kind::file},     {"symlink", Kind::symlink}, {"dir", Kind::dir},
+      {"umount", Kind::umount}, {"devpts", Kind::devpts},   {"proc", Kind::proc},
   };
   for (const auto &[word, kind] : kRows)
     if (name == word)
@@ -72,9 +73,12 @@ static std::optional<MountStep> stepOf(const Napi::Object &object) {
 }
 
 static int unshareOf(const Napi::Object &object) {
+  constexpr std::pair<const char *, int> kRows[] = {
+      {"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS}, {"pid", CLONE_NEWPID}};
   int flags = 0;
   for (const std::string &name : listOf(object, "unshare"))
-    flags |= name == "net" ? CLONE_NEWNET : name == "ipc" ? CLONE_NEWIPC : name == "uts" ? CLONE_NEWUTS : 0;
+    for (const auto &[word, flag] : kRows)
+      flags |= name == word ? flag : 0;
   return flags;
 }
 
@@ -121,6 +125,7 @@ std::optional<NamespaceSpec> specOf(const Napi::Object &object) {
   spec.insideGid = static_cast<gid_t>(numberOf(object, "insideGid", spec.user.gid));
   spec.idmap = flagOf(object, "idmap", true);
   spec.unshareFlags = unshareOf(object);
+  spec.init = textOf(object, "init");
   spec.mountNs = static_cast<int>(numberOf(object, "mountNs", -1));
   spec.userNs = static_cast<int>(numberOf(object, "userNs", -1));
   spec.staging = textOf(object, "staging");

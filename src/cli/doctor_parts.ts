@@ -12,6 +12,7 @@ const PARTS = [
   'berth-exec',
   'berth-keeper',
   'berth-hold',
+  'berth-init',
   'berth-tend',
   'bin/worker.js',
   'bin/importer.js',

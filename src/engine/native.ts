@@ -19,7 +19,7 @@ export const ABILITIES: Abilities = {
   unshareNet: true,
   unshareIpc: true,
   unshareUts: true,
-  unsharePid: false,
+  unsharePid: true,
   shmSize: true,
   cdi: true,
   profiles: true,

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A plan as namespaces to build, joined by each task, and as what the launcher does in them; for every engine. */
+import { join } from 'node:path'
 import type { MountStep, NamespaceSpec } from '../native.js'
 import type { Plan, PlannedMount, PlannedVariable } from '../plan/spec.js'
 import type { EnginePlace, LaunchFields, Translation } from './engine.js'
+
+/** In dist/, which this folder is in. */
+const INIT = join(import.meta.dirname, '..', 'berth-init')
 
 export function translate(plan: Plan, place: EnginePlace): Translation {
   return { namespaces: namespaceSpec(plan, place), launch: launchFields(plan) }
@@ -24,8 +28,9 @@ function namespaceSpec(plan: Plan, place: EnginePlace): NamespaceSpec {
     mounts: plan.mounts.map(mountStep),
     unshare: plan.namespaces.flatMap(({ type }) => {
       if (type === 'network') return ['net' as const]
-      return type === 'ipc' || type === 'uts' ? [type] : []
+      return type === 'ipc' || type === 'uts' || type === 'pid' ? [type] : []
     }),
+    ...(plan.namespaces.some(({ type }) => type === 'pid') ? { init: INIT } : {}),
     ...(place.mountNs === undefined ? {} : { mountNs: place.mountNs }),
     ...(place.userNs === undefined ? {} : { userNs: place.userNs }),
     staging: place.staging,

@@ -26,6 +26,7 @@ export function joinFrame(
 ): JoinFrame {
   const open = namespaces?.fds ?? []
   const { entrypoint } = launch
+  const lease = namespaces?.lease
   const flags =
     (launch.noNewPrivileges ? FLAG_NO_NEW_PRIVS : 0) |
     (launch.exec ? FLAG_EXEC : 0) |
@@ -33,6 +34,7 @@ export function joinFrame(
     (options.stay ? FLAG_STAY : 0)
   const fields: [FrameTag, FieldValue][] = [
     ...open.map(({ name }): [FrameTag, FieldValue] => [Tag.NS, CLONE_FLAG[name]]),
+    ...(lease === undefined ? [] : [[Tag.LEASE, 1] as [FrameTag, FieldValue]]),
     ...(launch.cwd === '' ? [] : [[Tag.CWD, launch.cwd] as [FrameTag, FieldValue]]),
     ...tagged(Tag.ENV_SET, launch.set),
     ...tagged(Tag.ENV_DEFAULT, launch.defaults),
@@ -45,7 +47,7 @@ export function joinFrame(
     ...(launch.fakeRoot === true ? [[Tag.SECCOMP, FAKE_ROOT] as [FrameTag, FieldValue]] : []),
     [Tag.FLAGS, flags],
   ]
-  return { fields, fds: open.map(({ fd }) => fd) }
+  return { fields, fds: [...open.map(({ fd }) => fd), ...(lease === undefined ? [] : [lease])] }
 }
 
 function tagged(tag: FrameTag, values: readonly string[]): [FrameTag, FieldValue][] {

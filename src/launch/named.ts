@@ -40,6 +40,7 @@ const NAMESPACE_WORDS: readonly (readonly [Namespace, string])[] = [
   ['net', 'network namespace'],
   ['ipc', 'IPC namespace'],
   ['uts', 'UTS namespace'],
+  ['pid', 'PID namespace'],
 ]
 /** A container with a name is made to be changed and kept: it is writable unless the user says otherwise. */
 export function withNameDefaults(request: Request): Request {

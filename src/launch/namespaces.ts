@@ -4,7 +4,7 @@ import { openSync, readlinkSync } from 'node:fs'
 import { type BuiltNamespace, type MadeEntry, type NamespaceSpec, native } from '../native.js'
 
 /** Names as in /proc/PID/ns, in the order of setns: the user namespace grants the others (setns(2)). */
-export const NAMESPACE_ORDER = ['user', 'mnt', 'ipc', 'uts', 'net'] as const
+export const NAMESPACE_ORDER = ['user', 'mnt', 'ipc', 'uts', 'net', 'pid'] as const
 export type NamespaceName = (typeof NAMESPACE_ORDER)[number]
 
 /** CLONE_NEW* of linux/sched.h. */
@@ -14,7 +14,11 @@ export const CLONE_FLAG: Readonly<Record<NamespaceName, number>> = {
   ipc: 0x08000000,
   uts: 0x04000000,
   net: 0x40000000,
+  pid: 0x20000000,
 }
+
+/** A launcher stays out of the pid namespace that it has joined: only its children are in it (setns(2)). */
+const LINKS: Readonly<Partial<Record<NamespaceName, string>>> = { pid: 'pid_for_children' }
 
 export interface Namespaces {
   fds: { name: NamespaceName; fd: number }[]
@@ -24,6 +28,10 @@ export interface Namespaces {
   /** With keepUpper, from the build alone: the upper directory, and what the build put there. */
   upper?: number
   made?: MadeEntry[]
+  /** Of a pid namespace that this worker has made: its first process lives while somebody holds the lease. */
+  lease?: number
+  /** The first process, until it is where the tasks are. */
+  first?: number
   /** "K=V" that the engine has made for whoever lives there. */
   engineVariables?: string[]
   /** Of a root that others may use too; whoever built it takes it over. */
@@ -33,19 +41,45 @@ export interface Namespaces {
 /** @throws NativeError */
 export async function buildNamespaces(spec: NamespaceSpec): Promise<Namespaces> {
   const built = await native.buildNamespace(spec)
-  const { upper, made, rootNs } = built
+  const { upper, made, rootNs, lease, first } = built
   return {
     ...describe(ordered(built), built.notes),
     ...(upper === undefined ? {} : { upper }),
     ...(spec.keepUpper === true ? { made } : {}),
     ...(rootNs === undefined ? {} : { rootNs }),
+    ...(lease === undefined || first === undefined ? {} : { lease, first }),
   }
 }
 
 export function closeNamespaces(namespaces: Namespaces): void {
+  endProcesses(namespaces)
   for (const { fd } of namespaces.fds.splice(0)) native.closeFd(fd)
   if (namespaces.upper !== undefined) native.closeFd(namespaces.upper)
   delete namespaces.upper
+}
+
+/** All that is left in a pid namespace of the container's own. */
+export function endProcesses(namespaces: Namespaces): void {
+  if (namespaces.lease !== undefined) native.endLease(namespaces.lease)
+  delete namespaces.lease
+}
+
+/**
+ * The first process belongs to the step: what ends, stops or limits the step's processes does so with it too, and no
+ * restart of the worker's service ends it. Once the first task is in the step's cgroups.
+ */
+export function settleFirst(namespaces: Namespaces, task: number): void {
+  const { first, ids } = namespaces
+  delete namespaces.first
+  if (first === undefined) return
+  // Where there are no cgroups, or the task has gone, it stays the worker's, and ends with the lease all the same.
+  const stay = () => undefined
+  try {
+    const own = readlinkSync(`/proc/${first}/ns/pid`) === `pid:[${ids.pid}]`
+    if (own) native.shareCgroups(first, task).catch(stay)
+  } catch {
+    stay()
+  }
 }
 
 /**
@@ -58,12 +92,11 @@ export function reopenNamespaces(
   start: number,
 ): Namespaces | undefined {
   const fds: Namespaces['fds'] = []
-  const same = (name: string) => readlinkSync(`/proc/${pid}/ns/${name}`) === `${name}:[${ids[name]}]`
   try {
     for (const name of NAMESPACE_ORDER) {
       if (ids[name] === undefined) continue
-      if (!same(name)) throw new Error('not joined')
-      fds.push({ name, fd: openSync(`/proc/${pid}/ns/${name}`, 'r') })
+      if (!isIn(pid, name, ids[name])) throw new Error('not joined')
+      fds.push({ name, fd: openSync(`/proc/${pid}/ns/${LINKS[name] ?? name}`, 'r') })
     }
     const found = describe(fds, [])
     const unchanged =
@@ -76,6 +109,11 @@ export function reopenNamespaces(
   return undefined
 }
 
+/** @throws Error when the process is gone */
+function isIn(pid: number, name: NamespaceName, id: string | undefined): boolean {
+  return readlinkSync(`/proc/${pid}/ns/${LINKS[name] ?? name}`) === `${name}:[${id}]`
+}
+
 function ordered(built: BuiltNamespace): Namespaces['fds'] {
   const byName: Record<NamespaceName, number | undefined> = {
     user: built.userNs,
@@ -83,6 +121,7 @@ function ordered(built: BuiltNamespace): Namespaces['fds'] {
     ipc: built.ipcNs,
     uts: built.utsNs,
     net: built.netNs,
+    pid: built.pidNs,
   }
   return NAMESPACE_ORDER.flatMap((name) => {
     const fd = byName[name]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A prepared step becomes namespaces and a launch: its own, or those of a container that runs. */
+import { readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LaunchFields } from '../engine/engine.js'
 import { translate } from '../engine/translate.js'
@@ -8,6 +9,7 @@ import { type NamespaceSpec, native } from '../native.js'
 import { type PlanInput, planStep } from '../plan/plan.js'
 import type { ActiveProfile } from '../plan/profile_choice.js'
 import type { Plan } from '../plan/spec.js'
+import { BerthError } from '../report/errors.js'
 import type { OpenedStep, PreparedStep, Rooms, StepPlace, Turn } from '../step.js'
 import type { AskLogin } from '../store/access.js'
 import { type Container, keyOf } from '../store/containers.js'
@@ -47,6 +49,7 @@ export async function openOn(
 ): Promise<OpenedStep> {
   const { facts, container } = prepared
   if (container === undefined) throw new Error('a step without a container opens none')
+  if (container.request.unshare.includes('pid')) checkJobPids(place.pid)
   const image = own === undefined ? held.image : imageWithOwnFiles(held.image, own.path)
   const whole = await planWith(rooms, prepared, place, image)
   const plan = own === undefined ? whole : withoutOwnFiles(whole, own.path)
@@ -111,6 +114,23 @@ async function runHooks(
   })
   instance.atEnd = () => hooks.stop()
   await hooks.start(signal)
+}
+
+/** A task can only join a pid namespace below its own (setns(2)), and those are made below the worker's. */
+function checkJobPids(pid: number | undefined): void {
+  const own = pidNamespace('self')
+  if (pid === undefined || (pidNamespace(String(pid)) ?? own) === own) return
+  const problem = 'pid: the job has a pid namespace of its own on this node'
+  throw new BerthError('BERTH_EOPTION', { option: 'container-unshare', problem })
+}
+
+/** undefined: it has ended. */
+function pidNamespace(process: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${process}/ns/pid`)
+  } catch {
+    return undefined
+  }
 }
 
 /** berth's own engine, or one of the host around what berth prepares. */

@@ -6,7 +6,7 @@
 import { close, openSync } from 'node:fs'
 import type { StoredImage } from '../image/image.js'
 import type { Request } from '../request/request.js'
-import { closeNamespaces, type Namespaces } from './namespaces.js'
+import { closeNamespaces, endProcesses, type Namespaces } from './namespaces.js'
 
 export interface InstanceFacts {
   uid: number
@@ -148,6 +148,7 @@ export class Running {
   private end(instance: Instance): Promise<void> | undefined {
     this.instances.delete(instance)
     const { key, namespaces } = instance
+    endProcesses(namespaces)
     if (key === undefined) {
       closeNamespaces(namespaces)
       return instance.atEnd?.()

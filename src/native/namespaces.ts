@@ -23,6 +23,8 @@ export type MountStep =
   | { kind: 'tmpfs'; target: string; options: string; flags: string[]; mode: number }
   /** The POSIX message queues of the container's ipc namespace (its own with unshare 'ipc', else the job's). */
   | { kind: 'mqueue'; target: string; flags: string[] }
+  /** Processes of the container's own pid namespace, mounted after all else: with unshare 'pid' alone. */
+  | { kind: 'proc'; target: string }
   /** Pseudo-terminals of the container's own. */
   | { kind: 'devpts'; target: string; flags: string[] }
   /**
@@ -70,7 +72,9 @@ export interface NamespaceSpec {
   idmap: boolean
   mounts: MountStep[]
   /** New namespaces besides user and mount. */
-  unshare: ('net' | 'ipc' | 'uts')[]
+  unshare: ('net' | 'ipc' | 'uts' | 'pid')[]
+  /** With unshare 'pid': the static program that becomes its first process. */
+  init?: string
   /** Job's own namespaces to build below; absent: the worker's. Borrowed fds. */
   mountNs?: number
   userNs?: number
@@ -110,6 +114,11 @@ export interface BuiltNamespace {
   netNs?: number
   ipcNs?: number
   utsNs?: number
+  pidNs?: number
+  /** Of the pid namespace: all in it ends when every copy of this socket is closed, or by endLease(). */
+  lease?: number
+  /** Its first process, as the worker numbers it. */
+  first?: number
   /** With keepRoot: holds the root while open. Closing the last use may sync the file system below: never on the loop. */
   rootNs?: number
   /** The upper directory, with keepUpper. */

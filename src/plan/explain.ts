@@ -111,6 +111,8 @@ function ociMount(mount: PlannedMount): object[] {
     case 'mqueue':
     case 'devpts':
       return [{ destination, type: mount.kind, source: mount.kind, options: mount.flags }]
+    case 'proc':
+      return [{ destination, type: 'proc', source: 'proc', options: ['nosuid', 'nodev', 'noexec'] }]
     case 'file':
       if (mount.plain === true) return []
       return [{ destination, type: 'none', source: GENERATED, options: ['bind', 'ro'] }]

@@ -24,7 +24,7 @@ const text = new TextEncoder()
 
 export function planSystemMounts(input: PlanInput): PlannedMount[] {
   return [
-    hostTree('/proc', [], 'processes of the job, for scancel, debuggers and CMA between ranks'),
+    processes(input),
     hostTree('/sys', ['ro'], 'devices and topology'),
     ...(planOwnDevices(input) ?? [
       hostTree('/dev', ['nosuid', 'noexec'], 'devices, limited by the cgroup of the task'),
@@ -54,6 +54,13 @@ export function planSiteMounts({ site, user, step }: PlanInput): PlannedMount[] 
   return parseMounts(mounts, variables, 'mounts').map((mount) =>
     planRequestedMount(mount, { cwd: '/', user, reason: 'mounted for all', origin }),
   )
+}
+
+function processes({ request }: PlanInput): PlannedMount {
+  if (!request.unshare.includes('pid'))
+    return hostTree('/proc', [], 'processes of the job, for scancel, debuggers and CMA between ranks')
+  const origin = originOf(request, 'container-unshare', BERTH_DEFAULT)
+  return { kind: 'proc', target: '/proc', reason: 'part of the pid namespace', origin }
 }
 
 function hostTree(path: string, flags: string[], reason: string): PlannedMount {

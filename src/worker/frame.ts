@@ -81,6 +81,7 @@ export const Tag = {
   ENTRYPOINT: 41,
   ENV_ENTRY: 42,
   ENV_KEEP: 43,
+  LEASE: 44,
 } as const
 
 export type FrameType = (typeof Type)[keyof typeof Type]

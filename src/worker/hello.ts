@@ -59,7 +59,7 @@ async function join(asker: Asker, connection: Connection, quiet: () => void): Pr
   if (asker.step.isEnded) throw new BerthError('BERTH_ECANCELED', { what: asker.step.name })
   const warnings = asker.step.takeWarnings(opened)
   if (warnings !== '') connection.send(Type.PROGRESS, [[Tag.TEXT, warnings]])
-  const { fields, fds } = asker.step.join(opened)
+  const { fields, fds } = asker.step.join(opened, connection.peer.pid)
   connection.send(Type.JOIN, fields, fds)
   if (opened.save === undefined) return false
   connection.subject = asker.step

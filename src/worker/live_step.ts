@@ -178,9 +178,9 @@ export class LiveStep {
   }
 
   /** The frame for one task. */
-  join(opened: OpenedStep): JoinFrame {
+  join(opened: OpenedStep, pid: number): JoinFrame {
     this.running = true
-    return this.ports.story.join(opened)
+    return this.ports.story.join(opened, pid)
   }
 
   /** A launcher whose command runs; the container is saved after the last one. */

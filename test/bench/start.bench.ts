@@ -56,6 +56,7 @@ const contenders: Contender[] = [
   { name: 'berth', flags, prefix: [] },
   { name: 'berth, writable', flags: [...flags, '--container-writable'], prefix: [] },
   { name: 'berth, as root', flags: [...flags, '--container-remap-root'], prefix: [] },
+  { name: 'berth, own pids', flags: [...flags, '--container-unshare=pid'], prefix: [] },
   ...(await findContenders(cluster)),
 ]
 for (const tasks of TASKS) await timeAll(cluster, contenders, tasks)

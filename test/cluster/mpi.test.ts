@@ -128,6 +128,9 @@ test.needs(missing, 'ranks of a node read each other’s memory, as fast as on t
       .sort(),
     ['cma from 0', 'cma from 1'],
   )
+  const apart = await probe(mpich, ['-n2', '-N1', '--mpi=pmi2', '--container-unshare=pid'], ['node'])
+  agrees(apart, 2, /MPICH Version: +4\.0\.2/)
+  says(apart, /^cma from 0$/m)
   const program = join(at.cluster.shared, 'probe-mpich')
   copyFileSync(join(folder, 'probe-mpich'), program)
   const outside = exits(await at.cluster.srun(['-n2', '-N1', '--mpi=pmi2', program, 'node']), 0)

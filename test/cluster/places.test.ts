@@ -118,8 +118,22 @@ test.needs(
         exits(await run(['scancel', '-n', 'ended'], { env: { SLURM_CONF: cluster.conf } }), 0)
         fails(await step.done)
         says(exits(await cluster.srun([...args, 'echo', 'next']), 0), /next/)
+        await signalsReach(cluster, [...args, '--container-unshare=pid'])
+        await signalsReach(cluster, [...args, `--container-save=${join(cluster.shared, 'saved.sqsh')}`])
       },
     ),
 )
+
+/** Slurm tells the task alone, which here is the launcher; the first process of a pid namespace is the step's. */
+async function signalsReach(cluster: Cluster, args: readonly string[]): Promise<void> {
+  const script =
+    'trap "echo got; done=1" USR1; cat /proc/1/cgroup; echo up; while [ -z "$done" ]; do sleep 0.1; done; sleep 1'
+  const step = cluster.start(['srun', ...args, '-J', 'told', 'sh', '-c', script])
+  await step.sees(/up/)
+  exits(await run(['scancel', '-s', 'USR1', '-n', 'told'], { env: { SLURM_CONF: cluster.conf } }), 0)
+  const seen = exits(await step.done, 0)
+  assert.is(seen.stdout.match(/^got$/gm)?.length, 1, seen.output)
+  if (args.includes('--container-unshare=pid')) says(seen, /job_\d+\/step_\d+/)
+}
 
 test.run()

@@ -15,6 +15,8 @@ function srun(options: readonly string[], command: string, run: RunOptions = {})
 
 test('pmix: each task has its own rank', async () => {
   prints(await srun(['-n4', '--mpi=pmix'], 'echo $PMIX_RANK'), ['0', '1', '2', '3'])
+  const apart = ['-n2', '--mpi=pmix', '--container-unshare=pid']
+  prints(await srun(apart, 'echo $PMIX_RANK; test -w "$PMIX_SERVER_TMPDIR" || exit 3'), ['0', '1'])
 })
 
 test('pmix: the server’s directory is mounted, and the modules are named', async () => {

@@ -1,32 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "probe.hh"
 
+#include "cgroup.hh"
+
 #include <csignal>
 #include <fcntl.h>
-#include <fstream>
 #include <poll.h>
 #include <sys/wait.h>
 
 namespace berth {
 
 constexpr int kAnswerWaitMsMax = 1000;
-constexpr const char *kHierarchies = "/sys/fs/cgroup";
 
-/** "ID:CONTROLLERS:PATH" of proc(5): version 1 has a hierarchy for devices, version 2 one for all. */
+/** Version 1 has a hierarchy for devices, version 2 one for all. */
 static std::string cgroupOf(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/cgroup");
   std::string unified;
-  for (std::string line; std::getline(file, line);) {
-    const size_t first = line.find(':');
-    const size_t second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos)
-      continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const std::string path = line.substr(second + 1);
-    if (("," + controllers + ",").find(",devices,") != std::string::npos)
-      return std::string(kHierarchies) + "/devices" + path;
-    if (controllers.empty())
-      unified = std::string(kHierarchies) + path;
+  for (const Cgroup &cgroup : cgroupsOf(pid)) {
+    if (("," + cgroup.controllers + ",").find(",devices,") != std::string::npos)
+      return cgroup.directory;
+    if (cgroup.controllers.empty())
+      unified = cgroup.directory;
   }
   return unified;
 }

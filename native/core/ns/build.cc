@@ -29,6 +29,7 @@ static Result<> collect(const NamespaceSpec &spec, int proc, BuiltNamespace &bui
       {"ns/net", (spec.unshareFlags & CLONE_NEWNET) != 0, built.netNs},
       {"ns/ipc", (spec.unshareFlags & CLONE_NEWIPC) != 0, built.ipcNs},
       {"ns/uts", (spec.unshareFlags & CLONE_NEWUTS) != 0, built.utsNs},
+      {"ns/pid_for_children", (spec.unshareFlags & CLONE_NEWPID) != 0, built.pidNs},
   };
   for (const auto &row : rows) {
     if (!row.wanted)
@@ -56,12 +57,20 @@ std::optional<BuildFailure> Build::start(const NamespaceSpec &spec) {
   auto empty = voidNamespace(spec.staging);
   if (!empty)
     return BuildFailure{empty.error()};
+  std::shared_ptr<Fd> init;
+  if ((spec.unshareFlags & CLONE_NEWPID) != 0) {
+    auto program = unreadableProgram(spec.init);
+    if (!program)
+      return BuildFailure{program.error()};
+    init = std::move(program).value();
+  }
   maps_ = containerMaps(spec);
   if (maps_.groupsLeftOut > 0)
     built_.notes.push_back(std::to_string(maps_.groupsLeftOut) +
                            " groups of the user are not mapped: the kernel takes 340");
   auto child = Child::start([&](ParentLink &parent) {
-    Builder(spec_, maps_, idmap ? idmap->get() : -1, empty.value()->get(), parent).run();
+    const Builder::Tools tools{idmap ? idmap->get() : -1, empty.value()->get(), init ? init->get() : -1};
+    Builder(spec_, maps_, tools, parent).run();
   });
   if (!child)
     return BuildFailure{child.error()};
@@ -91,6 +100,10 @@ bool Build::advance(int waitMsMax) {
     return false;
   case Report::kPrepared:
     built_.prepared = std::move(report->fd);
+    return false;
+  case Report::kFirst:
+    built_.first = report->step;
+    built_.lease = std::move(report->fd);
     return false;
   case Report::kReady:
     if (auto written = writeMaps(proc_.get(), maps_); !written)

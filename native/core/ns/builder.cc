@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 namespace berth {
 
@@ -64,13 +63,27 @@ void Builder::run() {
       !tell(attachRoot(rootfs->root)))
     return;
   const Fd unlocked = ownMounts();
-  if (!applyOn(*rootfs, made) || !tell(enterRoot(rootfs->root, spec_.readonly)) || !tell(becomeOwner()))
+  if (!applyOn(*rootfs, made) || !tell(enterRoot(rootfs->root, spec_.readonly)))
+    return;
+  const bool ownPids = (spec_.unshareFlags & CLONE_NEWPID) != 0;
+  PidSpace pids;
+  if (ownPids && !tell(pids.prepare(proc_.get(), plan_.procTarget())))
+    return;
+  if (!tell(becomeOwner()) || (ownPids && !tell(beginPids(pids))))
     return;
   if ((spec_.unshareFlags & CLONE_NEWNET) != 0 && !tell(raiseLoopback()))
     return;
   if (plan_.hasLateSteps() && !tell(plan_.applyLate()))
     return;
   report(made, upper.get());
+}
+
+Result<> Builder::beginPids(PidSpace &pids) {
+  auto lease = pids.begin({program_, spec_.insideUid, spec_.insideGid});
+  if (!lease)
+    return lease.error();
+  parent_.first(pids.first(), lease->get());
+  return Nothing{};
 }
 
 Result<Rootfs> Builder::makeRoot(const Layers &layers) {
@@ -117,51 +130,19 @@ bool Builder::nested() const {
 }
 
 /**
- * Maps of a namespace below the job's user namespace can only be written from inside that one
- * (user_namespaces(7)): a further child, still root there, does it on the byte "go" and answers with its exit
- * status.
- */
-Result<> Builder::startMapper(Mapper &mapper) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) < 0)
-    return fail("pipe2");
-  const Fd reading(ends[0]);
-  mapper.go = Fd(ends[1]);
-  mapper.pid = fork();
-  if (mapper.pid < 0)
-    return fail("fork");
-  if (mapper.pid > 0)
-    return Nothing{};
-  mapper.go.reset();
-  char go = 0;
-  if (TEMP_FAILURE_RETRY(read(reading.get(), &go, 1)) != 1)
-    _exit(ECANCELED);
-  const auto written = writeMaps(proc_.get(), maps_);
-  _exit(written ? 0 : written.error().code);
-}
-
-Result<> Builder::finishMapper(Mapper &mapper) {
-  int status = 0;
-  if (write(mapper.go.get(), "", 1) != 1)
-    return fail("write", "uid_map");
-  if (TEMP_FAILURE_RETRY(waitpid(mapper.pid, &status, 0)) < 0)
-    return fail("waitpid", "uid_map");
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    return fail(WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD, "write", "uid_map");
-  return Nothing{};
-}
-
-/**
  * A second mount namespace, owned by the new user namespace: copying into a less privileged one locks every
  * mount and its flags (mount_namespaces(7)), so a task with all capabilities inside can neither unmount nor
  * remount them.
  */
 Result<> Builder::becomeOwner() {
   const bool below = nested();
-  Mapper mapper;
+  // Maps of a namespace below the job's user namespace can only be written from inside that one
+  // (user_namespaces(7)), by one who is still root there.
+  Standby mapper;
   if (below && setns(spec_.userNs, CLONE_NEWUSER) < 0)
     return fail("setns", "user namespace of the job");
-  if (auto started = below ? startMapper(mapper) : Nothing{}; !started)
+  if (auto started = below ? mapper.start([this] { return writeMaps(proc_.get(), maps_); }) : Nothing{};
+      !started)
     return started;
   if (auto became = actAsOwner(spec_.user); !became)
     return became;
@@ -169,7 +150,7 @@ Result<> Builder::becomeOwner() {
     return fail("unshare", "user namespace");
   dieWithParent(parentPid_);
   if (below)
-    return finishMapper(mapper);
+    return mapper.finish("write", "uid_map");
   parent_.waitForParent();
   return Nothing{};
 }

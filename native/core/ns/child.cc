@@ -59,6 +59,7 @@ void ParentLink::note(const std::string &text) { sendReport(Report::kNote, Error
 void ParentLink::made(const std::string &path, const std::string &digest) {
   sendReport(Report::kMade, Error{0, "", path, digest}, -1, -1);
 }
+void ParentLink::first(pid_t pid, int lease) { sendReport(Report::kFirst, Error{0, "", "", ""}, pid, lease); }
 void ParentLink::send(Report::Kind kind, int fd) { sendReport(kind, Error{0, "", "", ""}, -1, fd); }
 void ParentLink::failed(const Error &error, int step) { sendReport(Report::kFailed, error, step, -1); }
 

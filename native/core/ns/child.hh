@@ -16,7 +16,7 @@
 namespace berth {
 
 struct Report {
-  enum Kind : uint32_t { kNote, kFailed, kRoot, kPrepared, kReady, kMade, kDone };
+  enum Kind : uint32_t { kNote, kFailed, kRoot, kPrepared, kFirst, kReady, kMade, kDone };
   Kind kind = kDone;
   /** Failure: what and where; `step` is the index of the mount step, -1 outside of them. Note: error.message.
    */
@@ -33,6 +33,8 @@ public:
   void note(const std::string &text);
   void made(const std::string &path, const std::string &digest);
   void send(Report::Kind kind, int fd = -1);
+  /** Of a pid namespace: the first process, in Report::step, and its lease. */
+  void first(pid_t pid, int lease);
   /** Tells the failure; the caller returns from the child's function after it. */
   void failed(const Error &error, int step);
   /** Sends kReady and waits until the parent calls proceed(). */

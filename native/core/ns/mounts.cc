@@ -139,6 +139,7 @@ Result<> MountPlan::applyStep(size_t index, const Root &root) {
   case Kind::devpts:
     return mountTerminals(step, root);
   case Kind::dir:
+  case Kind::proc:
     return makeDirectory(step, root);
   case Kind::umount:
     return root.uncover(step.target);
@@ -293,6 +294,13 @@ bool MountPlan::hasLateSteps() const {
     if ((steps_[i].kind == Kind::mqueue && newIpc_) || latePropagation(steps_[i]) != 0)
       return true;
   return false;
+}
+
+std::string MountPlan::procTarget() const {
+  for (const MountStep &step : steps_)
+    if (step.kind == Kind::proc)
+      return step.target;
+  return "/proc";
 }
 
 std::optional<StepFailure> MountPlan::applyLate() {

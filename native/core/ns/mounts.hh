@@ -37,6 +37,8 @@ public:
    * propagation. */
   std::optional<StepFailure> applyLate();
   bool hasLateSteps() const;
+  /** Where a /proc of the container's own pid namespace goes, which is mounted at the end (pid_space.hh). */
+  std::string procTarget() const;
 
 private:
   struct Source {

@@ -12,7 +12,7 @@
 namespace berth {
 
 struct MountStep {
-  enum class Kind { bind, tmpfs, mqueue, devpts, file, dir, symlink, umount };
+  enum class Kind { bind, tmpfs, mqueue, devpts, proc, file, dir, symlink, umount };
   enum class Create { any, file, dir, no };
   Kind kind = Kind::bind;
   std::string source;
@@ -80,8 +80,10 @@ struct NamespaceSpec {
   gid_t insideGid = 0;
   bool idmap = true;
   std::vector<MountStep> mounts;
-  /** CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS. */
+  /** CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWPID. */
   int unshareFlags = 0;
+  /** With CLONE_NEWPID: berth-init, a static program. */
+  std::string init;
   /** Borrowed; -1: the worker's own. */
   int mountNs = -1;
   int userNs = -1;
@@ -101,7 +103,10 @@ struct Made {
 };
 
 struct BuiltNamespace {
-  Fd userNs, mountNs, netNs, ipcNs, utsNs;
+  Fd userNs, mountNs, netNs, ipcNs, utsNs, pidNs;
+  /** The first process of pidNs ends, and all others with it, when the last copy of the lease is closed. */
+  Fd lease;
+  pid_t first = -1;
   /** Root's own mount namespace with nothing but the overlay on top: its "/" can be copied, and it is kept.
    */
   Fd rootNs;

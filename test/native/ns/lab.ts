@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BuiltNamespace, LoopImage, MountStep, NamespaceSpec, Native } from '../../../src/native.js'
 
-const DIST = process.env.BERTH_TEST_DIST ?? join(import.meta.dirname, '../../../dist')
+export const DIST = process.env.BERTH_TEST_DIST ?? join(import.meta.dirname, '../../../dist')
 const BUSYBOX = '/bin/busybox'
 const APPLETS = [
   'sh',
@@ -184,7 +184,7 @@ export class Lab {
 }
 
 export function descriptors(built: BuiltNamespace): number[] {
-  const all = [built.userNs, built.mountNs, built.netNs, built.ipcNs, built.utsNs]
+  const all = [built.userNs, built.mountNs, built.netNs, built.ipcNs, built.utsNs, built.pidNs]
   return all.filter((fd): fd is number => fd !== undefined)
 }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a user finds inside a namespace built on an image. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { MountStep } from '../../../src/native.js'
 import { suite } from '../../suite.js'
 import { until } from '../worker/until.js'
-import { bind, DEV, file, Lab, missing, PROC, tmpfs, USER } from './lab.js'
+import { bind, DEV, DIST, file, Lab, missing, PROC, tmpfs, USER } from './lab.js'
 
 const test = suite('namespace root')
 const needs = missing()
@@ -192,6 +193,27 @@ test.needs(needs, 'new namespaces: loopback is up, queues are fresh, the host na
   assert.match(inside.stdout, /lo: <LOOPBACK,UP/)
   assert.match(inside.stdout, /mqueue \/queues mqueue rw,nosuid,nodev/)
   assert.match(inside.stdout, `${hostname()}\nother\n`)
+})
+
+test.needs(needs, 'a pid namespace shows itself alone and ends with its lease', async () => {
+  const init = join(DIST, 'berth-init')
+  const built = await lab.build([{ kind: 'proc', target: '/proc' }], { unshare: ['pid'], init })
+  const { lease = -1, first = 0, pidNs = -1 } = built
+  assert.is(readlinkSync(`/proc/${first}/ns/pid`), `pid:[${lab.native.namespaceId(pidNs)}]`)
+  const inside = lab.enter(
+    built,
+    'cat /proc/1/comm; ls -d /proc/[0-9]* | wc -l; ls /proc/1/fd || echo denied',
+  )
+  assert.match(inside.stdout, /^berth-init\n[1-4]\ndenied\n$/)
+  lab.native.endLease(lease)
+  const state = () => {
+    try {
+      return readFileSync(`/proc/${first}/stat`, 'utf8')
+    } catch {
+      return ''
+    }
+  }
+  await until('its end', async () => !state().includes('(berth-init) S'))
 })
 
 test.needs(needs, 'the upper layer can lie on disk and is kept', async () => {
