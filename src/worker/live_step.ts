@@ -39,6 +39,8 @@ export class LiveStep {
   /** The first event and the latest: what a late listener must know. */
   private startEvent: ImportEvent | undefined
   private lastEvent: ImportEvent | undefined
+  /** A task that starts late says nothing of an import that an earlier one has told of. */
+  private endIsTold = false
   private request: Request | undefined
   private container: PreparedStep['container']
   private prepared: Promise<PreparedStep> | undefined
@@ -219,9 +221,9 @@ export class LiveStep {
     return first
   }
 
-  /** True for the first launcher that asks, and for the next one when that has gone. */
+  /** True for the first launcher that asks, and for the next one when that has gone before the end was told. */
   takeSpeaker(connection: Connection): boolean {
-    if (this.speaker?.isOpen) return false
+    if (this.speaker?.isOpen || this.endIsTold) return false
     this.speaker = connection
     return true
   }
@@ -230,6 +232,7 @@ export class LiveStep {
     this.listeners.add(listener)
     if (this.startEvent !== undefined) listener(this.startEvent)
     if (this.lastEvent !== undefined) listener(this.lastEvent)
+    this.noteEnd()
     return () => this.listeners.delete(listener)
   }
 
@@ -317,6 +320,12 @@ export class LiveStep {
     if (event.kind === 'start') this.startEvent = event
     else this.lastEvent = event
     for (const listener of this.listeners) listener(event)
+    this.noteEnd()
+  }
+
+  private noteEnd(): void {
+    const kind = this.lastEvent?.kind
+    if (this.listeners.size > 0 && (kind === 'end' || kind === 'stored')) this.endIsTold = true
   }
 
   private noteFailure(error: unknown): void {
