@@ -38,7 +38,7 @@ uint8_t *Chunks::take() {
     free_.pop_back();
     return chunk;
   }
-  if (output_ != nullptr && owned_.size() >= HEAP_MAX / CHUNK_SIZE)
+  if (output_ != nullptr && owned_.size() >= ownMax_ / CHUNK_SIZE)
     if (auto *chunk = map())
       return chunk;
   return own();

@@ -28,8 +28,8 @@ public:
 
   /** All of it in the process's own memory. */
   Chunks() = default;
-  /** A full disk stops `gate`. */
-  Chunks(Gate &gate, Output &output) : gate_(&gate), output_(&output) {}
+  /** The first `ownMax` bytes are memory of its own; a full disk stops `gate`. */
+  Chunks(Gate &gate, Output &output, size_t ownMax) : gate_(&gate), output_(&output), ownMax_(ownMax) {}
   ~Chunks();
   Chunks(const Chunks &) = delete;
   Chunks &operator=(const Chunks &) = delete;
@@ -47,6 +47,7 @@ private:
 
   Gate *gate_ = nullptr;
   Output *output_ = nullptr;
+  size_t ownMax_ = SIZE_MAX;
   uint64_t base_ = 0;
   std::vector<std::unique_ptr<uint8_t[]>> owned_;
   std::vector<uint8_t *> mapped_, free_;

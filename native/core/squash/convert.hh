@@ -38,6 +38,8 @@ struct ConvertOptions {
   bool keepCapabilities = true;
   /** All files are root's: the id table says 0 for every owner, whatever the archive says. */
   bool ownersToRoot = false;
+  /** Memory of its own for tables; what is beyond lies in the file (chunks.hh). */
+  size_t tablesOwnMax = Chunks::HEAP_MAX;
   /** Paths whose content is wanted back; symlinks are followed within the image. */
   std::vector<std::string> capture;
   /** Has layers that need not be sent; with the same block size and compressor. */

@@ -17,7 +17,7 @@ struct Converter::Engine {
         decoder(gate, feed, pieces, options.bytesMax),
         optionsBlock(compressorOptions(options.compressor, options.level)), output(options.fd, SUPER_SIZE),
         line(gate, output, {options.compressor, options.level, options.blockSize, options.threads}),
-        chunks(gate, output), tree(key, chunks), xattrs(options.keepCapabilities),
+        chunks(gate, output, options.tablesOwnMax), tree(key, chunks), xattrs(options.keepCapabilities),
         store(line, key, gate, chunks, options.blockSize), index(*codec, chunks, options.layers),
         merger({tree, store, owners, xattrs, key, index}, options.entriesMax), digests(options.layers) {
     gate.watch(changed);

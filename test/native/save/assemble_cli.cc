@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** assemble_cli IMAGE UPPER OUT [OPAQUE…]: the assembler under sanitizers. 0: done; 1: refused, and it says
  * why. */
-#include "core/squash/assemble.cc"
-#include "core/squash/assemble_base.cc"
-#include "core/squash/copy_runs.cc"
-#include "core/squash/stored_files.cc"
-#include "core/squash/assemble_upper.cc"
-#include "core/squash/assemble_upper_read.cc"
+#include "core/squash/assemble.hh"
 
 #include <cstdio>
+#include <fcntl.h>
 
 int main(int count, char **arguments) {
   if (count < 4)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Builds a program with the squashfs writer: build.sh DIR SOURCE.cc [compiler flags, e.g. -fsanitize=address]
-# SOURCE is named from test/; a WITH_READER in the environment links the reader too.
+# SOURCE is named from test/; a WITH_READER in the environment links the reader and the assembler too, MORE other
+# sources; LINK are flags for the linker alone.
 # Objects stay in DIR and are rebuilt when a source or header is newer or the flags differ.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,11 +17,16 @@ if [ -z "${BERTH_ZLIB_ONLY:-}" ] && [ -e /usr/include/isa-l/igzip_lib.h ]; then
 	set -- -DBERTH_HAVE_ISAL "$@"
 fi
 mkdir -p "$dir"
+exec 9>"$dir/lock"
+flock 9
 printf '%s\n' "$*" | cmp -s - "$dir/flags" || rm -f "$dir"/*.o
 printf '%s\n' "$*" >"$dir/flags"
 newest=$(ls -t "$core"/*.hh "$core"/../result.hh | head -1)
 # The reader lives in the same folder, in a namespace of its own.
-sources="$(grep -lE "^namespace berth::(squash${WITH_READER:+|unsquash})" "$core"/*.cc) $main"
+sources="$(grep -lE "^namespace berth::(squash${WITH_READER:+|unsquash|assemble})" "$core"/*.cc) $main"
+for source in ${MORE:-}; do
+	sources="$sources $root/test/$source"
+done
 objects=
 stale=
 for source in $sources; do
@@ -34,5 +40,5 @@ export CXX=${CXX:-g++} DIR="$dir" FLAGS="-std=gnu++20 -O2 -g -Wall -Wextra -Werr
 [ -z "$stale" ] || printf '%s\n' $stale |
 	xargs -P "$(nproc)" -I{} sh -c '$CXX $FLAGS -c {} -o "$DIR/$(basename {} .cc).o"'
 program=$dir/$(basename "$main" .cc)
-$CXX "$@" $objects -o "$program.$$" $isal -lzstd -llz4 -lz -lpthread
+$CXX "$@" ${LINK:-} $objects -o "$program.$$" $isal -lzstd -llz4 -lz -lpthread
 mv "$program.$$" "$program"
