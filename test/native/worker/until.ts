@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-const WAIT_MS_MAX = 20_000
+/** Of things that take a second where nothing else runs. */
+const WAIT_MS_MAX = 60_000
 
 /** Waits for a condition; the message says for what. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
