@@ -50,6 +50,7 @@ export class ImporterProcess {
     | undefined
   private gone: string | undefined
   private answered = false
+  private parsed = false
 
   constructor(
     private readonly native: Native,
@@ -89,10 +90,16 @@ export class ImporterProcess {
     return this.gone === undefined
   }
 
+  /** It has read what strangers made, and has files of the store open. */
+  get spent(): boolean {
+    return this.parsed
+  }
+
   /** One order at a time. @throws BerthError as the importer sent it, or BERTH_EIMPORTER when it died. */
   ask(type: FrameType, fields: Fields, fds: readonly number[] = [], between: Between = {}): Promise<Frame> {
     return new Promise((resolve, reject) => {
       if (this.gone !== undefined) return reject(new BerthError('BERTH_EIMPORTER', { problem: this.gone }))
+      if (type === Type.IMPORT) this.parsed = true
       this.pending = { resolve, reject, between }
       this.child.ref()
       this.socket.send(encodeFrame(type, fields), fds)

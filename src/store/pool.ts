@@ -34,7 +34,7 @@ export class ImporterPool {
   }
 
   give(process: ImporterProcess): void {
-    if (!process.alive || this.idle.size >= IDLE_MAX) return void process.end()
+    if (!process.alive || process.spent || this.idle.size >= IDLE_MAX) return void process.end()
     const timer = setTimeout(() => this.drop(process), IDLE_MS_MAX)
     timer.unref()
     this.idle.set(process, timer)

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
@@ -258,6 +259,15 @@ test.needs(needed, 'a full disk: old images go, then the import is tried once mo
   }
 })
 
+function hasOpen(pid: number, path: string): boolean {
+  try {
+    const fds = `/proc/${pid}/fd`
+    return readdirSync(fds).some((fd) => readlinkSync(join(fds, fd)) === path)
+  } catch {
+    return false
+  }
+}
+
 test.needs(needed, 'a file that only root can have written is mounted as it is', async () => {
   // Below /tmp others could have renamed it: such a place must not be trusted.
   const made = makeSquashfs('root', 0)
@@ -269,6 +279,8 @@ test.needs(needed, 'a file that only root can have written is mounted as it is',
     assert.match(image.key, /^file-/)
     assert.is(image.path, path)
     assert.equal(image.config.env, ['FROM_FILE=1'])
+    // What has read an image is not kept for another order, and holds no space.
+    await until('nobody who has read it', () => !importers().some((pid) => hasOpen(pid, path)))
     const lease = await store.hold(image)
     assert.match(lease.device, '/dev/loop')
     lease.release()
