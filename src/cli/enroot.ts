@@ -12,6 +12,7 @@ import { Tag } from '../worker/frame.js'
 import { callWorker, environmentField } from './client.js'
 import { Exit, type Places } from './command.js'
 import { listContainers, removeContainers } from './containers.js'
+import { withSource } from './enroot_daemon.js'
 import { showTable } from './enroot_list.js'
 import { findListed, type Listed, listed, unnamedStep } from './enroot_names.js'
 import { execIn } from './exec.js'
@@ -165,9 +166,15 @@ async function start({
 
 async function importImage({ values, words: [uri], places }: Parameters<Row['run']>[0]): Promise<number> {
   if (uri === undefined) throw new Unmapped('usage: enroot import [-o FILE] docker://IMAGE')
-  if (!uri.startsWith('docker://')) throw new Unmapped(`${uri}: only docker:// can be imported`)
+  if (!/^(docker|dockerd|podman):\/\//.test(uri))
+    throw new Unmapped(`${uri}: only docker://, dockerd:// and podman:// can be imported`)
   if (values.arch !== undefined) throw new Unmapped("images of another processor's kind are not imported")
   const output = typeof values.output === 'string' ? values.output : fileFor(uri)
+  if (existsSync(output)) throw new Unmapped(`File already exists: ${resolve(output)}`)
+  return withSource(uri, (source) => fetchTo(places, source, output))
+}
+
+async function fetchTo(places: Places, uri: string, output: string): Promise<number> {
   const claim = [String(process.pid % 1_000_000_000), IMPORT_STEP]
   const answer = (await callWorker(places, 'importer-get', [uri, ...claim], context())) as { path?: unknown }
   try {
@@ -221,7 +228,7 @@ function bareName(name: string): string {
 /** As enroot names it: library+ubuntu+24.04.sqsh. */
 function fileFor(uri: string): string {
   return `${uri
-    .replace(/^docker:\/\//, '')
+    .replace(/^\w+:\/\//, '')
     .replace(/^.*#/, '')
     .replace(/[/:@]/g, '+')}.sqsh`
 }

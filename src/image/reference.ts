@@ -44,11 +44,21 @@ export function parseReference(text: string): ImageReference {
   if (local !== null) return parseLocal(text, local[1] as 'oci', local[2] ?? '')
 
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(text)
+  const [, docker, podman] = DAEMON.exec(text) ?? []
+  const daemon = docker ?? podman
+  if (daemon !== undefined)
+    refuse(
+      text,
+      `is in a daemon that no step asks: run \`${daemon} save -o x.tar IMAGE\`, then use docker-archive:x.tar`,
+    )
   if (scheme !== null && scheme[1] !== 'docker') refuse(text, `has the unknown scheme ${scheme[1]}://`)
   const bare = scheme === null ? text : text.slice(scheme[0].length)
   if (scheme === null && FILE_SUFFIX.test(bare)) refuse(text, `looks like a file: did you mean ./${bare}`)
   return parseRegistry(text, bare)
 }
+
+/** What enroot takes from a daemon of the node: dockerd://, podman://. */
+const DAEMON = /^(?:(docker)d|(podman)):\/\//
 
 /** The short name docker users know: python:3.12 for docker.io/library/python:3.12. */
 export function familiarName(reference: ImageReference): string {

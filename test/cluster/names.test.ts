@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Containers with a name, as scripts written for pyxis use them: steps of one job that share, join and outlive them. */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { distOf, startCluster } from './cluster.js'
-import { type Outcome, type Running, run, until } from './command.js'
+import { must, type Outcome, type Running, run, until } from './command.js'
 import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
-import { publishImages } from './images.js'
+import { buildImages, publishImages } from './images.js'
 import { leftovers } from './leftovers.js'
 import { startRegistry } from './registry.js'
 import { USER_A, USER_B } from './users.js'
@@ -224,6 +224,34 @@ test('enroot imports a file and makes a container of it; what it cannot it says'
   says(fails(await enroot('export', '-o', saved, 'pyxis_made')), /exists already/)
   prints(await step('again', 'cat /file', { options: [`--container-image=${saved}`] }), ['changed'])
   says(fails(await enroot('bundle', file)), /not "bundle"/)
+})
+
+test('enroot imports from a daemon by way of its own client', async () => {
+  const bin = join(at.cluster.shared, 'bin')
+  const { busybox } = await buildImages()
+  await must(['mkdir', '-p', bin])
+  // Docker's client in miniature; what it writes is a real archive.
+  writeFileSync(
+    join(bin, 'docker'),
+    `#!/bin/sh\n[ "$1 $2 $4 $5" = "save -o -- lab/sim:1" ] || { echo "no such image: $5" >&2; exit 1; }\nexec cp ${bin}/../sim.tar "$3"\n`,
+    { mode: 0o755 },
+  )
+  const archive = join(at.cluster.shared, 'sim.tar')
+  await must(['skopeo', 'copy', '-q', `oci:${busybox}`, `docker-archive:${archive}:lab/sim:1`])
+  await must(['chmod', '-R', 'a+rX', bin, archive])
+  const run = (uri: string, file: string) =>
+    at.cluster.command([join(distOf(at.cluster), 'compat/enroot'), 'import', '-o', file, uri], {
+      env: { ...environment(), PATH: `${bin}:${process.env.PATH}` },
+    })
+  const file = join(at.cluster.shared, 'daemon.sqsh')
+  exits(await run('dockerd://lab/sim:1', file), 0)
+  const from = [`--container-image=${file}`]
+  prints(await step('daemon', 'echo inside', { options: from }), ['inside'])
+  says(fails(await run('dockerd://lab/sim:1', file)), /already exists/)
+  says(fails(await run('dockerd://other', `${file}.2`)), /no such image: other/)
+  // A step asks no daemon, and says how to go on.
+  const direct = await step('direct', 'true', { options: ['--container-image=dockerd://lab/sim:1'] })
+  refuses(direct, /docker save -o x\.tar/)
 })
 
 test('with container_scope=job a name is the job’s, and goes with it', async () => {

@@ -74,19 +74,39 @@ test('changes of owner and identity seem to succeed', async () => {
   exits(await srun(options, 'touch /x && chown 5:7 /x && chgrp mail /x && install -o man /dev/null /y'), 0)
 })
 
-test('remapped: packages install', async () => {
+/** What dnf and yum do for each package: owners, modes and scripts of a package are rpm's work. */
+const installRpm = [
+  'mkdir -p /root/rpm && cd /root/rpm',
+  `printf '%s\\n' 'Name: owned' 'Version: 1' 'Release: 1' 'Summary: x' 'License: x' 'BuildArch: noarch' '%description' 'x' \\
+  '%install' 'mkdir -p %{buildroot}/opt/owned; echo "a file of daemon'"'"'s" > %{buildroot}/opt/owned/file' \\
+  '%pre' 'groupadd -r owned || exit 1; useradd -r -g owned owned || exit 1' \\
+  '%post' 'chown owned:owned /opt/owned/file && echo "changed by its script" >> /opt/owned/file' \\
+  '%files' '%attr(0750, daemon, mail) %dir /opt/owned' '%attr(4755, daemon, mail) /opt/owned/file' > owned.spec`,
+  'rpmbuild --quiet -bb --define "_topdir /root/rpm" owned.spec',
+  'rpm -i --nodeps RPMS/noarch/owned-1-1.noarch.rpm',
+  'rpm -q --qf "%{name}-%{version}-%{release}\\n" owned',
+  'echo "rpm: $(paste -sd, /opt/owned/file | sed "s/,/, /")"',
+  'rpm -e --nodeps owned && test ! -e /opt/owned/file',
+].join(' && ')
+
+test('remapped: packages of dpkg and of rpm install', async () => {
   const list = `deb ${await mirror()} ${otherRelease()} main`
   const install = [
     'export DEBIAN_FRONTEND=noninteractive',
     `rm -f /etc/apt/sources.list.d/*; echo "${list}" > /etc/apt/sources.list`,
+    // The image has MY_LIST=1;2;3;4, which install-info would run as commands if it stood in /etc/environment.
+    '! grep -s MY_LIST /etc/environment',
     'apt-get update -q',
-    'apt-get install -q -y --no-install-recommends file make tzdata openssh-server install-info',
-    'file -b /usr/bin/make; getent passwd sshd; ls -la /etc/localtime',
+    'apt-get install -q -y --no-install-recommends file make tzdata openssh-server install-info rpm',
+    'file -b /usr/bin/make && getent passwd sshd && ls -la /etc/localtime && echo $MY_LIST',
+    installRpm,
   ].join(' && ')
   const run = { timeoutMs: INSTALL_TIME_MAX_MS }
   const options = [`--container-image=${await publishApt(at.registry)}`, ...remapped, '--container-writable']
   const seen = exits(await at.cluster.srun(['-n1', ...options, 'sh', '-c', install], run), 0)
   says(says(seen, /^ELF 64-bit/m), /^sshd:x:/m)
+  says(seen, /^1;2;3;4$/m)
+  says(says(seen, /^owned-1-1/m), /^rpm: a file of daemon's, changed by its script$/m)
   saysNot(seen, /drop privileges|unsandboxed|dpkg: error/)
 })
 
