@@ -206,7 +206,7 @@ class RunningEngine {
   }
 
   private error(run: EngineRun, problem: string): BerthError {
-    const said = run.lastLines(LINES_SHOWN)
+    const said = run.summary(LINES_SHOWN)
     const { engine } = this.wish
     return new BerthError('BERTH_EENGINESTART', { engine: engine.name, problem, said: said || 'nothing' })
   }

@@ -74,15 +74,15 @@ export class EngineRun {
     return signal === 0 ? (this.status >> 8) & 0xff : 128 + signal
   }
 
-  /** The last words, for a message. */
-  lastLines(count: number): string {
+  /** For a message: the first line, which some let their whole usage follow, and the last ones. */
+  summary(linesMax: number): string {
     const lines = this.said
       .split('\n')
       .map((line) => line.replaceAll(/[^\x20-\x7e\u00a0-\uffff]+/g, ' ').trim())
-    return lines
       .filter((line) => line !== '')
-      .slice(-count)
-      .join('; ')
+    return (lines.length <= linesMax ? lines : [...lines.slice(0, 1), ...lines.slice(1 - linesMax)]).join(
+      '; ',
+    )
   }
 
   /** True when all of it is over in time. */

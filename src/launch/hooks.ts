@@ -109,7 +109,7 @@ export class Hooks {
     await run.finish()
     signal?.removeEventListener('abort', abort)
     signal?.throwIfAborted()
-    const said = run.lastLines(LINES_SHOWN)
+    const said = run.summary(LINES_SHOWN)
     if (!isOver) throw fail(`it was not done after ${seconds} s`, said)
     if (exitCode !== 0)
       throw fail(exitCode === undefined ? 'it could not be run' : `exit code ${exitCode}`, said)

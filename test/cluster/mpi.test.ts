@@ -9,7 +9,7 @@ import { suite } from '../suite.js'
 import type { Outcome } from './command.js'
 import { exits, lines, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
-import { agrees, compileProbe, publishMpi } from './mpi_images.js'
+import { agrees, compileProbe, OVER_NODES, PROBE_OVER_NODES, publishMpi } from './mpi_images.js'
 
 const missing = ['mpicc.mpich', 'mpicc.openmpi'].filter((name) => !hasProgram(name)).join(', ')
 const test = suite('MPI of the node in images')
@@ -30,14 +30,12 @@ test.before(async () => {
 })
 test.after(() => rmSync(folder, { recursive: true }))
 
-/** Both nodes are this machine: only their namespaces differ, and shared memory would be tried between them. */
-const OVER_NODES = { UCX_TLS: 'tcp,self' }
-
 function probe(image: string, options: readonly string[], words: readonly string[] = []): Promise<Outcome> {
   const both = options.includes('-N2')
   const env = both ? OVER_NODES : {}
+  const command = both ? PROBE_OVER_NODES : ['probe']
   return at.cluster.srun(
-    [...(both ? [] : ON_FIRST), ...options, `--container-image=${image}`, 'probe', ...words],
+    [...(both ? [] : ON_FIRST), ...options, `--container-image=${image}`, ...command, ...words],
     { env },
   )
 }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One table of behaviours, run on every engine that this machine has: what users see is the same. */
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { must, run, until } from '../cluster/command.js'
-import { exits, fails, lines, prints, says } from '../cluster/expect.js'
+import { must, type Running, run, until } from '../cluster/command.js'
+import { sendSignal } from '../cluster/daemon.js'
+import { exits, fails, lines, prints, refuses, says } from '../cluster/expect.js'
 import { useCluster } from '../cluster/fixture.js'
 import { otherRelease } from '../cluster/images.js'
+import { compileProbe, OVER_NODES, PROBE_OVER_NODES, publishMpi } from '../cluster/mpi_images.js'
 import { USER_A } from '../cluster/users.js'
 import { suite } from '../suite.js'
 import { startDockerd } from './dockerd.js'
-import { APPTAINER_DIR, ENGINE_CASES, type EngineCase } from './engines.js'
+import { APPTAINER_DIR, ENGINE_CASES, type EngineCase, without } from './engines.js'
+import { holders, ownProcesses, tasks } from './lookout.js'
 
 const test = suite('engines')
 const usesCgroups = existsSync('/sys/fs/cgroup/freezer') || existsSync('/sys/fs/cgroup/cgroup.controllers')
@@ -33,8 +36,20 @@ const SETUID_STANDINS = `/var/tmp/berth-standins-${process.pid}`
 const ENGINE_PATH =
   process.env.ENGINE_PATH ??
   `${SETUID_STANDINS}:${APPTAINER_DIR}:${STANDINS}:/usr/local/bin:/usr/sbin:/usr/bin:/bin`
+/** Of a vendor's file: a node of the host under another name, a file and a variable. */
+const DEVICE = 'stand-in.test/part=0'
+const CDI = `cdiVersion: 0.5.0
+kind: stand-in.test/part
+devices:
+  - name: "0"
+    containerEdits:
+      env: [CDI_PART=zero]
+      deviceNodes: [{ path: /dev/part0, hostPath: /dev/zero }]
+      mounts: [{ hostPath: ${SETUID_STANDINS}/part, containerPath: /opt/part, options: [ro, bind] }]
+`
 const at = useCluster(test, {
   plugArgs: [
+    `cdi_dirs=${SETUID_STANDINS}`,
     ...[`engine_path=${ENGINE_PATH}`, 'engine_args=allow'],
     `engines=${ENGINE_CASES.map(({ name }) => name).join(',')}`,
   ],
@@ -42,6 +57,8 @@ const at = useCluster(test, {
   ...(usesCgroups ? { proctrack: 'cgroup', confFiles: () => ({ 'cgroup.conf': CGROUP_CONF }) } : {}),
 })
 const only = process.env.BERTH_TEST_ENGINE ?? ''
+const noMpi = without('mpicc.mpich')
+let mpich = ''
 const isWanted = (name: string) => only === '' || only === name
 
 test.before(async () => {
@@ -58,18 +75,27 @@ test.before(async () => {
     await must(['cc', '-Wall', ...given, '-o', program, join(STANDINS, `${name}.c`)])
     chmodSync(program, 0o4755)
   }
+  writeFileSync(join(SETUID_STANDINS, 'part.yaml'), CDI)
+  writeFileSync(join(SETUID_STANDINS, 'part'), 'of the vendor\n')
+  if (noMpi === undefined)
+    mpich = await publishMpi(at.registry, 'mpich-trixie', {
+      probe: await compileProbe(SETUID_STANDINS, 'mpicc.mpich'),
+    })
 })
 test.after(() => rmSync(SETUID_STANDINS, { recursive: true, force: true }))
 
 /** Options of one step, the command after them. */
-function inside({ name, options = [] }: EngineCase, args: readonly string[], ...command: string[]): string[] {
-  return [
-    ...args,
-    `--container-engine=${name}`,
-    ...options,
-    `--container-image=${at.images.debian}`,
-    ...command,
-  ]
+function inside(engine: EngineCase, args: readonly string[], ...command: string[]): string[] {
+  return on(at.images.debian, engine, args, ...command)
+}
+
+function on(
+  image: string,
+  { name, options = [] }: EngineCase,
+  args: readonly string[],
+  ...command: string[]
+) {
+  return [...args, `--container-engine=${name}`, ...options, `--container-image=${image}`, ...command]
 }
 
 /** Each line is one fact. */
@@ -78,6 +104,8 @@ echo "release $(. /etc/os-release; echo $VERSION_CODENAME)"
 echo "ids $(id -u) $(id -g) $(id -G | tr ' ' '\\n' | sort | tr '\\n' ' ')"
 echo "name $(id -un)"
 echo "image's variable $BERTH_TEST_IMAGE, the job's $FROM_JOB"
+echo "library path $LD_LIBRARY_PATH, locale $LC_ALL"
+echo "device $CDI_PART $(head -c 2 /dev/part0 | wc -c) $(cat /opt/part)"
 echo "path $(hello-tool x)"
 echo "cwd $PWD"
 echo "root's file $(cat /opt/tool/secret), of $(stat -c %u /opt/tool/secret)"
@@ -98,6 +126,8 @@ function factsOf(engine: EngineCase): string[] {
     `ids ${USER_A.uid} ${USER_A.uid} ${ids} `,
     `name ${USER_A.name}`,
     "image's variable from-image, the job's here",
+    "library path the job's, locale ",
+    'device zero 2 of the vendor',
     'path hello from the image, x',
     'cwd /workspace',
     `root's file only the image's root may read this, of ${USER_A.uid}`,
@@ -114,10 +144,12 @@ async function tellsFacts(engine: EngineCase): Promise<void> {
   await must(['install', '-d', '-o', USER_A.name, dir, join(dir, 'ro'), join(dir, 'rw')])
   await must(['sh', '-c', `echo by the host >${dir}/ro/given`])
   const mounts = `--container-mounts=${dir}/ro:/ro:ro,${dir}/rw:/new/rw,${dir}/rw:/rw`
+  const more = ['--container-env=LD_LIBRARY_PATH', `--container-device=${DEVICE}`]
   const script = `${FACTS}${engine.variable === undefined ? '' : `env | grep '^${engine.variable.split('=')[0]}='`}`
   const seen = exits(
-    await at.cluster.srun(inside(engine, ['-N2', '-n2', mounts], 'sh', '-c', script), {
-      env: { FROM_JOB: 'here' },
+    await at.cluster.srun(inside(engine, ['-N2', '-n2', mounts, ...more], 'sh', '-c', script), {
+      // The image has variables of two of these names.
+      env: { FROM_JOB: 'here', BERTH_TEST_IMAGE: "the job's", LD_LIBRARY_PATH: "the job's", LC_ALL: 'C' },
       input: 'typed\n',
     }),
     0,
@@ -164,60 +196,82 @@ async function hasTerminal(engine: EngineCase): Promise<void> {
 
 async function isSignalled(engine: EngineCase): Promise<void> {
   const job = `signals-${engine.name}`
-  const script = "trap 'echo got usr1' USR1; echo up; while :; do sleep 0.1; done"
-  const step = at.cluster.start(['srun', ...inside(engine, ['-N1', '-n2', '-J', job], 'sh', '-c', script)])
+  const step = startEndless(engine, job)
   const cancel = async (...words: string[]) =>
     exits(await run(['scancel', ...words, '-n', job], { env: { SLURM_CONF: at.cluster.conf } }), 0)
   await step.sees(/up[\s\S]*up/)
   await cancel('-s', 'USR1')
   await step.sees(/got usr1[\s\S]*got usr1/)
-  const held = holders()
+  await cancel('-s', 'TSTP')
+  // What a shell runs meanwhile may be stopped by the first; Slurm sends both when it comes to it, in any order.
+  await until('both tasks to be told to stop and to go on', async () => {
+    await cancel('-s', 'CONT')
+    return ['got tstp', 'got cont'].every((words) => step.output().split(words).length > 2)
+  })
+  const held = holders(at.cluster)
   assert.is(held.length, engine.name === 'native' ? 0 : 1)
   await cancel()
   const ended = await step.done
   assert.is.not(ended.code, 0)
-  await until(`the end of all of ${engine.name}`, () => ownProcesses().length === 0)
-  assert.equal(
-    held.filter((pid) => existsSync(`/proc/${pid}`)),
-    [],
-  )
+  await leavesNothing(engine, held)
+}
+
+/** Two tasks that say which signals come. */
+function startEndless(engine: EngineCase, job: string): Running {
+  const traps = ['USR1', 'TSTP', 'CONT'].map((name) => `trap 'echo got ${name.toLowerCase()}' ${name};`)
+  const script = `${traps.join(' ')} echo up; while :; do sleep 0.1; done`
+  return at.cluster.start(['srun', ...inside(engine, ['-N1', '-n2', '-J', job], 'sh', '-c', script)])
+}
+
+async function leavesNothing({ name }: EngineCase, held: readonly string[]): Promise<void> {
+  await until(`the end of all of ${name}`, () => ownProcesses(at.cluster).length === 0)
+  await until('the end of what held it', () => held.every((pid) => !existsSync(`/proc/${pid}`)))
   for (const node of at.cluster.nodes) assert.equal(readdirSync(join(node.runtimeDir, 'staging')), [])
 }
 
-/** What runs in this cluster's steps and around its engines: both have its directory in their environment. */
-function ownProcesses(): string[] {
-  return pids().filter(
-    (pid) =>
-      readOr(`/proc/${pid}/environ`).includes(`${at.cluster.dir}/`) &&
-      !/slurm|node|munge|registry|keeper|scancel|srun|docker|containerd/.test(readOr(`/proc/${pid}/comm`)),
-  )
+async function isKilled(engine: EngineCase): Promise<void> {
+  const step = startEndless(engine, `killed-${engine.name}`)
+  await step.sees(/up[\s\S]*up/)
+  const held = holders(at.cluster)
+  const own = tasks(at.cluster)
+  assert.is(own.length, 2)
+  for (const pid of own) sendSignal(pid, 'SIGKILL')
+  says(fails(await step.done), /Killed/)
+  await leavesNothing(engine, held)
 }
 
-/** Programs that engines hold containers with, below those. */
-function holders(): string[] {
-  const isShim = (pid: string) =>
-    /^containerd-shim/.test(readOr(`/proc/${pid}/comm`)) &&
-    readOr(`/proc/${pid}/cmdline`).includes(`${at.cluster.dir}/`)
-  const own = new Set([...ownProcesses(), ...pids().filter(isShim)])
-  const parent = (pid: string) => /^PPid:\s+(\d+)/m.exec(readOr(`/proc/${pid}/status`))?.[1] ?? '0'
-  const isBelow = (pid: string): boolean => pid !== '0' && (own.has(pid) || isBelow(parent(pid)))
-  return pids().filter((pid) => programOf(pid).includes('/.berth-hold') && isBelow(pid))
+/** Words of users' for these would be root's, or are nobody's: they fail by what berth does for them. */
+const WITHOUT_WORDS = ['native', 'docker']
+
+async function failsAlike({ name }: EngineCase): Promise<void> {
+  const wordless = WITHOUT_WORDS.includes(name)
+  const wrong = wordless ? '--container-mounts=/no/such:/there' : '--container-engine-args=--no-such-word'
+  const seen = await at.cluster.srun(inside({ name }, ['-n1', wrong], 'echo', 'ran'))
+  refuses(exits(seen, 125), wordless ? /BERTH_EMOUNT.*\/no\/such/ : /BERTH_EENGINESTART.*no-such-word/)
+  assert.is(seen.stdout, '')
 }
 
-function programOf(pid: string): string {
-  return readOr(`/proc/${pid}/cmdline`).split('\0')[0] ?? ''
-}
-
-function pids(): string[] {
-  return readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-}
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
+async function isRefused({ name }: EngineCase): Promise<void> {
+  const others = ENGINE_CASES.filter((one) => !WITHOUT_WORDS.includes(one.name)).map((one) => one.name)
+  const cannot = [
+    ['--container-unshare=pid', 'none here'],
+    ...(WITHOUT_WORDS.includes(name) ? [['--container-engine-args', others.join(', ')]] : []),
+  ]
+  for (const [flag = '', able] of cannot) {
+    const value = flag.includes('=') ? flag : `${flag}=--any`
+    const image = `--container-image=${at.registry.host}/no-such-image:1`
+    const seen = await at.cluster.srun(['-n1', `--container-engine=${name}`, value, image, 'true'])
+    refuses(
+      seen,
+      new RegExp(`BERTH_EABILITY.* engine ${name} cannot do ${flag}\nhint: engines that can: ${able}`),
+    )
   }
+}
+
+async function speaksMpi(engine: EngineCase): Promise<void> {
+  const words = on(mpich, engine, ['-N2', '-n2', '--mpi=pmi2'], ...PROBE_OVER_NODES)
+  const seen = exits(await at.cluster.srun(words, { env: OVER_NODES }), 0)
+  for (const rank of [0, 1]) says(seen, new RegExp(`rank ${rank} of 2 sum 3 `))
 }
 
 async function isWritten(engine: EngineCase): Promise<void> {
@@ -249,6 +303,9 @@ const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<vo
   ['exit codes and deaths by signal are those of bare Slurm', endsAlike],
   ['a terminal', hasTerminal],
   ['signals arrive, and after scancel nothing is left', isSignalled],
+  ['nothing is left of tasks that are killed', isKilled],
+  ['what cannot start ends with 125 and runs nothing', failsAlike],
+  ['what it cannot do is refused before an image is asked for', isRefused],
   ['root inside, a container with a name, saved as an image', isWritten],
 ]
 
@@ -259,6 +316,7 @@ for (const engine of ENGINE_CASES.filter(({ name }) => isWanted(name))) {
       : engine.name
   for (const [behaviour, check] of BEHAVIOURS)
     test.needs(engine.missing, `${called}: ${behaviour}`, () => check(engine))
+  test.needs(engine.missing ?? noMpi, `${called}: MPI over two nodes with PMI2`, () => speaksMpi(engine))
   const noLimit = limitsMemory ? undefined : 'no memory cgroup that Slurm can use without systemd'
   test.needs(engine.missing ?? noLimit, `${called}: the step’s memory limit holds`, () => isLimited(engine))
 }
@@ -277,6 +335,6 @@ test('the list of engines says what is there', async () => {
 })
 
 test('in the end nothing of any engine is left', () =>
-  until('the end of all engines', () => ownProcesses().length === 0, 30_000))
+  until('the end of all engines', () => ownProcesses(at.cluster).length === 0, 30_000))
 
 test.run()
