@@ -14,6 +14,9 @@ import { suite } from '../suite.js'
 const test = suite('generated pages')
 const docs = join(import.meta.dirname, '../../docs')
 
+/** Of the comparison. */
+const CRITERIA = 26
+
 const flags = (): FlagRow[] =>
   JSON.parse(readFileSync(join(import.meta.dirname, '../../dist/flags.json'), 'utf8'))
 
@@ -63,6 +66,22 @@ test('tests that the pages name are there', () => {
     const named = readFileSync(join(docs, page), 'utf8').match(/\btest\/[\w/]+\.test\.ts\b/g) ?? []
     for (const file of named) assert.ok(existsSync(join(docs, '..', file)), `${page}: ${file}`)
   }
+})
+
+test('the comparison has every criterion and engine, and its tests have the names that it gives', () => {
+  const page = readFileSync(join(docs, 'engines/comparison.md'), 'utf8')
+  const rows = page.split('\n').filter((line) => /^\| \d/.test(line))
+  assert.deepEqual(
+    rows.map((row) => Number(row.split('|')[1])),
+    Array.from({ length: CRITERIA }, (_, index) => index + 1),
+  )
+  const listed = (rows[3] ?? '').split('|')[3]?.trim().split(', ')
+  assert.deepEqual(
+    listed,
+    ENGINES.map(({ name }) => name),
+  )
+  for (const [, file = '', promise = ''] of page.matchAll(/`(test\/[\w/]+\.ts)`: “([^”]+)”/g))
+    assert.ok(readFileSync(join(docs, '..', file), 'utf8').includes(promise), `${file}: ${promise}`)
 })
 
 const noGroff = spawnSync('groff', ['--version']).error === undefined ? '' : 'no groff'
