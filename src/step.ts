@@ -19,13 +19,14 @@ import { pickEngine, pickInstalled } from './engine/select.js'
 import type { ImageReference, StoredImage } from './image/image.js'
 import { familiarName, parseReference, pinReference } from './image/reference.js'
 import { launchAsIs } from './launch/bare.js'
+import { shownStart } from './launch/engine_place.js'
 import { ensureImage, type HeldImage, holdImage } from './launch/hold_image.js'
 import { HostReader } from './launch/host_facts.js'
 import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
 import { containerId, holdBase, referenceOf, withNameDefaults } from './launch/named.js'
 import { type Namespaces, reopenNamespaces, settleFirst } from './launch/namespaces.js'
-import { accessOf, joinRunning, openOn, openSaveTarget, planWith } from './launch/open.js'
+import { accessOf, joinRunning, openOn, openSaveTarget, planWith, wishOf } from './launch/open.js'
 import { adoptRunning, createNamed, openNamed, removeNamed, willJoin } from './launch/open_named.js'
 import { openStore } from './launch/open_store.js'
 import { Running } from './launch/running.js'
@@ -36,6 +37,7 @@ import { findUser } from './launch/user.js'
 import { explainPlan } from './plan/explain.js'
 import type { PlanUser } from './plan/input.js'
 import { checkNamedProfiles } from './plan/profile_choice.js'
+import type { Reason } from './plan/spec.js'
 import { BerthError } from './report/errors.js'
 import type { ImportEvent } from './report/progress.js'
 import { parseRequest } from './request/grammar.js'
@@ -107,6 +109,8 @@ export interface PreparedContainer {
   request: Request
   engine: Engine
   installed: Installed
+  /** Why this engine. */
+  why: Reason
   /** Absent: only a name was given, and nothing of that name is there yet. */
   reference?: ImageReference
   user: PlanUser
@@ -179,7 +183,7 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
   const request = parseStep(rooms, facts)
   if (request === undefined) return { facts }
   const partition = partitionOf(facts)
-  const { engine, installed } = await pickInstalled(request, rooms.site, rooms.findEngine, { partition })
+  const picked = await pickInstalled(request, rooms.site, rooms.findEngine, { partition })
   const id = request.name === undefined ? undefined : containerId(rooms.site, facts, request.name.name)
   const adopted = adoptRunning(rooms.running, facts, request, id, turn)
   const existing = id === undefined ? undefined : rooms.store.containers.find(id)
@@ -197,7 +201,7 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
   const [user, held] = await Promise.all([findUser(facts), hold()])
   if (adopted !== undefined && held !== undefined) adopted.image = held.image
   const container: PreparedContainer = {
-    ...{ request, engine, installed, user, shown: reference === undefined ? '' : familiarName(reference) },
+    ...{ request, ...picked, user, shown: reference === undefined ? '' : familiarName(reference) },
     ...(reference === undefined ? {} : { reference }),
     ...(id === undefined ? {} : { id, key: keyOf(id) }),
   }
@@ -253,7 +257,10 @@ export async function explainStep(
   const image = base ?? (reference && (await rooms.store.find(reference, accessOf(facts, place, login))))
   const plan = await planWith(rooms, prepared, place, image)
   const unknown = 'the image is not imported here: its own settings are not known yet'
-  return explainPlan(image === undefined ? { ...plan, warnings: [...plan.warnings, unknown] } : plan)
+  const wish = wishOf(rooms, prepared, plan)
+  const start = wish === undefined ? {} : { start: shownStart(wish, rooms.staging) }
+  const whole = image === undefined ? { ...plan, warnings: [...plan.warnings, unknown] } : plan
+  return explainPlan(whole, { why: container.why, ...start })
 }
 
 /** Imports without a step: prefetch, `berth pull`. */

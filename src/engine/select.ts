@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which engine runs a request, decided before anything is pulled. */
+import type { Reason } from '../plan/spec.js'
 import { BerthError } from '../report/errors.js'
 import type { Request } from '../request/request.js'
 import type { Site } from '../site/site.js'
@@ -29,19 +30,29 @@ export function pickEngine(request: Request, site: SiteView, choice: Choice = {}
   return candidates[0]
 }
 
+export interface Picked {
+  engine: Engine
+  installed: Installed
+  why: Reason
+}
+
 /** On the node that runs it. @throws as pickEngine, and BERTH_EENGINEMISSING */
 export async function pickInstalled(
   request: Request,
   site: SiteView,
   find: FindEngine,
   choice: Choice = {},
-): Promise<{ engine: Engine; installed: Installed }> {
-  const { candidates } = findCandidates(request, site, choice)
+): Promise<Picked> {
+  const { candidates, passed, reason, origin } = findCandidates(request, site, choice)
   const problems: string[] = []
   for (const engine of candidates) {
     const presence = await find(engine)
-    if (!('problem' in presence)) return { engine, installed: presence }
+    if (!('problem' in presence)) {
+      const others = passed.length === 0 ? '' : `, passed by: ${passed.join('; ')}`
+      return { engine, installed: presence, why: { reason: `${reason}${others}`, origin } }
+    }
     problems.push(presence.problem)
+    passed.push(`${engine.name} (${presence.problem})`)
   }
   const [{ name, needs }] = candidates
   throw new BerthError('BERTH_EENGINEMISSING', {
@@ -51,34 +62,47 @@ export async function pickInstalled(
   })
 }
 
+interface Candidates extends Reason {
+  candidates: [Engine, ...Engine[]]
+  /** Each with what it cannot do. */
+  passed: string[]
+}
+
 /** One, or with `auto` all that can do what is asked, in order. */
 function findCandidates(
   request: Request,
   site: SiteView,
   { partition = '', engines = ENGINES }: Choice,
-): { candidates: [Engine, ...Engine[]] } {
-  const name = request.engine === '' ? siteEngine(site, partition) : request.engine
+): Candidates {
+  const { name, origin } = nameEngine(request, site, partition)
   checkPolicy(name, request, site, engines)
   const demands = demandsOf(request, site)
   const offered = engines.filter((engine) => isOffered(engine, site))
   if (name === AUTOMATIC) {
     const [first, ...others] = offered.filter((engine) => missing(engine, demands) === undefined)
-    if (first !== undefined) return { candidates: [first, ...others] }
+    const unable = offered.flatMap((engine) => {
+      const lacking = missing(engine, demands)
+      return lacking === undefined ? [] : [`${engine.name} (cannot ${lacking.flag})`]
+    })
+    const reason = 'auto: the first that this node has and that can do what is asked'
+    if (first !== undefined) return { candidates: [first, ...others], passed: unable, reason, origin }
   }
   const engine = name === AUTOMATIC ? offered[0] : engineByName(name, engines)
   if (engine === undefined) {
     throw new BerthError('BERTH_EENGINE', { engine: name, engines: list(offered) })
   }
   const lacking = missing(engine, demands)
-  if (lacking === undefined) return { candidates: [engine] }
+  if (lacking === undefined) return { candidates: [engine], passed: [], reason: 'named', origin }
   const able = offered.filter((other) => other.abilities[lacking.ability])
   throw new BerthError('BERTH_EABILITY', { engine: engine.name, flag: lacking.flag, engines: list(able) })
 }
 
 /** Entries of engine_partitions are PARTITION=ENGINE. */
-function siteEngine(site: SiteView, partition: string): string {
+function nameEngine(request: Request, site: SiteView, partition: string): { name: string; origin: string } {
+  if (request.engine !== '') return { name: request.engine, origin: '--container-engine' }
   const own = site.get('engine_partitions').find((entry) => entry.startsWith(`${partition}=`))
-  return own === undefined ? site.get('engine') : own.slice(partition.length + 1)
+  if (own === undefined) return { name: site.get('engine'), origin: site.origin('engine') }
+  return { name: own.slice(partition.length + 1), origin: site.origin('engine_partitions') }
 }
 
 function checkPolicy(name: string, request: Request, site: SiteView, engines: readonly Engine[]): void {

@@ -2,34 +2,16 @@
 /** Namespaces around what an engine of the host makes of the prepared root: view, engine, namespaces of the step. */
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, rmdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Engine, EngineStart, StartPlace } from '../engine/engine.js'
+import type { Engine, StartPlace } from '../engine/engine.js'
 import { type BuiltNamespace, type MountStep, type NamespaceSpec, native } from '../native.js'
-import type { PlanUser } from '../plan/input.js'
-import type { Plan } from '../plan/spec.js'
 import { BerthError } from '../report/errors.js'
+import { type EngineWish, engineEnvironment, enginePlace } from './engine_place.js'
 import { EngineRun, type ViewPlace } from './engine_run.js'
 import { type Holder, HolderDoor, openHolder } from './holder.js'
 import { buildNamespaces, type Namespaces } from './namespaces.js'
 import type { Undo } from './undo.js'
-
-export interface EngineWish {
-  engine: Engine
-  start: EngineStart
-  binary: string
-  version: string
-  user: PlanUser
-  plan: Plan
-  /** --container-engine-args */
-  args: readonly string[]
-  /** PATH of the engine and its helpers. */
-  path: string
-  /** The site's docker_socket. */
-  socket: string
-  /** Label of the step on this node. */
-  label: string
-}
 
 export interface EngineTurn {
   signal: AbortSignal
@@ -57,7 +39,8 @@ export async function buildAround(
 ): Promise<Namespaces> {
   const door = new HolderDoor(spec.uid)
   const program = `.${door.name}`
-  const place = placeOf(wish, spec, [`/${program}`, door.name])
+  const id = `${wish.label}-${randomBytes(ID_BYTES).toString('hex')}`
+  const place = enginePlace(wish, spec.staging, { id, hold: [`/${program}`, door.name] })
   let view: BuiltNamespace | undefined
   try {
     view = await buildView(spec, wish, place, program)
@@ -224,37 +207,18 @@ function exitProblem({ exitCodes }: Engine, run: EngineRun): string {
   return meaning === undefined ? `exit code ${code}` : `exit code ${code} (${meaning})`
 }
 
-function placeOf(wish: EngineWish, spec: NamespaceSpec, hold: string[]): StartPlace {
-  const { binary, version, plan, args, label, socket, start } = wish
-  const id = `${label}-${randomBytes(ID_BYTES).toString('hex')}`
-  return {
-    ...{ binary, version, plan, args, hold, socket, id },
-    root: start.byDaemon === true ? join(dirname(spec.staging), 'shown', id) : join(spec.staging, 'root'),
-    work: join(spec.staging, 'work'),
-    run: join(spec.staging, 'run'),
-  }
-}
-
 function viewPlace(
   wish: EngineWish,
   place: StartPlace,
   spec: NamespaceSpec,
   view: BuiltNamespace,
 ): ViewPlace {
-  const { user, path, start } = wish
+  const { start } = wish
   return {
     mountNs: view.mountNs,
     ...(spec.userNs === undefined ? {} : { userNs: spec.userNs }),
     user: start.byDaemon === true ? ROOT : { uid: spec.uid, gid: spec.gid, gids: spec.gids },
-    environment: {
-      PATH: path,
-      HOME: user.home,
-      USER: user.name,
-      LOGNAME: user.name,
-      LANG: 'C.UTF-8',
-      XDG_RUNTIME_DIR: place.run,
-      ...start.environment?.(place),
-    },
+    environment: engineEnvironment(wish, place),
   }
 }
 

@@ -18,6 +18,7 @@ import type { StepFacts } from '../worker/facts.js'
 import { acceleratorFacts } from './accelerator_facts.js'
 import { launchImageCommand } from './bare.js'
 import { listDevices } from './devices.js'
+import type { EngineWish } from './engine_place.js'
 import { buildAround } from './engine_root.js'
 import type { HeldImage } from './hold_image.js'
 import { Hooks } from './hooks.js'
@@ -136,14 +137,20 @@ function pidNamespace(process: string): string | undefined {
 /** berth's own engine, or one of the host around what berth prepares. */
 function builderOf(
   rooms: Rooms,
-  { facts, container }: PreparedStep,
+  prepared: PreparedStep,
   plan: Plan,
   turn: Turn,
 ): (spec: NamespaceSpec) => Promise<Namespaces> {
-  if (container === undefined || container.engine.start === undefined) return buildNamespaces
+  const wish = wishOf(rooms, prepared, plan)
+  return wish === undefined ? buildNamespaces : (spec) => buildAround(wish, spec, turn)
+}
+
+/** Undefined: berth is the engine. */
+export function wishOf(rooms: Rooms, { facts, container }: PreparedStep, plan: Plan): EngineWish | undefined {
+  if (container?.engine.start === undefined) return undefined
   const { engine, installed, user, request } = container
   const { job, step, handle } = facts
-  const wish = {
+  return {
     ...{ engine, start: container.engine.start, user, plan },
     ...installed,
     args: request.engineArgs,
@@ -151,7 +158,6 @@ function builderOf(
     socket: rooms.site.get('docker_socket'),
     label: job === 0 ? `berth-run-${handle.slice(0, HANDLE_SHOWN)}` : `berth-${job}-${step}`,
   }
-  return (spec) => buildAround(wish, spec, turn)
 }
 
 /** What the engine made for its container is there for every task that has none of that name. */

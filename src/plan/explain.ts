@@ -12,8 +12,27 @@ const SCHEMA = 1
 const GENERATED = 'berth:generated'
 const MODE_RADIX = 8
 
+/** How an engine of the host is started around the root, once per node and step. */
+export interface ShownStart {
+  binary: string
+  version: string
+  runsAs: string
+  before: string[][]
+  command: string[]
+  environment: Record<string, string>
+  /** Written before, by path. */
+  files: string[]
+  teardown: string[][]
+}
+
+export interface ShownEngine {
+  why: Reason
+  /** Absent: berth is the engine. */
+  start?: ShownStart
+}
+
 /** @returns indented JSON with a final newline */
-export function explainPlan(plan: Plan): string {
+export function explainPlan(plan: Plan, engine?: ShownEngine): string {
   const { uid, gid, additionalGids, insideUid, insideGid } = plan.process.user
   const document = {
     ociVersion: plan.ociVersion,
@@ -34,16 +53,17 @@ export function explainPlan(plan: Plan): string {
     },
     ...(plan.hooks.length === 0 ? {} : { hooks: ociHooks(plan.hooks) }),
     annotations: plan.annotations,
-    berth: explainReasons(plan),
+    berth: explainReasons(plan, engine),
   }
   return `${JSON.stringify(document, undefined, 2)}\n`
 }
 
-function explainReasons(plan: Plan): object {
+function explainReasons(plan: Plan, engine?: ShownEngine): object {
   const { reason, origin, writableSize } = plan.root
   return {
     schema: SCHEMA,
     engine: plan.engine,
+    ...(engine === undefined ? {} : { engineChoice: because(engine.why), engineStart: engine.start }),
     image: { reference: plan.image.reference, digest: plan.image.digest },
     root: { writableSize, reason, origin },
     cwd: plan.process.cwdReason,

@@ -2,12 +2,14 @@
 /** Engines that are missing, fail, hang or lose their worker: what is said, and that nothing is left. */
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import * as assert from 'uvu/assert'
 import { must, run, until } from '../cluster/command.js'
 import { sendSignal } from '../cluster/daemon.js'
 import { exits, prints, refuses, says } from '../cluster/expect.js'
 import { useCluster } from '../cluster/fixture.js'
 import { otherRelease } from '../cluster/images.js'
 import { processesOf } from '../cluster/leftovers.js'
+import { USER_A } from '../cluster/users.js'
 import { suite } from '../suite.js'
 import { without } from './engines.js'
 
@@ -48,6 +50,30 @@ test('one that is not there is named, with how to install it; auto passes it by'
   const seen = await at.cluster.srun(step('--container-engine=crun', 'touch', 'ran'))
   says(refuses(exits(seen, 125), /BERTH_EENGINEMISSING.*no crun in/), /hint: apt install crun/)
   prints(await at.cluster.srun(step('--container-engine=auto', ...codename)), [otherRelease()])
+})
+
+test('explain shows why an engine was chosen, and the command line that would start it', async () => {
+  const explain = async (engine: string) => {
+    const words = step(
+      `--container-engine=${engine}`,
+      '--container-explain',
+      '--container-engine-args=--word',
+    )
+    return JSON.parse(exits(await at.cluster.srun([...words, 'true']), 0).stdout).berth
+  }
+  const chosen = await explain('auto')
+  assert.is(chosen.engine, 'charliecloud')
+  assert.match(
+    chosen.engineChoice.reason,
+    /auto: .*, passed by: native \(cannot --container-engine-args\); crun \(no crun in/,
+  )
+  assert.is(chosen.engineChoice.origin, '--container-engine')
+  const { command, version, runsAs, environment } = chosen.engineStart
+  assert.is(version, '0.99')
+  assert.is(runsAs, USER_A.name)
+  assert.is(environment.HOME, `/home/${USER_A.name}`)
+  assert.match(command.join(' '), /^\S+\/ch-run --write .*--word \S+\/root -- \/\.berth-hold NAME$/)
+  assert.is((await explain('runc')).engineChoice.reason, 'named')
 })
 
 test("a partition's own engine fails in its own words, and nothing runs on the host", async () => {

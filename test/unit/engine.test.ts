@@ -170,7 +170,9 @@ test('on the node: auto passes by what is missing, a name says how to install it
   const find = async ({ name }: Engine) =>
     name === 'strong' ? { problem: 'no strong in /usr/bin' } : { binary: '', version: '6.1' }
   const auto = planInput({ options: ['container-engine=auto'] })
-  assert.equal((await pickInstalled(auto.request, auto.site, find, { engines })).engine.name, 'native')
+  const picked = await pickInstalled(auto.request, auto.site, find, { engines })
+  assert.equal(picked.engine.name, 'native')
+  assert.match(picked.why.reason, /^auto: .*, passed by: strong \(/)
   const named = planInput({ options: ['container-engine=strong'] })
   await assert.rejects(pickInstalled(named.request, named.site, find, { engines }), (error: Error) => {
     assert.match(error.message, /engine strong is not on this node: no strong in \/usr\/bin/)
