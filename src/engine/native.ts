@@ -24,6 +24,7 @@ export const ABILITIES: Abilities = {
   cdi: true,
   profiles: true,
   mpi: true,
+  // Engines run those of their own.
   hooks: false,
   sharedByTasks: true,
   stepCgroup: true,
@@ -34,6 +35,6 @@ export const nativeEngine: Engine = {
   name: 'native',
   summary: "berth's own: kernel squashfs, overlay and namespaces, no program to install",
   needs: { daemon: false, setuid: false, kernel: KERNEL },
-  abilities: ABILITIES,
+  abilities: { ...ABILITIES, hooks: true },
   exitCodes: {},
 }
