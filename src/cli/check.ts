@@ -2,11 +2,14 @@
 
 import { pickEngine } from '../engine/select.js'
 import { parseReference } from '../image/reference.js'
+import { readHookFiles } from '../launch/hook_files.js'
+import { uselessEntries } from '../plan/hooks.js'
 import { checkProfiles } from '../plan/profile_check.js'
 import { checkNamedProfiles } from '../plan/profile_choice.js'
 import { BerthError, renderError } from '../report/errors.js'
 import { ignoredOptions, parseRequest } from '../request/grammar.js'
 import type { Request } from '../request/request.js'
+import { placeOf } from '../site/profile.js'
 import { loadSite, type Site } from '../site/site.js'
 import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
 import { environmentField, openWorker, type WorkerClient } from './client.js'
@@ -73,7 +76,7 @@ async function sharedProblem(site: Site): Promise<BerthError | undefined> {
 /** Mistakes in profiles fail only the steps that use them; here they count, since somebody asks. */
 function checkSite(site: Site, shared: BerthError | undefined, json: boolean): number {
   const found = [...site.errors, ...(shared === undefined ? [] : [shared])]
-  const profiles = checkProfiles(site.profiles)
+  const profiles = [...checkProfiles(site.profiles), ...checkHooks(site)]
   const usable = found.length === 0 && profiles.length === 0
   if (json) {
     const errors = found.map(({ code, message }) => ({ code, message }))
@@ -87,6 +90,22 @@ function checkSite(site: Site, shared: BerthError | undefined, json: boolean): n
     if (usable) process.stdout.write(`ok: the site configuration can be used\n${listProfiles(site)}`)
   }
   return usable ? Exit.OK : Exit.CHECK
+}
+
+/** Hook files are read when a step has their profile; here all are. */
+function checkHooks(site: Site): string[] {
+  const useless = uselessEntries(site.get('hooks_allow')).map(
+    (entry) =>
+      `${site.origin('hooks_allow')}: hooks_allow: "${entry}" should be /PATH, /PATH=sha256:HEX or /DIRECTORY/`,
+  )
+  const files = [...site.profiles.byName.values()].flatMap((profile) =>
+    profile.hooks.flatMap((directory) =>
+      readHookFiles(directory).flatMap(({ file, problem }) =>
+        problem === undefined ? [] : [`${placeOf(profile, 'hooks', directory)}: hooks: ${file}: ${problem}`],
+      ),
+    ),
+  )
+  return [...useless, ...files]
 }
 
 function listProfiles({ profiles }: Site): string {

@@ -4,17 +4,11 @@ import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join } from 'node:path'
 import { promisify } from 'node:util'
+import { SLURM_CONFS } from '../launch/slurm_files.js'
 import type { Places } from './command.js'
 import type { Finding } from './doctor.js'
 import { DIST } from './places.js'
 
-/** Where packages put it; the last is what slurmd fetches in configless mode. */
-const SLURM_CONFS = [
-  '/etc/slurm/slurm.conf',
-  '/etc/slurm-llnl/slurm.conf',
-  '/usr/local/etc/slurm.conf',
-  '/run/slurm/conf/slurm.conf',
-] as const
 /** An include that includes itself must end. */
 const INCLUDE_DEPTH_MAX = 8
 const VERSION_WAIT_MS_MAX = 5000

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** OCI hook files of a directory (oci-hooks.5 of containers/common), read strictly. */
-import { basename, isAbsolute, join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import type { HookFile } from '../plan/accelerators.js'
 import { DocumentProblem, Part, parseDocument } from '../site/document.js'
 import { listTrusted, readTrusted } from '../site/trusted_file.js'
@@ -19,7 +19,7 @@ function readHookFile(file: string): HookFile {
   try {
     return take(file, parseDocument(file, text))
   } catch (error) {
-    if (error instanceof DocumentProblem) return broken(basename(file), error.message)
+    if (error instanceof DocumentProblem) return broken(file, error.message)
     throw error
   }
 }

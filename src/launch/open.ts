@@ -7,6 +7,7 @@ import { translate } from '../engine/translate.js'
 import type { StoredImage } from '../image/image.js'
 import { type NamespaceSpec, native } from '../native.js'
 import { type PlanInput, planStep } from '../plan/plan.js'
+import { clientName } from '../plan/pmi_mounts.js'
 import type { ActiveProfile } from '../plan/profile_choice.js'
 import type { Plan } from '../plan/spec.js'
 import { BerthError } from '../report/errors.js'
@@ -31,6 +32,7 @@ import type { Instance } from './running.js'
 import { type PendingSave, pendingSave } from './save.js'
 import { saveError } from './save_failure.js'
 import { closeTarget, openTarget, type SaveTarget } from './save_target.js'
+import { pmixDirectories } from './slurm_files.js'
 import type { Undo } from './undo.js'
 
 /** In dist/, which this folder is in. */
@@ -255,7 +257,11 @@ export async function planWith(
   const host = await rooms.host.read(mpiOfProfiles(accelerators.profiles?.active ?? []))
   return planStep({
     ...input,
-    host: { ...host, accelerators },
+    host: {
+      ...host,
+      accelerators,
+      pmixClients: pmixDirectories(rooms.site.get('slurm_conf'), clientName(input), place.pid),
+    },
     ...(own ? { devices: listDevices() } : {}),
   })
 }

@@ -57,7 +57,16 @@ export function planHook(
   }
 }
 
-/** As `berth check` and refusals name it. */
+/** Entries of hooks_allow that allow nothing. */
+export function uselessEntries(entries: readonly string[]): string[] {
+  return entries.filter((entry) => {
+    const [place = '', digest, more] = entry.split('=')
+    if (more !== undefined || !isAbsolute(place) || place !== posix.normalize(place)) return true
+    return digest !== undefined && (place.endsWith('/') || !DIGEST.test(digest))
+  })
+}
+
+/** As refusals name it. */
 export function showHook({ stage, path, args }: Pick<HookWords, 'stage' | 'path' | 'args'>): string {
   return `${stage} hook ${[path, ...args.slice(1)].join(' ').slice(0, SHOWN_CHARS_MAX)}`
 }

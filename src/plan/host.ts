@@ -14,6 +14,8 @@ export interface HostFacts {
   accelerators?: AcceleratorFacts
   /** MPI installations, the site's own first. */
   mpi?: readonly HostMpi[]
+  /** PMIx' client directories of this step that were found. */
+  pmixClients?: readonly string[]
   /** Why something that the site names is not used; one line each. */
   problems?: readonly string[]
 }

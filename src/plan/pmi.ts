@@ -4,12 +4,11 @@
  * server's directory (SlurmdSpoolDir/pmix.JOB.STEP) and its own (TmpFS/spmix_appdir_UID_JOB.STEP, hidden by a private
  * /tmp), and be told the modules that the server speaks (mpi/pmix of Slurm 22.05 to 25.11).
  */
-import { isAbsolute, join } from 'node:path'
 import { compareVersions } from '../image/elf_names.js'
-import { insideRoot } from './cwd.js'
 import type { PlanInput } from './input.js'
 import { mpiMode } from './mpi_mode.js'
-import type { HookupEdits, PlannedMount, PlannedVariable } from './spec.js'
+import { planPmiMounts } from './pmi_mounts.js'
+import type { HookupEdits, PlannedVariable } from './spec.js'
 
 const ORIGIN = 'mpi/pmix of Slurm'
 const PTL = 'PMIX_MCA_ptl'
@@ -19,8 +18,6 @@ const MODULES: Readonly<Record<string, string>> = {
   PMIX_GDS_MODULE: 'PMIX_MCA_gds',
   PMIX_PTL_MODULE: PTL,
 }
-/** mpi.conf PMIxCliTmpDirBase is TmpFS unless set; SLURM_PMIX_TMPDIR overrides both. */
-const CLIENT_BASE = '/tmp'
 
 export function planPmi(input: PlanInput): Partial<HookupEdits> {
   if (mpiMode(input) === 'off') return {}
@@ -112,32 +109,4 @@ function knows(release: string, parameter: string, module: string): boolean {
   if (parameter === PTL) return !since('4')
   if (/^ds\d+$/.test(module)) return !since('5') && (module !== 'ds21' || since('3'))
   return !/^shmem/.test(module) || since('5')
-}
-
-/** Opened with the user's rights: the directories come from the user's environment. Each may be missing. */
-function planPmiMounts({ step, user }: PlanInput): PlannedMount[] {
-  const server = step.environment.get('PMIX_SERVER_TMPDIR')
-  if (server === undefined || !isAbsolute(server)) return []
-  const base = step.environment.get('SLURM_PMIX_TMPDIR') ?? CLIENT_BASE
-  const client = join(
-    isAbsolute(base) ? base : CLIENT_BASE,
-    `spmix_appdir_${user.uid}_${step.job}.${step.step}`,
-  )
-  return [bindSame(server, "PMIx server's directory"), bindSame(client, "PMIx client's directory")]
-}
-
-function bindSame(path: string, reason: string): PlannedMount {
-  return {
-    kind: 'bind',
-    source: path,
-    target: insideRoot(path),
-    flags: ['nosuid', 'nodev'],
-    recursive: false,
-    create: 'dir',
-    trusted: false,
-    optional: true,
-    replaceLink: false,
-    reason,
-    origin: ORIGIN,
-  }
 }

@@ -89,14 +89,10 @@ export function profilePatterns(
   )
 }
 
-/** The grammar of its mounts alone. @throws BERTH_EPROFILE */
-export function checkBinds(profile: Profile): void {
-  const anything = new Map(
-    [...profile.binds, ...profile.copies].flatMap((item) =>
-      mentionedVariables(item).map((name): [string, string] => [name, '/']),
-    ),
-  )
-  for (const item of [...profile.binds, ...profile.copies]) fieldsOf(profile, item, anything)
+/** The grammar of one of its mounts, whatever its variables are. @throws BERTH_EPROFILE */
+export function checkBind(profile: Profile, item: string): void {
+  const anything = mentionedVariables(item).map((name): [string, string] => [name, '/'])
+  fieldsOf(profile, item, new Map(anything))
 }
 
 function fieldsOf(profile: Profile, item: string, words: ReadonlyMap<string, string>) {

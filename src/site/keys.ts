@@ -228,6 +228,11 @@ export const KEYS = {
     default: 'refuse',
     help: 'a hook of a CDI device or of a profile that is not run fails the step, or is left out',
   },
+  slurm_conf: {
+    type: 'text',
+    default: '',
+    help: 'slurm.conf, for TmpFS and the mpi.conf beside it, where PMIx has its files; empty: where packages put it',
+  },
   hooks_allow: {
     type: 'list',
     default: '',

@@ -26,6 +26,8 @@ export interface Profile {
   name: string
   /** "/etc/berth/berth.conf:12", "shipped with berth" */
   place: string
+  /** Of each item that has a line of its own, see placeOf(). */
+  places: ReadonlyMap<string, string>
   help: string
   triggers: Trigger[]
   conflicts: string[]
@@ -72,13 +74,15 @@ const TRIGGER = /^(always|(env|label|annotation)\s+([^\s=]+)(?:=(.*))?|host\s+(\
 export function emptyProfile(name: string, place: string): Profile {
   return {
     ...{ name, place, help: '', triggers: [], conflicts: [], depends: [], env: [], binds: [], copies: [] },
-    ...{ devices: [], ldPath: [], hooks: [], problems: [] },
+    ...{ devices: [], ldPath: [], hooks: [], problems: [], places: new Map() },
   }
 }
 
+type Wrong = (problem: string, item?: string) => void
+
 /** @param lines of one section, each with its place */
 export function parseProfile(name: string, place: string, lines: readonly ConfigLine[]): Profile {
-  const profile = emptyProfile(name, place)
+  const profile = { ...emptyProfile(name, place), places: placesOf(lines) }
   if (!PROFILE_NAME.test(name)) profile.problems.push(`${place}: "${name}" is no name of a profile`)
   const last = new Map<string, ConfigLine>()
   // KEY[] lines arrive with all items so far; a later file's line replaces an earlier one's.
@@ -87,8 +91,28 @@ export function parseProfile(name: string, place: string, lines: readonly Config
   return profile
 }
 
+/** Where an item of a list was written; several lines of KEY[] make one. */
+export function placeOf({ place, places }: Profile, key: string, item: string): string {
+  return places.get(`${key} ${item}`) ?? place
+}
+
+/** The first line that has it, since later ones repeat what came before. */
+function placesOf(lines: readonly ConfigLine[]): Map<string, string> {
+  const places = new Map<string, string>()
+  for (const { key, value, place } of lines)
+    for (const item of splitItems(value)) {
+      const file = place.slice(0, place.lastIndexOf(':'))
+      const before = places.get(`${key} ${item}`)
+      if (before?.startsWith(`${file}:`) !== true) places.set(`${key} ${item}`, place)
+    }
+  return places
+}
+
 function takeLine(profile: Profile, { key, value, place }: ConfigLine): void {
-  const wrong = (problem: string): void => void profile.problems.push(`${place}: ${key}: ${problem}`)
+  const wrong: Wrong = (problem, item) => {
+    const at = item === undefined ? place : placeOf(profile, key, item)
+    profile.problems.push(`${at}: ${key}: ${problem}`)
+  }
   const items = splitItems(value)
   switch (key) {
     case 'help':
@@ -97,13 +121,13 @@ function takeLine(profile: Profile, { key, value, place }: ConfigLine): void {
     case 'trigger':
       for (const item of items) {
         const trigger = parseTrigger(item)
-        if (trigger === undefined) wrong(`"${item}" should be ${PROFILE_KEYS.trigger}`)
+        if (trigger === undefined) wrong(`"${item}" should be ${PROFILE_KEYS.trigger}`, item)
         else profile.triggers.push(trigger)
       }
       return
     case 'conflicts':
     case 'depends':
-      for (const item of items) if (!PROFILE_NAME.test(item)) wrong(`"${item}" is no name of a profile`)
+      for (const item of items) if (!PROFILE_NAME.test(item)) wrong(`"${item}" is no name of a profile`, item)
       profile[key] = items
       return
     case 'env_set':
@@ -117,13 +141,14 @@ function takeLine(profile: Profile, { key, value, place }: ConfigLine): void {
       profile.binds = items
       return
     case 'copy':
-      for (const item of items) if (!/^\/[^:]*:\/[^:]*$/.test(item)) wrong(`"${item}" should be /SRC:/DST`)
+      for (const item of items)
+        if (!/^\/[^:]*:\/[^:]*$/.test(item)) wrong(`"${item}" should be /SRC:/DST`, item)
       profile.copies = items
       return
     case 'devices':
       for (const item of items)
         if (!/^(\/dev\/\S+|[A-Za-z][\w.-]*\/[A-Za-z][\w.-]*=[A-Za-z0-9][\w.:-]*)$/.test(item))
-          wrong(`"${item}" should be VENDOR/CLASS=NAME or /dev/PATH`)
+          wrong(`"${item}" should be VENDOR/CLASS=NAME or /dev/PATH`, item)
       profile.devices = items
       return
     case 'ld_path':
@@ -140,17 +165,12 @@ function takeLine(profile: Profile, { key, value, place }: ConfigLine): void {
   }
 }
 
-function takeVariable(
-  profile: Profile,
-  action: string,
-  item: string,
-  wrong: (problem: string) => void,
-): void {
+function takeVariable(profile: Profile, action: string, item: string, wrong: Wrong): void {
   const equals = item.indexOf('=')
   const name = equals < 0 ? item : item.slice(0, equals)
   const alone = action === 'unset' || action === 'keep'
   if (!VARIABLE.test(name) || alone !== equals < 0)
-    wrong(`"${item}" should be ${alone ? 'NAME' : 'NAME=VALUE'}`)
+    wrong(`"${item}" should be ${alone ? 'NAME' : 'NAME=VALUE'}`, item)
   else
     profile.env.push({
       action: action as ProfileVariable['action'],
@@ -170,8 +190,8 @@ export function parseTrigger(text: string): Trigger | undefined {
   return { kind, name, ...(value === undefined ? {} : { value }) }
 }
 
-function absolute(items: string[], wrong: (problem: string) => void): string[] {
-  for (const item of items) if (!item.startsWith('/')) wrong(`"${item}" should be an absolute path`)
+function absolute(items: string[], wrong: Wrong): string[] {
+  for (const item of items) if (!item.startsWith('/')) wrong(`"${item}" should be an absolute path`, item)
   return items
 }
 

@@ -2,7 +2,7 @@
 /** All profiles of a site: shipped ones, those of podman-hpc modules over them, those of its own files over both. */
 import { type ConfigLine, readLines } from './config_file.js'
 import { readModules } from './podman_hpc.js'
-import { type Profile, parseProfile, type Trigger } from './profile.js'
+import { type Profile, parseProfile, placeOf, type Trigger } from './profile.js'
 import { SHIPPED_PROFILES } from './profiles_shipped.js'
 
 export interface ProfileSet {
@@ -57,13 +57,15 @@ function shipped(): Profile[] {
   builtIn ??= [...sections(readLines(SHIPPED_PLACE, SHIPPED_PROFILES, []))].map((profile) => ({
     ...profile,
     place: SHIPPED_PLACE,
+    places: new Map(),
   }))
   return builtIn
 }
 
 function checkNames(profile: Profile, byName: ReadonlyMap<string, Profile>): void {
   for (const name of profile.depends)
-    if (!byName.has(name)) profile.problems.push(`${profile.place}: depends: there is no profile ${name}`)
+    if (!byName.has(name))
+      profile.problems.push(`${placeOf(profile, 'depends', name)}: depends: there is no profile ${name}`)
 }
 
 function annotationOf(trigger: Trigger): string[] {

@@ -17,7 +17,6 @@ trigger = annotation com.hooks.cxi.enabled
 bind[] = /usr/lib64/libcxi.so*:/opt/berth/cxi/:ro+nofail
 bind[] = /usr/lib/x86_64-linux-gnu/libcxi.so*:/opt/berth/cxi/:ro+nofail
 bind[] = /opt/cray/libfabric/*/lib64/libfabric.so*:/opt/berth/cxi/:ro+nofail
-bind[] = /var/spool/slurmd/mpi_cray_shasta:/var/spool/slurmd/mpi_cray_shasta:nofail
 ld_path = /opt/berth/cxi
 env_set[] = FI_CXI_DISABLE_HOST_REGISTER=1
 env_keep[] = FI_PROVIDER

@@ -119,6 +119,9 @@ function prepare(dir: string): void {
   })
   mkdirSync(join(host, 'cdi'))
   writeFileSync(join(host, 'cdi/stand-in.yaml'), CDI(host))
+  mkdirSync(join(host, 'tmpfs'))
+  chmodSync(join(host, 'tmpfs'), 0o1777)
+  writeFileSync(join(host, 'slurm.conf'), `ClusterName=x\nTmpFS=${host}/tmpfs\n`)
   prepareHooks(host)
   writeFileSync(join(host, 'cdi/newer.json'), JSON.stringify(NEWER(host)))
   writeFileSync(join(host, 'cdi/broken.json'), '{"cdiVersion": "9.9.9"}')
@@ -163,6 +166,7 @@ test.before(async () => {
     berthConf: [
       `cdi_dirs = ${join(host, 'cdi')}`,
       `driver_root = ${join(host, 'driver')}`,
+      `slurm_conf = ${host}/slurm.conf`,
       `hooks_allow = ${host}/allowed/,/bin/sh`,
       ...['hooks', 'fail', 'slow'].flatMap((name) => [`[profile ${name}]`, `hooks = ${join(host, name)}`]),
       '[profile marked]',
@@ -172,7 +176,7 @@ test.before(async () => {
       'frob = 1',
       '',
     ].join('\n'),
-    slurmConf: ['GresTypes=gpu', `FirstJobId=${FIRST_JOB}`],
+    slurmConf: ['GresTypes=gpu', `FirstJobId=${FIRST_JOB}`, `TmpFS=${host}/tmpfs`],
     taskPlugin: 'cgroup',
     nodeConf: 'Gres=gpu:2',
     confFiles: () => ({
@@ -258,12 +262,18 @@ test.needs(
   },
 )
 
+test.needs(needed, 'PMIx finds its client directory below TmpFS, and no other step’s is there', async () => {
+  mkdirSync(join(host, 'tmpfs/of-others'))
+  const seen = await gpus(['--mpi=pmix'], `ls ${host}/tmpfs | sed "s/$SLURM_JOB_ID/JOB/"`)
+  prints(seen, [`spmix_appdir_${USER_A.uid}_JOB.0`])
+})
+
 test.needs(needed, 'profiles by variable and by flag; a broken one fails only who asks for it', async () => {
   prints(await gpus([], 'echo "mark $MARK"', 1, { USE_MARK: '1' }), ['mark profile'])
   prints(await gpus(['--container-profile=marked'], 'echo "mark $MARK"'), ['mark profile'])
   refuses(
     await gpus(['--container-profile=broken'], 'true'),
-    /profile broken: .*berth\.conf:14: frob: unknown key/,
+    /profile broken: .*berth\.conf:15: frob: unknown key/,
   )
 })
 
@@ -329,7 +339,7 @@ test.needs(
     const seen = exits(await doctor(image, '--device=stand-in.test/gpu=0', '--mount-home'), 3)
     says(seen, /ok +CDI +.*stand-in\.test\/gpu=0, /)
     says(seen, /fail +CDI +.*broken\.json: cdiVersion: unknown version/)
-    says(seen, /fail +profile +.*berth\.conf:14: frob: unknown key/)
+    says(seen, /fail +profile +.*berth\.conf:15: frob: unknown key/)
     says(seen, /ok +step +SLURM_STEP_GPUS=0/)
     says(seen, /ok +image +NVIDIA driver|ok +image /)
     says(

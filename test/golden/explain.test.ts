@@ -7,21 +7,27 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { explainPlan } from '../../src/plan/explain.js'
-import { planStep } from '../../src/plan/plan.js'
+import { type PlanInput, planStep } from '../../src/plan/plan.js'
 import { suite } from '../suite.js'
 import { type Given, planInput } from '../unit/plan_input.js'
+import { IMAGE_FACTS, NODE_FACTS } from './host.js'
 
 const test = suite('explained plans')
 const cases = join(import.meta.dirname, 'cases')
 
 for (const file of readdirSync(cases).sort()) {
   test(`${file} is planned as recorded`, () => {
-    const given: Given = JSON.parse(readFileSync(join(cases, file), 'utf8'))
+    const { node, ...given }: Given & { node?: true } = JSON.parse(readFileSync(join(cases, file), 'utf8'))
     const expected = join(import.meta.dirname, file)
-    const actual = explainPlan(planStep(planInput(given)))
+    const actual = explainPlan(planStep(node === true ? onNode(given) : planInput(given)))
     if (process.env.UPDATE_GOLDEN === '1') writeFileSync(expected, actual)
     assert.equal(compact(actual), compact(readFileSync(expected, 'utf8')))
   })
+}
+
+/** On the node and with the image of host.ts. */
+function onNode(given: Given): PlanInput {
+  return { ...planInput({ ...given, facts: IMAGE_FACTS }), host: NODE_FACTS }
 }
 
 /** Keeps the order of fields, which is part of the promise, and drops the layout, which is the formatter's. */

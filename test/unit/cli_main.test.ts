@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { equal, match } from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { showAge, showBytes } from '../../src/cli/columns.js'
 import { COMMANDS } from '../../src/cli/main.js'
@@ -59,6 +61,22 @@ test('check refuses with the code and exit 1, as the plugin expects', () => {
   const { stderr, status } = berth(['check', '--context=sbatch', '--container-image=a b c'])
   equal(status, 1)
   match(stderr, /^berth: error\[BERTH_E/)
+})
+
+test('check --config names hooks that cannot be used, with file, line and key', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-check-'))
+  try {
+    writeFileSync(join(directory, 'x.json'), '{"version": "0.1.0"}')
+    const conf = join(directory, 'berth.conf')
+    writeFileSync(conf, `hooks_allow = /ok/,rel,/x=sha256:1\n[profile p]\nhooks = ${directory}\n`)
+    const { stderr, status } = berth(['check', `--config=${conf}`])
+    equal(status, 3)
+    match(stderr, /berth\.conf:1: hooks_allow: "rel" should be \/PATH/)
+    match(stderr, /"\/x=sha256:1" should be/)
+    match(stderr, /berth\.conf:3: hooks: .*x\.json: version: should be 1\.0\.0/)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
 })
 
 test('check --config names a line that cannot be used, exit 3', () => {

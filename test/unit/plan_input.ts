@@ -7,6 +7,7 @@ import { type ImageFacts, NO_FACTS } from '../../src/image/facts.js'
 import type { ImageConfig, StoredImage } from '../../src/image/image.js'
 import type { PlanInput, PlanUser } from '../../src/plan/input.js'
 import { parseRequest } from '../../src/request/grammar.js'
+import type { Profile } from '../../src/site/profile.js'
 import { loadSite, type Site } from '../../src/site/site.js'
 
 export interface Given {
@@ -83,6 +84,12 @@ function storedImage({ config, image }: Given): StoredImage {
   }
 }
 
+function withoutPlace(profiles: ReadonlyMap<string, Profile>, directory: string): Map<string, Profile> {
+  return new Map(
+    [...profiles].map(([name, one]) => [name, { ...one, place: one.place.replace(directory, '') }]),
+  )
+}
+
 function siteOf(text: string): Site {
   const directory = mkdtempSync(join(tmpdir(), 'berth-plan-'))
   try {
@@ -91,6 +98,7 @@ function siteOf(text: string): Site {
     if (site.errors.length > 0) throw site.errors[0]
     return {
       ...site,
+      profiles: { ...site.profiles, byName: withoutPlace(site.profiles.byName, `${directory}/`) },
       get: (key) => site.get(key),
       origin: (key) => site.origin(key).replace(`${directory}/`, ''),
     }

@@ -151,6 +151,27 @@ test("PMIx' directories are mounted where they are, with the user's rights", () 
   assert.equal(plan({ environment: { PMIX_SERVER_TMPDIR: 'relative' } }).length, plan().length)
 })
 
+test("PMIx' client directory is where Slurm's files say and it was found", () => {
+  const input = planInput({ environment: { PMIX_SERVER_TMPDIR: '/x' } })
+  const found = '/local/spmix_appdir_2041_4711.0'
+  const mounts = planMounts({ ...input, host: { machine: '', pmixClients: [found, found] } })
+  assert.equal(mounts.filter(({ target }) => target.includes('spmix')).length, 1)
+  assert.ok(at(found, mounts))
+})
+
+test("PALS' directory is this step's alone", () => {
+  const spool = '/var/spool/slurmd/mpi_cray_shasta'
+  const own = `${spool}/4711.0`
+  const environment = { PALS_APINFO: `${own}/apinfo`, PALS_SPOOL_DIR: own }
+  const all = plan({ environment })
+  const mount = at(own, all)
+  assert.ok(mount?.kind === 'bind' && mount.source === own && mount.optional && !mount.trusted)
+  assert.equal(all.length, plan().length + 1)
+  for (const wrong of [`${spool}/4712.0`, spool, `${own}/../4712.0`, 'rel/4711.0'])
+    assert.equal(plan({ environment: { PALS_SPOOL_DIR: wrong } }).length, plan().length, wrong)
+  assert.equal(plan({ environment, options: ['container-mpi=off'] }).length, plan().length)
+})
+
 test("the step's directory, and shared memory of a size", () => {
   assert.ok(at('/work/run', plan({ options: ['container-mount-cwd=1'] })))
   const shm = at('/dev/shm', plan({ options: ['container-shm-size=8G'] }))

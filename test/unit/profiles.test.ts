@@ -199,6 +199,50 @@ for (const [line, pattern] of MISTAKES) {
   })
 }
 
+test('each mistake is told at its own line and key, also of lists that are written line by line', () => {
+  const wrong: [key: string, value: string][] = [
+    ...([
+      ['help', 'fine'],
+      ['trigger', 'sometimes'],
+      ['conflicts', '-'],
+      ['depends', 'gone'],
+    ] as const),
+    ...(['env_set', 'env_prepend', 'env_append'] as const).map((key): [string, string] => [key, '=x']),
+    ...([
+      ['env_unset', 'A=b'],
+      ['env_keep', '1'],
+      ['bind[]', '/a:/b'],
+      ['bind[]', 'rel:/x'],
+    ] as const),
+    ...([
+      ['bind[]', '/a:/b:shiny'],
+      ['copy', '/a'],
+      ['devices', 'gpu'],
+      ['ld_path', 'lib'],
+    ] as const),
+    ...([
+      ['hooks', './x'],
+      ['mpi', 'here'],
+      ['frob', '1'],
+      ['depends[]', 'p'],
+    ] as const),
+  ].map(([key, value]) => [key, value])
+  const text = ['[profile p]', ...wrong.map(([key, value]) => `${key} = ${value}`)].join('\n')
+  const found = checkProfiles(siteOf(text).profiles).map((line) => line.replace(/^.*berth\.conf/, ''))
+  const right = ['help', 'bind[] /a:/b']
+  const expected = wrong.flatMap(([key, value], index) =>
+    right.includes(key) || right.includes(`${key} ${value}`)
+      ? []
+      : [`:${index + 2}: ${key.replace('[]', '')}: `],
+  )
+  for (const start of expected)
+    assert.ok(
+      found.some((line) => line.startsWith(start)),
+      `${start}: ${found.join('\n')}`,
+    )
+  assert.is(found.length, expected.length)
+})
+
 test('a source that is missing fails its users, by name', () => {
   const site = '[profile p]\nbind = /gone\n'
   assert.match(refusal({ site, options: use('p') }), /profile p: \/gone is not on this node/)
