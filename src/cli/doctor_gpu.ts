@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `berth doctor gpu [IMAGE]`: which devices a step here has, what comes into an image with them, and why not more. */
 import { accessSync, constants, existsSync } from 'node:fs'
+import { compareVersions } from '../image/elf_names.js'
 import { expandGlob } from '../launch/glob.js'
+import { libraryNeeds } from '../launch/host_library.js'
 import { findNvidiaDriver } from '../launch/nvidia_driver.js'
 import type { NvidiaDriver } from '../plan/accelerators.js'
+import { planCdiHook } from '../plan/cdi_hooks.js'
 import { FABRIC_DEVICES } from '../plan/fabric.js'
 import { GPU_DEVICES, GPU_SHARED_DEVICES } from '../plan/gpu.js'
+import { planHook, showHook } from '../plan/hooks.js'
 import { MASKS } from '../plan/masks.js'
+import { IMEX_DEVICES, MIG_DEVICES } from '../plan/nvidia_nodes.js'
 import { checkProfiles } from '../plan/profile_check.js'
 import { type CdiCatalog, readCdiCatalog } from '../site/cdi.js'
 import { loadSite, type Site } from '../site/site.js'
@@ -19,7 +24,11 @@ export interface DeviceFacts {
   catalog: CdiCatalog
   gpus: readonly ProbedNode[]
   fabric: readonly ProbedNode[]
+  /** Parts of NVIDIA's GPUs and links between nodes: MIG and IMEX. */
+  parts?: readonly ProbedNode[]
   driver?: NvidiaDriver
+  /** Highest version that the driver's libraries want; '' for none that could be told. */
+  glibc?: string
   environment: Readonly<Record<string, string | undefined>>
 }
 
@@ -34,12 +43,12 @@ const SHOWN_MAX = 8
 
 export async function checkGpu({ args, places }: CommandInput): Promise<Finding[]> {
   const [, image] = args.words
-  const findings = describeDevices(gather(places))
+  const findings = describeDevices(await gather(places))
   const words = image === undefined ? args.container : [`container-image=${image}`, ...args.container]
   return image === undefined ? findings : [...findings, ...(await describeImage(places, words))]
 }
 
-function gather({ config }: Places): DeviceFacts {
+async function gather({ config }: Places): Promise<DeviceFacts> {
   const site = loadSite(existsSync(config) ? { config } : {})
   const probe = (patterns: readonly string[]) =>
     patterns.flatMap((pattern) => expandGlob(pattern)).map(probeNode)
@@ -50,8 +59,20 @@ function gather({ config }: Places): DeviceFacts {
   return {
     ...{ site, gpus, catalog: readCdiCatalog(site.get('cdi_dirs')), environment: process.env },
     fabric: probe(Object.keys(FABRIC_DEVICES)),
-    ...(driver === undefined ? {} : { driver }),
+    parts: probe([MIG_DEVICES, IMEX_DEVICES]),
+    ...(driver === undefined ? {} : { driver, glibc: await highestNeed(driver) }),
   }
+}
+
+async function highestNeed({ libraries }: NvidiaDriver): Promise<string> {
+  // The addon is there only once all is built.
+  const { native } = await import('../native.js')
+  const needs = await libraryNeeds(
+    native,
+    libraries.map(({ path }) => path),
+  )
+  const versions = [...needs.values()].map(({ glibc }) => glibc)
+  return versions.reduce((best, one) => (compareVersions(one, best) > 0 ? one : best), '')
 }
 
 /** As the process that asks: run inside a step, its cgroup and groups answer. */
@@ -68,9 +89,11 @@ export function probeNode(path: string): ProbedNode {
 export function describeDevices(facts: DeviceFacts): Finding[] {
   return [
     ...describeNodes('gpus', facts.gpus),
+    ...((facts.parts ?? []).length === 0 ? [] : describeNodes('MIG and IMEX', facts.parts ?? [])),
     ...describeNodes('fabric', facts.fabric),
     describeDriver(facts),
     ...describeCdi(facts),
+    ...describeHooks(facts),
     describeStep(facts),
     ...describeProfiles(facts),
   ]
@@ -93,10 +116,10 @@ function describeNodes(check: string, nodes: readonly ProbedNode[]): Finding[] {
   return findings
 }
 
-function describeDriver({ driver, gpus, site }: DeviceFacts): Finding {
+function describeDriver({ driver, gpus, site, glibc = '' }: DeviceFacts): Finding {
   const check = 'NVIDIA driver'
   if (driver !== undefined) {
-    const found = `${driver.version}: ${driver.libraries.length} libraries, ${driver.binaries.length} programs below ${site.get('driver_root')}`
+    const found = `${driver.version}: ${driver.libraries.length} libraries, ${driver.binaries.length} programs below ${site.get('driver_root')}${glibc === '' ? '' : `, for images with glibc ${glibc} or later`}`
     return { check, state: 'ok', found }
   }
   if (!gpus.some(({ path }) => path.startsWith('/dev/nvidia')))
@@ -122,6 +145,21 @@ function describeCdi({ catalog, site }: DeviceFacts): Finding[] {
       }),
     ),
   ]
+}
+
+/** Those that berth neither does itself nor may run: each fails a step that asks for the device. */
+function describeHooks({ catalog, site }: DeviceFacts): Finding[] {
+  const why = { reason: '', origin: '' }
+  const found = [...catalog.devices].flatMap(([name, { device, spec }]) =>
+    [...device.edits.hooks, ...spec.edits.hooks].flatMap((hook) => {
+      if (planCdiHook(hook, () => [], why).isUnknown !== true) return []
+      const words = { ...hook, stage: hook.hookName }
+      const planned = planHook({ site, engine: 'native' }, words, why)
+      return typeof planned === 'string' ? [`${name}: ${showHook(words)} is not run: ${planned}`] : []
+    }),
+  )
+  const fix = 'name its program in hooks_allow, or do without it by cdi_hooks=ignore'
+  return found.slice(0, SHOWN_MAX).map((text) => ({ check: 'hook', state: 'warn', found: text, fix }))
 }
 
 function describeStep({ environment, site }: DeviceFacts): Finding {

@@ -7,6 +7,7 @@ import { existsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { native } from '../native.js'
 import type { AcceleratorFacts, HostNode } from '../plan/accelerators.js'
+import { devicesOfKind } from '../plan/cdi_all.js'
 import { FABRIC_DEVICES, FABRIC_DIRECTORIES } from '../plan/fabric.js'
 import { GPU_DEVICES, GPU_SHARED_DEVICES, planGpus } from '../plan/gpu.js'
 import type { PlanInput } from '../plan/input.js'
@@ -128,10 +129,12 @@ function driverOf(root: string, globs: ReadonlyMap<string, readonly string[]>) {
 }
 
 function editsOf({ cdi }: AcceleratorFacts, names: readonly string[]): CdiEdits[] {
-  return names.flatMap((name) => {
-    const entry = cdi.devices.get(name)
-    return entry === undefined ? [] : [entry.device.edits, entry.spec.edits]
-  })
+  return names
+    .flatMap((name) => devicesOfKind(cdi, name) ?? [name])
+    .flatMap((name) => {
+      const entry = cdi.devices.get(name)
+      return entry === undefined ? [] : [entry.device.edits, entry.spec.edits]
+    })
 }
 
 function lookAtFiles(

@@ -8,6 +8,7 @@ import { BerthError } from '../report/errors.js'
 import type { CdiEntry } from '../site/cdi.js'
 import type { CdiDeviceNode, CdiEdits, CdiSpec } from '../site/cdi_spec.js'
 import type { AcceleratorFacts } from './accelerators.js'
+import { devicesOfKind } from './cdi_all.js'
 import { planCdiHook } from './cdi_hooks.js'
 import { planCdiMount } from './cdi_mount.js'
 import { insideRoot } from './cwd.js'
@@ -22,6 +23,8 @@ export interface ChosenDevice extends Reason {
   name: string
   /** Nobody asked for it by name: what cannot be had is told, and fails nothing. */
   automatic?: boolean
+  /** One of a kind that was asked for as a whole: what other steps have is told, and fails nothing. */
+  one?: true
 }
 
 export interface DeviceEdits {
@@ -37,7 +40,7 @@ export interface DeviceEdits {
 export function planDevices(input: PlanInput, chosen: readonly ChosenDevice[]): DeviceEdits {
   const edits: DeviceEdits = { mounts: [], variables: [], notes: [], directories: [], hooks: [] }
   const begun = new Set<CdiSpec>()
-  for (const device of chosen) {
+  for (const device of chosen.flatMap((one) => membersOf(input, one))) {
     try {
       const planner = new DevicePlanner(input, device)
       const part = device.name.startsWith('/') ? planner.plain() : planner.named(begun)
@@ -48,11 +51,28 @@ export function planDevices(input: PlanInput, chosen: readonly ChosenDevice[]): 
       edits.directories.push(...part.directories)
       edits.hooks.push(...part.hooks)
     } catch (error) {
-      if (device.automatic !== true || !(error instanceof BerthError)) throw error
+      const isFatal = device.automatic !== true && !(device.one === true && error instanceof NotGiven)
+      if (isFatal || !(error instanceof BerthError)) throw error
       edits.notes.push(error.message)
     }
   }
   return edits
+}
+
+/** The step's cgroup says no. */
+class NotGiven extends BerthError {}
+
+/** Of a kind that is asked for as a whole its devices; one of them must be the step's. */
+function membersOf(input: PlanInput, device: ChosenDevice): ChosenDevice[] {
+  const facts = input.host?.accelerators
+  const names = facts === undefined ? undefined : devicesOfKind(facts.cdi, device.name)
+  if (facts === undefined || names === undefined) return [device]
+  const isGiven = (name: string): boolean => {
+    const nodes = facts.cdi.devices.get(name)?.device.edits.deviceNodes ?? []
+    return nodes.length === 0 || nodes.some(({ hostPath }) => facts.nodes.get(hostPath)?.allowed !== false)
+  }
+  if (!names.some(isGiven)) return [device]
+  return names.map((name) => ({ ...device, name, one: true }))
 }
 
 class DevicePlanner {
@@ -96,6 +116,8 @@ class DevicePlanner {
     if (found !== undefined) return found
     const twice = catalog?.conflicts.get(name)
     if (twice !== undefined) throw this.problem(`is in several files: ${twice.join(', ')}`)
+    const kin = catalog === undefined ? undefined : devicesOfKind(catalog, name)
+    if (kin !== undefined) throw this.problem(`none of ${kin.join(', ')} was given to this step`)
     const broken = (catalog?.problems ?? []).map(({ file, problem }) => `${file}: ${problem}`)
     const hint = broken.length === 0 ? '' : ` (not used: ${broken.join('; ')})`
     throw this.problem(`is in no CDI file of this node${hint}`)
@@ -106,7 +128,10 @@ class DevicePlanner {
     const denied = nodes.filter((node) => this.node(node, file) === 'denied').map(({ path }) => path)
     if (denied.length === 0) return
     if (own && denied.length === nodes.length)
-      throw this.problem(`was not given to this step (its cgroup denies ${denied.join(', ')})`)
+      throw new NotGiven('BERTH_EDEVICE', {
+        device: this.device.name,
+        problem: `was not given to this step (its cgroup denies ${denied.join(', ')})`,
+      })
     this.part.notes.push(`${this.device.name}: not given to this step: ${denied.join(', ')}`)
   }
 

@@ -38,7 +38,7 @@ const SHOWN_CHARS_MAX = 120
 
 /** @returns why it is not run, as one clause */
 export function planHook(
-  input: PlanInput,
+  input: Pick<PlanInput, 'site' | 'engine'>,
   words: HookWords,
   { reason, origin }: Reason,
 ): PlannedHook | string {

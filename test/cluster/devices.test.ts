@@ -271,6 +271,13 @@ test.needs(needed, 'PMIx finds its client directory below TmpFS, and no other st
 test.needs(needed, 'profiles by variable and by flag; a broken one fails only who asks for it', async () => {
   prints(await gpus([], 'echo "mark $MARK"', 1, { USE_MARK: '1' }), ['mark profile'])
   prints(await gpus(['--container-profile=marked'], 'echo "mark $MARK"'), ['mark profile'])
+  mkdirSync(join(host, 'scratch'))
+  prints(
+    await gpus(['--container-profile=home,scratch'], 'ls -d "$HOME" "$SCRATCH"', 1, {
+      SCRATCH: join(host, 'scratch'),
+    }),
+    [`/home/${USER_A.name}`, join(host, 'scratch')],
+  )
   refuses(
     await gpus(['--container-profile=broken'], 'true'),
     /profile broken: .*berth\.conf:15: frob: unknown key/,

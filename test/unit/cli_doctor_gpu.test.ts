@@ -59,6 +59,22 @@ test('files that are not used, devices in two files and mistakes in profiles are
   assert.match(report({}, 'container_gpu = off\n'), /container_gpu=off \(.*berth\.conf:1\)/)
 })
 
+test('hooks that would not run, parts of GPUs, and the glibc that a driver wants are told', () => {
+  const hooks = [{ hookName: 'createRuntime', path: '/opt/vendor', args: ['vendor', 'on'] }]
+  const spec = { cdiVersion: '0.5.0', kind: 'a.b/c', devices: [{ name: 'x', containerEdits: { hooks } }] }
+  const cdi = { 'x.json': JSON.stringify(spec), 'n.yaml': NVIDIA_YAML }
+  assert.match(
+    report({}, '', cdi),
+    /^warn hook: a\.b\/c=x: createRuntime hook \/opt\/vendor on is not run: hooks_allow does not name it \| name its/m,
+  )
+  assert.not.match(report({}, 'hooks_allow = /opt/\n', cdi), /hook:/)
+  const driver = { version: '550.1', libraries: [], libraries32: [], binaries: [], files: [] }
+  const parts = [{ path: '/dev/nvidia-caps/nvidia-cap3', state: 'open' as const }]
+  const said = report({ driver, glibc: '2.17', parts })
+  assert.match(said, /NVIDIA driver: 550\.1: .*, for images with glibc 2\.17 or later/)
+  assert.match(said, /ok MIG and IMEX: can be opened: \/dev\/nvidia-caps\/nvidia-cap3/)
+})
+
 test('a probe asks as who runs it', () => {
   assert.is(probeNode('/dev/null').state, 'open')
   assert.is(probeNode('/dev/none-of-this-name').state, 'missing')

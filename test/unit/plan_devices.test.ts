@@ -92,6 +92,24 @@ test('a GPU of another step is refused; of "all" only its own count', () => {
   assert.ok(made.notes.some((note) => /not given to this step: \/dev\/nvidia1$/.test(note)))
 })
 
+test('all of a kind whose files have no device of that name: those that are the step’s', () => {
+  const devices = ['a', 'b'].map((name) => {
+    const containerEdits = { deviceNodes: [{ path: `/dev/x${name}` }], env: [`HAS_${name}=1`] }
+    return { name, containerEdits }
+  })
+  const files = { 'x.json': JSON.stringify({ cdiVersion: '0.5.0', kind: 'a.b/c', devices }) }
+  const has = (made: Plan) => ['HAS_a', 'HAS_b'].filter((name) => value(made, name) === '1').join()
+  assert.is(has(plan('a.b/c=all', hostWith(files))), 'HAS_a,HAS_b')
+  const some = plan('a.b/c=all', hostWith(files, { denied: ['/dev/xb'] }))
+  assert.is(has(some), 'HAS_a')
+  assert.match(some.notes.join('\n'), /a\.b\/c=b: was not given to this step/)
+  assert.match(
+    refusal('a.b/c=all', hostWith(files, { denied: ['/dev/xa', '/dev/xb'] })),
+    /a\.b\/c=all: none of a\.b\/c=a, a\.b\/c=b was given to this step/,
+  )
+  assert.match(refusal('a.b/d=all', hostWith(files)), /is in no CDI file/)
+})
+
 test('a GPU of the AMD toolkit', () => {
   const facts = hostWith({ 'amd.json': AMD_JSON })
   assert.is(refusal('amd.com/gpu=0', facts), '')
