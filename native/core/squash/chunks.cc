@@ -64,8 +64,12 @@ uint8_t *Chunks::map() {
   void *chunk = failed != 0
                     ? MAP_FAILED
                     : mmap(nullptr, CHUNK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, output_->fd(), at);
-  if (chunk != MAP_FAILED)
+  if (chunk != MAP_FAILED) {
+    // Tables are looked up in any order: a fault that reads its megabytes around it would push out all
+    // others.
+    (void)madvise(chunk, CHUNK_SIZE, MADV_RANDOM);
     return mapped_.emplace_back(static_cast<uint8_t *>(chunk));
+  }
   if (failed == ENOSPC || failed == EDQUOT)
     gate_->stop(fail(failed, "fallocate", "image"));
   return nullptr;
