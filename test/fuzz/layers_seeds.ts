@@ -4,71 +4,8 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import {
-  dir,
-  file,
-  hardlink,
-  opaque,
-  padded,
-  symlink,
-  type TarEntry,
-  tar,
-  whiteout,
-} from '../native/squash/tar_writer.js'
-
-const oldSparse = (header: Buffer): void => {
-  header.write('00000002000\0\x3000000000003\0', 386, 'latin1')
-  header.write('00000010000\0', 483, 'latin1')
-}
-
-const STACKS: Record<string, TarEntry[][]> = {
-  plain: [[dir('d'), file('d/a', 'x'.repeat(5000)), file('a', 'small'), symlink('l', 'd'), file('l/b')]],
-  links: [
-    [file('low', 'data'), hardlink('a', 'low')],
-    [hardlink('up', 'low'), whiteout('', 'low')],
-  ],
-  hidden: [[file('c', 'x'.repeat(9000)), hardlink('a', 'c')], [whiteout('', 'c')]],
-  whiteouts: [
-    [dir('d'), file('d/a')],
-    [dir('d'), opaque('d/'), file('d/b')],
-    [whiteout('d/', 'b'), file('d', 'f')],
-  ],
-  replaced: [
-    [dir('d'), file('d/l')],
-    [symlink('d', 'e'), file('e/x')],
-    [dir('d'), file('d/y'), file('d', 'z')],
-  ],
-  devices: [[{ name: 'n', type: '3', device: [1, 3] }, { name: 'p', type: '6' }, hardlink('n2', 'n')]],
-  attributes: [
-    [file('a', 'a', { uid: 2 ** 31, pax: { 'SCHILY.xattr.user.k': 'v', path: 'd/l', mtime: '5.5' } })],
-  ],
-  holes: [
-    [
-      file('a', padded(Buffer.from('2\n0\n3\n9000\n4\n')), {
-        pax: { 'GNU.sparse.major': '1', 'GNU.sparse.name': 'h', 'GNU.sparse.realsize': '20000' },
-      }),
-    ],
-    [file('b', 'abcd', { pax: { 'GNU.sparse.map': '5,4', 'GNU.sparse.size': '9000' } })],
-    [file('c', 'abc', { type: 'S', patch: oldSparse })],
-  ],
-  long: [
-    [
-      file('././@LongLink', 'n'.repeat(200), { type: 'L' }),
-      file('n'),
-      file('x', 'y', { type: 'K' }),
-      symlink('s', 't'),
-    ],
-  ],
-  same: [
-    [
-      file('a', 'y'.repeat(9000)),
-      file('b', 'y'.repeat(9000)),
-      file('c', `${'y'.repeat(8999)}z`),
-      file('d', 'q'),
-      file('e', 'q'),
-    ],
-  ],
-}
+import { tar } from '../native/squash/tar_writer.js'
+import { STACKS } from './stacks.js'
 
 function stack(layers: readonly Buffer[]): Buffer {
   const parts: Buffer[] = [Buffer.from([layers.length - 1])]
