@@ -22,7 +22,7 @@ rm -rf "$made"/root/usr/share/{doc,man,locale,info}
 libraries=$dir/root/usr/lib/$(uname -m)-linux-gnu
 loader=$(cd "$made/root" && find usr/lib -name 'ld-linux-*.so.*' -type f | head -n 1)
 shopt -s nullglob
-places=("$made"/root/usr/{bin,sbin,libex[e]c,lib/podma[n],lib/*/apptainer/bin})
+places=("$made"/root/usr/{bi[n],sbi[n],libex[e]c,lib/podma[n],lib/*/apptainer/bin})
 find "${places[@]}" -type f -perm -100 | while read -r program; do
   patchelf --print-interpreter "$program" >/dev/null 2>&1 || continue
   # RPATH, since RUNPATH is not for the libraries of libraries.

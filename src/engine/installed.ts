@@ -85,7 +85,9 @@ function run(
   words: readonly string[],
   directories: readonly string[],
 ): Promise<{ output: string; failed: boolean }> {
-  const env = { PATH: directories.join(':'), HOME: PACKED_ROOT, USER: 'nobody', LANG: 'C.UTF-8' }
+  // Podman 5 says nothing without a directory for its settings.
+  const home = { HOME: PACKED_ROOT, XDG_CONFIG_HOME: PACKED_ROOT }
+  const env = { PATH: directories.join(':'), ...home, USER: 'nobody', LANG: 'C.UTF-8' }
   const options = { uid: NOBODY, gid: NOBODY, cwd: PACKED_ROOT, timeout: ASK_MS_MAX, env }
   return new Promise((resolve) => {
     const child = execFile(path, words, options, (error, stdout, stderr) =>

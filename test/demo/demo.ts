@@ -12,6 +12,7 @@ import { compileProbe, publishMpi } from '../cluster/mpi_images.js'
 import { type Registry, startRegistry } from '../cluster/registry.js'
 import { removeUsers, USER_A } from '../cluster/users.js'
 import { hasProgram } from '../native/reader/lab.js'
+import { clusterOptionsFor, startDaemonFor } from './engine.js'
 import { median, timeStarts } from './start_time.js'
 import { writeStopScript } from './stop_script.js'
 import { makeTerminal, type Terminal } from './terminal.js'
@@ -25,13 +26,17 @@ const START_PAIRS = 9
 
 async function demo(): Promise<number> {
   const outlive = values.keep
+  const options = clusterOptionsFor(values.engine)
+  if (outlive && values.engine === 'docker')
+    throw new Error('--keep with docker: its daemon ends with the demo')
   const knewUser = (await run(['id', USER_A.name])).code === 0
   const say = (text: string): void => void process.stdout.write(`${text}\n`)
   say(
     `building images from Debian packages (this host is ${hostRelease()}, the image will be ${otherRelease()})`,
   )
   await buildImages()
-  const cluster = await startCluster({ outlive })
+  const cluster = await startCluster({ outlive, ...options })
+  await startDaemonFor(values.engine, cluster)
   const registry = await startRegistry(cluster.undo, { outlive })
   const images = await publishImages(registry)
   say(`two Slurm nodes and a registry are up below ${cluster.dir}\n`)
@@ -123,4 +128,9 @@ async function keep(cluster: Cluster, image: string, knewUser: boolean): Promise
 // `npm run demo | head`: nobody reads on, so end and clean up as on any other interruption.
 process.stdout.once('error', () => process.kill(process.pid, 'SIGTERM'))
 process.stdout.on('error', () => {})
-process.exit((await demo()) > 0 ? 1 : 0)
+process.exit(await demo().then((failures) => (failures > 0 ? 1 : 0), fail))
+
+function fail(error: Error): number {
+  process.stderr.write(`demo: ${error.message}\n`)
+  return 1
+}

@@ -321,7 +321,7 @@ test('the list of engines says what is there', async () => {
     await at.cluster.command([join(import.meta.dirname, '../../dist/bin/berth.js'), ...words]),
   )
   const rows = JSON.parse(seen.join('')) as { name: string; state: string; version: string }[]
-  for (const { name, missing } of ENGINE_CASES) {
+  for (const { name, missing } of ENGINE_CASES.filter((one) => isWanted(one.name))) {
     const row = rows.find((one) => one.name === name)
     assert.is(row?.state, missing === undefined ? 'ready' : 'missing', name)
   }
