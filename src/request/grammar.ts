@@ -11,6 +11,7 @@ import { parseMounts } from './mounts.js'
 import { parseName } from './name.js'
 import type { OptionName } from './options.js'
 import { parseSave, parseWorkdir } from './paths.js'
+import { optionProblem } from './problem.js'
 import type { Request, Scope } from './request.js'
 import { parseUnshare } from './unshare.js'
 
@@ -63,7 +64,7 @@ export function parseRequest(input: RequestInput): Request | undefined {
     ...present('remapRoot', reader.takeFlag('container-remap-root')),
     ...present('entrypoint', reader.takeFlag('container-entrypoint')),
     ...present('entrypointLog', reader.takeFlag('container-entrypoint-log')),
-    ...takeWritable(reader),
+    ...takeWritable(reader, name !== undefined),
     ...takeFile(reader, choices),
     ...(reader.takeFlag('singularity-no-bind-defaults') === true ? { siteMounts: false } : {}),
   }
@@ -100,7 +101,7 @@ function takeFile(reader: Reader, { edf }: Choices): Pick<Request, 'variables' |
 }
 
 /** --container-writable[=SIZE] and --container-readonly are one question with two spellings. */
-function takeWritable(reader: Reader): Pick<Request, 'readonly' | 'writableSize'> {
+function takeWritable(reader: Reader, named: boolean): Pick<Request, 'readonly' | 'writableSize'> {
   let size: string | undefined
   const writable = reader.takeFlag('container-writable', ({ value }) => {
     const isSize = parseSpace(value) !== undefined
@@ -108,6 +109,8 @@ function takeWritable(reader: Reader): Pick<Request, 'readonly' | 'writableSize'
     return isSize
   })
   if (writable === undefined) return {}
+  if (named && size !== undefined)
+    throw optionProblem('container-writable', 'a size is of memory, and a container with a name is on disk')
   return { readonly: !writable, ...present('writableSize', size) }
 }
 

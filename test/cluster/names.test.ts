@@ -78,6 +78,13 @@ test('name and image make it; name alone, or with any image, uses it; nothing is
   fails(await step('fresh', 'cat /file', { image: true }))
 })
 
+test('what is written to a name is its user’s on disk, so that disk quotas count it; a size is refused', async () => {
+  const folder = join(at.cluster.nodes[0]?.storeDir ?? '', 'containers', String(USER_A.uid))
+  const found = await run(['find', folder, '-path', '*/upper/file', '-printf', '%U %G\n'])
+  prints(found, [`${USER_A.uid} ${USER_A.uid}`])
+  refuses(await step('kept', 'true', { options: ['--container-writable=1M'] }), /with a name is on disk/)
+})
+
 test('a name without image that does not exist is refused', async () => {
   refuses(
     await step('nowhere', 'true'),

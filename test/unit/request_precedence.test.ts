@@ -143,6 +143,11 @@ test('writable may carry a size', () => {
   assert.equal(request.readonly, false)
   assert.equal(request.writableSize, '4G')
   assert.equal(parse([], { BERTH_CONTAINER_WRITABLE: '50%' }).writableSize, '50%')
+  refuses(
+    () => parse(['container-writable=4G', 'container-name=x']),
+    'BERTH_EOPTION',
+    'a container with a name is on disk',
+  )
   refuses(() => parse(['container-writable=lots']), 'BERTH_EOPTION', '--container-writable: must be 1, true')
 })
 
