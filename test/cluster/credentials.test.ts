@@ -18,6 +18,8 @@ const at = useCluster(test)
 const USERS = ['ann:$2y$05$Qm9zdG9uIGJhcm9ucyBhbeq6ViIJn4okMs12izMNM34WToZAxUDBK']
 const SECRET = 'open sesame'
 const which = ['sh', '-c', '. /etc/os-release; echo $ID']
+/** What takes a second, on a machine that does much else. */
+const WAIT_MS_MAX = 60_000
 let closed: Registry
 let home = ''
 const environment: Record<string, string> = {}
@@ -144,9 +146,17 @@ test('a step that is canceled while its helper hangs leaves no helper', async ()
       env: { ...environment, DOCKER_CONFIG: join(home, 'docker') },
     },
   )
-  await until('the helper of the node', () => readFileSync(log, 'utf8').trim().split('\n').length === 2)
+  await until(
+    'the helper of the node',
+    () => readFileSync(log, 'utf8').trim().split('\n').length === 2,
+    WAIT_MS_MAX,
+  )
   await going.interrupt()
-  await until('its end', async () => (await run(['pgrep', '-u', USER_A.name, '-xf', 'sleep 599'])).code !== 0)
+  await until(
+    'its end',
+    async () => (await run(['pgrep', '-u', USER_A.name, '-xf', 'sleep 599'])).code !== 0,
+    WAIT_MS_MAX,
+  )
 })
 
 test.run()

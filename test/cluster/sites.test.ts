@@ -17,6 +17,8 @@ const folder = mkdtempSync(join(tmpdir(), 'berth-site-'))
 const PROGRAM = join(folder, 'importer')
 const at = useCluster(test, { nodes: [{}], plugArgs: ['batch_scope=step', `importer=${PROGRAM}`] })
 const where = ['sh', '-c', 'test -d /boot && echo host || echo image']
+/** What takes a second, on a machine that does much else. */
+const WAIT_MS_MAX = 60_000
 let told = ''
 
 test.before(async () => {
@@ -49,7 +51,7 @@ test('a foreign importer brings the image, once per step and node, and is told w
   const image = '--container-image=nvcr.io#lab/sim:1'
   const seen = await at.cluster.srun(['-n2', image, '/busybox', 'ls', '-d', '/made-by-site'])
   prints(seen, ['/made-by-site', '/made-by-site'])
-  await until('the release', () => calls().some((line) => line.startsWith('release')))
+  await until('the release', () => calls().some((line) => line.startsWith('release')), WAIT_MS_MAX)
   const [get = '', release = '', ...more] = calls()
   assert.match(get, /^get docker:\/\/nvcr\.io#lab\/sim:1 (\d+) \1 \d+\.\d+ 0\.24\.0$/)
   assert.match(release, new RegExp(`^release ${USER_A.uid} `))
@@ -82,7 +84,7 @@ ${berth} release && ${berth} release || exit 3
   // A step that forgets its release: the end of slurmstepd is one.
   const [, left = ''] = lines(await run({ LEAVE: '1' }))
   assert.match(left, /^\/.*\.sqsh$/)
-  await until('nothing handed out', () => !existsSync(left))
+  await until('nothing handed out', () => !existsSync(left), WAIT_MS_MAX)
 })
 
 test('batch_scope=step on the plugstack line: scripts stay on the host, their steps do not', async () => {

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert'
 import { CommandError, splitCommand } from '../../src/image/command_line.js'
 import { describeDocuments, findCredential } from '../../src/image/credentials.js'
 import { expand, findLogin } from '../../src/image/login.js'
-import { runPipeline } from '../../src/image/own_program.js'
+import { endPrograms, runPipeline } from '../../src/image/own_program.js'
 import { suite } from '../suite.js'
 
 const test = suite('own logins')
@@ -83,15 +83,24 @@ test('values: variables that are set, commands, and names that only look like va
   assert.match(await problem('$(true)'), 'printed nothing')
 })
 
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (let round = 0; !holds(); round++) {
+    if (round > 3000) throw new Error(`waited for ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
 test('a helper that hangs or floods is ended, with what it started', async () => {
   const mark = join(home, 'mark')
+  const pid = () => (existsSync(mark) ? readFileSync(mark, 'utf8').trim() : '')
   const hang = { argv: ['sh', '-c', `sleep 600 & echo $! > ${mark}; wait`], env: {} }
-  const ran = await runPipeline([hang], env, '', 1500)
-  assert.match(ran.problem, 'gave no answer')
-  const pid = readFileSync(mark, 'utf8').trim()
-  for (let round = 0; existsSync(`/proc/${pid}/exe`) && round < 3000; round++)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  assert.not(existsSync(`/proc/${pid}/exe`))
+  const ended = runPipeline([hang], env)
+  await until('the helper', () => pid() !== '')
+  endPrograms()
+  assert.match((await ended).problem, 'was ended by SIGKILL')
+  await until('its end', () => !existsSync(`/proc/${pid()}/exe`))
+  const slow = await runPipeline([{ argv: ['sleep', '600'], env: {} }], env, '', 300)
+  assert.match(slow.problem, 'gave no answer')
   const flood = await runPipeline([{ argv: ['cat', '/dev/zero'], env: {} }], env)
   assert.match(flood.problem, 'printed more than')
 })
