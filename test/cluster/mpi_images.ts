@@ -61,7 +61,7 @@ export async function publishMpi(
   const folders = ['opt/', 'opt/bin/'].map((folder) => ({ name: folder, type: '5' as const }))
   try {
     writeLayout(layout, {
-      layers: [await packagesOf(name), makeTar([...folders, ...files, ...more])],
+      layers: [readFileSync(await packagesFile(name)), makeTar([...folders, ...files, ...more])],
       compression: 'none',
       env: ['PATH=/opt/bin:/usr/bin:/bin'],
     })
@@ -71,7 +71,8 @@ export async function publishMpi(
   }
 }
 
-async function packagesOf(name: MpiImage): Promise<Buffer> {
+/** A tar of the image's packages. */
+export async function packagesFile(name: MpiImage): Promise<string> {
   const path = join(CACHE_DIR, `${name}-v${RECIPE_VERSION}.tar`)
   if (!existsSync(path)) {
     const folder = `${path}.${process.pid}`
@@ -81,7 +82,7 @@ async function packagesOf(name: MpiImage): Promise<Buffer> {
     rmSync(folder, { recursive: true })
     renameSync(tar, path)
   }
-  return readFileSync(path)
+  return path
 }
 
 /** With lists and a cache of its own, so that the machine's apt is left alone. */

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <numeric>
 #include <thread>
+#include <tuple>
 #include <unordered_set>
 
 namespace berth::elf {
@@ -43,6 +45,9 @@ bool isLibraryName(std::string_view name) {
 bool mayBeElf(const Entry &entry) {
   if (entry.inode.type != Type::file || entry.inode.size < kElfMin)
     return false;
+  // Some 250 in a Debian, which only the C library loads.
+  if (entry.path.find("/gconv/") != std::string::npos)
+    return false;
   return (entry.inode.mode & 0111) != 0 || baseOf(entry.path).find(".so") != std::string_view::npos;
 }
 
@@ -71,13 +76,16 @@ struct Candidate {
   Inode inode;
 };
 
-/** Threads take candidates in turn; what they find is kept by index, so that the order is the image's. */
+/**
+ * Threads take candidates in the order of the image's blocks, so that each is unpacked once; what they find
+ * is kept by index, so that the answer's order is the paths'.
+ */
 class UserScan {
 public:
   UserScan(int fd, const ScanOptions &options, const std::vector<Candidate> &candidates,
            const NameSet &exported)
-      : fd_(fd), options_(options), candidates_(candidates), exported_(exported),
-        results_(candidates.size()) {}
+      : fd_(fd), options_(options), candidates_(candidates), exported_(exported), results_(candidates.size()),
+        order_(inOrderOfBlocks(candidates)) {}
 
   void run(unsigned threads) {
     std::vector<std::thread> others;
@@ -100,6 +108,22 @@ public:
   }
 
 private:
+  /** Neighbours in a fragment stay together, and threads end together. */
+  static constexpr size_t kTurn = 32;
+
+  /** Files with blocks of their own, then those in fragments. */
+  static std::vector<uint32_t> inOrderOfBlocks(const std::vector<Candidate> &candidates) {
+    std::vector<uint32_t> order(candidates.size());
+    std::iota(order.begin(), order.end(), 0);
+    const auto place = [&](uint32_t index) {
+      const Inode &inode = candidates[index].inode;
+      const bool inFragment = inode.blocks == 0;
+      return std::tuple(inFragment, inFragment ? uint64_t{inode.fragment} : inode.dataStart, index);
+    };
+    std::ranges::sort(order, {}, place);
+    return order;
+  }
+
   void work() {
     try {
       auto image = Image::open(fd_);
@@ -107,8 +131,10 @@ private:
         failed_ = true;
         return;
       }
-      for (size_t i = next_++; i < candidates_.size() && symbolBytes_ <= kSymbolBytesMax; i = next_++)
-        results_[i] = look(**image, candidates_[i]);
+      for (size_t from = next_.fetch_add(kTurn); from < order_.size(); from = next_.fetch_add(kTurn))
+        for (size_t i = from; i < std::min(from + kTurn, order_.size()); i++)
+          if (symbolBytes_ <= kSymbolBytesMax)
+            results_[order_[i]] = look(**image, candidates_[order_[i]]);
     } catch (const std::bad_alloc &) {
       failed_ = true;
     }
@@ -136,6 +162,7 @@ private:
   const std::vector<Candidate> &candidates_;
   const NameSet &exported_;
   std::vector<std::optional<Found>> results_;
+  const std::vector<uint32_t> order_;
   std::atomic<size_t> next_ = 0;
   std::atomic<uint64_t> symbolBytes_ = 0;
   std::atomic<bool> failed_ = false;

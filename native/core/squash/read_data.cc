@@ -93,6 +93,11 @@ size_t Image::readRange(const Inode &inode, const std::vector<Block> &blocks, ui
     const uint64_t index = (offset + done) / blockSize;
     const size_t within = (offset + done) % blockSize;
     std::span<const uint8_t> piece;
+    if (index < blocks.size() && within == 0 && wanted - done >= blocks[index].length) {
+      unpackBlock(blocks[index], to.subspan(done, blocks[index].length));
+      done += blocks[index].length;
+      continue;
+    }
     if (index < blocks.size()) {
       whole.resize(blocks[index].length);
       unpackBlock(blocks[index], whole);
