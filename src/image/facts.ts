@@ -52,7 +52,7 @@ export interface ImageFacts {
 }
 
 /** Raised when facts of an older kind must be found again. */
-export const FACTS_VERSION = 1
+export const FACTS_VERSION = 2
 /** Name of the field that carries them. */
 export const FACTS_FIELD = 'facts'
 /** As the largest frame. */

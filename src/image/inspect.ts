@@ -66,7 +66,8 @@ function mpisOf(found: readonly ElfFacts[], files: Files): ImageMpi[] {
     const set = own.map((one) => libraryOf(one, main, files))
     const leadsHere = new Set(set.flatMap(({ names }) => names))
     const users = found.filter(
-      (one) => !own.includes(one) && one.needed.some((name) => leadsHere.has(name)) && !isPlugin(one, main),
+      // Bindings of another MPI of the image ask for theirs by the same names.
+      (one) => !one.exporter && one.needed.some((name) => leadsHere.has(name)) && !isPlugin(one, main),
     )
     const wants = [...new Set(users.flatMap((user) => user.wants))].sort().slice(0, WANTS_MAX)
     const functions = main.defines.filter((name) => /^MPI_[A-Z]/.test(name)).slice(0, WANTS_MAX)

@@ -10,7 +10,7 @@ import { BerthError } from '../report/errors.js'
 import type { HostLibrary, HostMpi } from './host.js'
 import type { PlanInput } from './input.js'
 import type { LoaderEntry } from './loader_cache.js'
-import { type Fit, fitMpi, unusedLosses } from './mpi_fit.js'
+import { besideKept, type Fit, fitMpi, unusedLosses } from './mpi_fit.js'
 import { mpiMode, mpiOrigin } from './mpi_mode.js'
 import type { HookupEdits, PlannedMount } from './spec.js'
 
@@ -39,7 +39,7 @@ export function planMpi(input: PlanInput): Partial<HookupEdits> {
     if (mode === 'host') throw cannot(input, why)
     return { notes: [...problems, note(why)] }
   }
-  const decisions = facts.mpi.map((wanted) => ({ wanted, ...decide(input, facts, wanted) }))
+  const decisions = decideAll(input, facts)
   const taken = decisions.flatMap(({ fit }) => (fit === undefined ? [] : [fit]))
   if (mode === 'host' && taken.length === 0) throw cannot(input, decisions.map(({ why }) => why).join('; '))
   return {
@@ -50,6 +50,12 @@ export function planMpi(input: PlanInput): Partial<HookupEdits> {
       ...decisions.flatMap(({ wanted, fit, host, why }) => explain(wanted, fit, host, why)),
     ],
   }
+}
+
+function decideAll(input: PlanInput, facts: ImageFacts): (Decision & { wanted: ImageMpi })[] {
+  const decisions = facts.mpi.map((wanted) => ({ wanted, ...decide(input, facts, wanted) }))
+  if (decisions.every(({ fit }) => fit !== undefined)) return decisions
+  return decisions.map((one) => (one.fit === undefined ? one : { ...one, fit: besideKept(facts, one.fit) }))
 }
 
 interface Decision {

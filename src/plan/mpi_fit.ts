@@ -57,6 +57,15 @@ export function fitMpi(image: ImageFacts, wanted: ImageMpi, host: HostMpi): Fit 
   return { replacements, additions }
 }
 
+/** Where another MPI of the image is kept: what that one loads too stays the image's, unless the node's is newer. */
+export function besideKept(image: ImageFacts, { replacements, additions }: Fit): Fit {
+  const fits = ([name, { path }]: [string, HostLibrary]) => {
+    const own = image.libraries[name]
+    return own === undefined || isNewer(path, own)
+  }
+  return { replacements, additions: new Map([...additions].filter(fits)) }
+}
+
 /** Functions that the image's library offers and the node's does not; nothing in the image wants them. */
 export function unusedLosses(wanted: ImageMpi, { replacements }: Fit): string[] {
   const main = replacements.find(({ image }) => image.role === 'c')

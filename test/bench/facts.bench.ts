@@ -16,7 +16,7 @@ import { median } from '../demo/start_time.js'
 const native = createRequire(import.meta.url)('../../dist/berth.node') as Native
 const DIRECTORY = process.env.BERTH_BENCH_DIR ?? '/var/tmp/berth-bench'
 const FULL = process.env.BERTH_BENCH_FULL === '1'
-/** Layers of the images of convert_images.sh: some 330, 990 and 1 400 MB. */
+/** Layers of the images of convert_images.sh: some 330, 990 and 4 900 MB. */
 const IMAGES: Readonly<Record<string, readonly string[]>> = {
   'Debian, numpy': ['medium/0.tgz', 'medium/2.tgz'],
   medium: ['medium/0.tgz', 'medium/1.tgz', 'medium/2.tgz', 'medium/3.tgz'],

@@ -9,9 +9,10 @@ import { suite } from '../suite.js'
 import type { Outcome } from './command.js'
 import { exits, lines } from './expect.js'
 import { useCluster } from './fixture.js'
-import { agrees, compileProbe, type MpiImage, publishMpi } from './mpi_images.js'
+import { agrees, compileProbe, type MpiImage, notInSid, publishMpi } from './mpi_images.js'
 
 const missing = hasProgram('mpicc.openmpi') ? '' : 'mpicc.openmpi'
+const notInSidNow = missing || (await notInSid('openmpi-sid', 'libmpi.so.40'))
 const test = suite('Open MPI in images')
 const at = useCluster(test, { nodes: [{ ownMachine: true }, { ownMachine: true }] })
 const folder = mkdtempSync(join(tmpdir(), 'berth-openmpi-'))
@@ -49,7 +50,8 @@ for (const [name, version] of [
   ['openmpi-trixie', /Open MPI v5\.0/],
   ['openmpi-sid', /Open MPI v[5-9]\./],
 ] as const) {
-  test.needs(missing, `${name}: runs on one node, where ranks read each other's memory`, async () => {
+  const needs = name === 'openmpi-sid' ? notInSidNow : missing
+  test.needs(needs, `${name}: runs on one node, where ranks read each other's memory`, async () => {
     const reference = await image(name)
     const seen = await srun(reference, [...ON_ONE, '--container-mpi=image'], ['probe', 'node'])
     agrees(seen, 2, version)

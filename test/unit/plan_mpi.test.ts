@@ -36,7 +36,7 @@ const imageMpich: ImageMpi = {
 }
 
 const facts: ImageFacts = {
-  version: 1,
+  version: 2,
   libc: { kind: 'glibc', version: '2.36', path: `${LIB}/libc.so.6`, machine: X86_64 },
   mpi: [imageMpich],
   pmix: [],

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Images whose MPI is of another kind than the node's, lies elsewhere, or cannot be replaced: each runs, and why is said. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { hasProgram } from '../native/reader/lab.js'
+import { suite } from '../suite.js'
+import { must, type Outcome } from './command.js'
+import { exits, refuses, says } from './expect.js'
+import { useCluster } from './fixture.js'
+import { publishLike } from './images.js'
+import { notInSid, packagesFile, publishMpi } from './mpi_images.js'
+import { makeTar, type TarEntry } from './tar.js'
+
+const missing = ['mpicc.mpich', 'musl-gcc'].filter((name) => !hasProgram(name)).join(', ')
+const notInSidNow = missing || (await notInSid('mpich-sid', 'libmpi_abi_mpich.so.1'))
+const test = suite('MPI of other kinds')
+const at = useCluster(test, { nodes: [{}] })
+const folder = mkdtempSync(join(tmpdir(), 'berth-abi-'))
+test.after(() => rmSync(folder, { recursive: true }))
+
+const LIBRARIES = 'usr/lib/x86_64-linux-gnu'
+
+interface Recipe {
+  /** As programs ask for the library. */
+  soname: string
+  flags?: readonly string[]
+  compiler?: string
+  rpath?: string
+}
+
+/** A program and the stand-in library that it was linked with. */
+async function compile(name: string, { soname, flags = [], compiler = 'cc', rpath }: Recipe) {
+  const library = join(folder, `${name}.${soname}`)
+  const program = join(folder, name)
+  const source = (file: string) => join(import.meta.dirname, file)
+  const shared = ['-shared', '-fPIC', `-Wl,-soname,${soname}`]
+  await must([compiler, ...flags, ...shared, '-o', library, source('mpi_standin.c')])
+  // RPATH and not RUNPATH: it goes before LD_LIBRARY_PATH, as conda's compilers have it.
+  const where = rpath === undefined ? [] : ['-Wl,--disable-new-dtags', `-Wl,-rpath,${rpath}`]
+  await must([compiler, ...flags, '-O1', '-o', program, source('mpi_small.c'), library, ...where])
+  return { program, library }
+}
+
+const folders = (...names: string[]): TarEntry[] => names.map((name) => ({ name: `${name}/`, type: '5' }))
+
+/** One file out of the packages of an image. */
+async function fileOf(image: 'mpich-trixie', pattern: string): Promise<Buffer> {
+  const options = { maxBuffer: 1 << 28 }
+  return execFileSync('tar', ['-xOf', await packagesFile(image), '--wildcards', pattern], options)
+}
+
+function srun(image: string, options: readonly string[], program: string): Promise<Outcome> {
+  return at.cluster.srun(['-n1', ...options, `--container-image=${image}`, program])
+}
+
+async function reasons(image: string): Promise<string> {
+  const seen = exits(await srun(image, ['--container-explain'], 'true'), 0)
+  const { notes } = JSON.parse(seen.stdout).berth as { notes: string[] }
+  return notes.filter((note) => note.startsWith('mpi: ')).join('\n')
+}
+
+test.needs(missing, 'an MPI in a place of its own, which only RPATH names, is replaced there', async () => {
+  const { program } = await compile('conda', { soname: 'libmpi.so.12', rpath: '/opt/conda/lib' })
+  const image = await publishMpi(at.registry, 'mpich-trixie', { conda: program }, [
+    ...folders('opt/conda', 'opt/conda/lib'),
+    { name: 'opt/conda/lib/libmpi.so.12', content: await fileOf('mpich-trixie', '*/libmpich.so.12.*') },
+    // Bits that would make it root's, if the image could say who is root.
+    { name: 'opt/bin/conda-setuid', mode: 0o4755, content: readFileSync(program) },
+  ])
+  for (const name of ['conda', 'conda-setuid']) {
+    const seen = exits(await srun(image, ['--mpi=pmi2'], name), 0)
+    says(seen, /^uid (\d+) euid \1 by MPICH Version:\s+4\.0\.2/m)
+    says(seen, /^mapped \/opt\/conda\/lib\/libmpi\.so\.12$/m)
+  }
+  const own = exits(await srun(image, ['--mpi=pmi2', '--container-mpi=image'], 'conda'), 0)
+  says(own, /by MPICH Version:\s+4\.[23]/)
+})
+
+test.needs(missing, 'a libmpi.so.12 that is an Open MPI 1.10 (stand-in) is not taken for MPICH', async () => {
+  const { program, library } = await compile('old', { soname: 'libmpi.so.12', flags: ['-DOPEN_MPI'] })
+  const content = readFileSync(library)
+  const image = await publishMpi(at.registry, 'none-trixie', { old: program }, [
+    { name: `${LIBRARIES}/libmpi.so.12`, content },
+  ])
+  const seen = exits(await srun(image, [], 'old'), 0)
+  says(seen, /by a stand-in\nmapped \/usr\/lib\/x86_64-linux-gnu\/libmpi\.so\.12$/m)
+  assert.match(await reasons(image), /image's Open MPI \(.*libmpi\.so\.12\) is kept: .*Open MPI/)
+  refuses(await srun(image, ['--container-mpi=host'], 'old'), /BERTH_EMPI/)
+})
+
+test.needs(missing, 'an image of musl keeps its MPI (stand-in), since the node’s needs glibc', async () => {
+  const { program, library } = await compile('small', { soname: 'libmpi.so.12', compiler: 'musl-gcc' })
+  const loader = readFileSync('/lib/ld-musl-x86_64.so.1')
+  const image = await publishLike(at.registry, 'musl', {
+    layers: [
+      makeTar([
+        ...folders('lib', 'usr', 'usr/lib'),
+        { name: 'lib/ld-musl-x86_64.so.1', mode: 0o755, content: loader },
+        { name: 'usr/lib/libmpi.so.12', content: readFileSync(library) },
+        { name: 'bin/small', mode: 0o755, content: readFileSync(program) },
+      ]),
+    ],
+  })
+  says(exits(await srun(image, [], 'small'), 0), /by a stand-in\nmapped \/usr\/lib\/libmpi\.so\.12$/m)
+  assert.match(await reasons(image), /is kept: .*built on musl/)
+  refuses(await srun(image, ['--container-mpi=host'], 'small'), /BERTH_EMPI.*musl/)
+})
+
+test.needs(
+  notInSidNow,
+  'a program that uses a function of MPICH 5 keeps it; so does one of the standard ABI',
+  async () => {
+    const newer = await compile('newer', { soname: 'libmpich.so.12', flags: ['-DNEWER'] })
+    const standard = await compile('standard', { soname: 'libmpi_abi.so.1' })
+    const programs = { newer: newer.program, standard: standard.program }
+    const image = await publishMpi(at.registry, 'mpich-sid', programs)
+    for (const [name, library] of [
+      ['newer', /^mapped .*\/libmpich\.so\.12/m],
+      ['standard', /^mapped .*\/libmpi_abi/m],
+    ] as const) {
+      const seen = exits(await srun(image, ['--mpi=pmi2'], name), 0)
+      says(seen, /by MPICH Version:\s+[5-9]/)
+      says(seen, library)
+    }
+    const why = await reasons(image)
+    assert.match(why, /MPICH \(.*\) is kept: .*it lacks MPI_Abi_get_version, which .*newer needs/)
+    assert.match(why, /standard ABI \(.*\) is kept: this node has no/)
+  },
+)
+
+test.run()
