@@ -216,7 +216,11 @@ export interface Native {
   showTree(fd: number, path: string): void
   /** Takes the topmost mount away, also while it is in use; none there is no error. */
   hideTree(path: string): void
-  /** Opens a path with the user's identity (fsuid, fsgid, groups), inside `mountNs` when given, relative to `cwd`. */
+  /**
+   * Opens a path with the user's identity (fsuid, fsgid, groups), inside `mountNs` when given, relative to `cwd`.
+   * With `copyMax` the answer is a copy in memory of a regular file of at most that many bytes (else EFBIG).
+   * Files of FUSE servers that users started are EREMOTE.
+   */
   openAs(options: {
     path: string
     cwd: string
@@ -225,6 +229,7 @@ export interface Native {
     gids: number[]
     mountNs?: number
     flags: number
+    copyMax?: number
   }): Promise<number>
   /** True when only root can have written the file: root-owned, not group/other-writable, and so all its parents. */
   onlyRootWrote(fd: number): Promise<boolean>

@@ -47,6 +47,7 @@ static Napi::Value OpenFor(const Napi::CallbackInfo &info) {
   request.cwd = textOf(options, "cwd", "/");
   request.user = identityOf(options);
   request.flags = static_cast<int>(numberOf(options, "flags", O_RDONLY));
+  request.copyMax = static_cast<size_t>(numberOf(options, "copyMax", 0));
   std::shared_ptr<Fd> mountNs;
   if (const int64_t ns = numberOf(options, "mountNs", -1); ns >= 0) {
     mountNs = keep(static_cast<int>(ns));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** On whose behalf the store acts: user files are opened with that user's rights, never with root's. */
-import { constants, fstatSync, read } from 'node:fs'
+import { constants, fstat, readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { credentialPlaces } from '../image/credential_places.js'
 import type { CredentialDocument } from '../image/credentials.js'
@@ -26,7 +26,7 @@ export interface Access {
 /** A LoginAnswer as it came, undefined when none did. It is for the importer to read. */
 export type AskLogin = (question: LoginQuestion) => Promise<string | undefined>
 
-const readAt = promisify(read)
+const status = promisify(fstat)
 
 /** A pipe or terminal in place of the file must not hold the worker up or become its terminal. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
@@ -38,7 +38,7 @@ export async function openUserFile(native: Native, access: Access, path: string)
   const fd = await openAs(native, access, path).catch((error: NativeError) => {
     throw new BerthError('BERTH_EIMAGEFILE', { path, problem: describe(error.code) }, { cause: error })
   })
-  const stat = fstatSync(fd)
+  const stat = await status(fd)
   if (stat.isFile()) return fd
   native.closeFd(fd)
   const problem = stat.isDirectory() ? 'is a directory' : 'is not a regular file'
@@ -87,21 +87,17 @@ function needsUser({ kind, text }: CredentialDocument): boolean {
 
 /** A small regular file's text; undefined where there is none or this user may not read it. */
 export async function readText(native: Native, access: Access, path: string): Promise<string | undefined> {
-  const fd = await openAs(native, access, path).catch(() => undefined)
+  // The child that opens it reads it too: a dead file server costs a process and no thread of the worker's.
+  const fd = await openAs(native, access, path, DOCUMENTS_BYTES_MAX).catch(() => undefined)
   if (fd === undefined) return undefined
   try {
-    const { size } = fstatSync(fd)
-    if (!fstatSync(fd).isFile() || size === 0 || size > DOCUMENTS_BYTES_MAX) return undefined
-    const { buffer, bytesRead } = await readAt(fd, Buffer.alloc(size), 0, size, 0)
-    return buffer.toString('utf8', 0, bytesRead)
-  } catch {
-    return undefined
+    return readFileSync(`/proc/self/fd/${fd}`, 'utf8') || undefined
   } finally {
     native.closeFd(fd)
   }
 }
 
-function openAs(native: Native, access: Access, path: string): Promise<number> {
+function openAs(native: Native, access: Access, path: string, copyMax = 0): Promise<number> {
   const { uid, gid, gids, cwd, mountNs } = access
   return native.openAs({
     path,
@@ -110,6 +106,7 @@ function openAs(native: Native, access: Access, path: string): Promise<number> {
     gid,
     gids,
     flags: OPEN_FLAGS,
+    copyMax,
     ...(mountNs === undefined ? {} : { mountNs }),
   })
 }
@@ -121,6 +118,7 @@ function describe(code: string): string {
     EACCES: 'you may not read it',
     EPERM: 'you may not read it',
     ELOOP: 'its links form a circle',
+    EREMOTE: "is on a user's FUSE file system; copy it to another one",
   }
   return words[code] ?? `cannot be opened (${code})`
 }

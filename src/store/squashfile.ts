@@ -3,8 +3,7 @@
  * A squashfs file that somebody names by path. Mounted as it is when only root can have written it; else the kernel
  * gets a copy that was verified after nobody could write it any more.
  */
-import { fstatSync, read } from 'node:fs'
-import { statfs } from 'node:fs/promises'
+import { fstat, read } from 'node:fs'
 import { promisify } from 'node:util'
 import { isSif, SIF_MAGIC_BYTES } from '../image/sif.js'
 import type { LoopImage, Native } from '../native.js'
@@ -12,12 +11,11 @@ import { BerthError } from '../report/errors.js'
 import { type Access, openUserFile } from './access.js'
 
 const readAt = promisify(read)
+const status = promisify(fstat)
 
 const MAGIC = 'hsqs'
 /** Opened files whose mount nobody asked for; each is one descriptor. */
 const FILES_MAX = 64
-/** FUSE_SUPER_MAGIC of linux/magic.h. */
-const FUSE = 0x65735546
 
 /** Begins the key of a file that is mounted itself. */
 const TRUSTED = 'file-'
@@ -48,11 +46,10 @@ export async function openSquashfs(native: Native, path: string, access: Access)
     }
     // Of a SIF only the importer knows where its squashfs begins.
     const trusted = isSquashfs && (await native.onlyRootWrote(fd))
-    const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true })
-    const key = `${trusted ? TRUSTED : 'copy-'}${[dev, ino, size, mtimeNs, ctimeNs].join('-')}`
+    const { dev, ino, size, mtimeNs, ctimeNs } = await status(fd, { bigint: true })
     return {
       fd,
-      key: trusted ? key : `${key}${await ownSuffix(fd, access)}`,
+      key: `${trusted ? TRUSTED : 'copy-'}${[dev, ino, size, mtimeNs, ctimeNs].join('-')}`,
       trusted,
       size: Number(size),
       modified: Number(mtimeNs / 1_000_000_000n),
@@ -61,12 +58,6 @@ export async function openSquashfs(native: Native, path: string, access: Access)
     native.closeFd(fd)
     throw error
   }
-}
-
-/** The numbers of a FUSE file are whatever its user says: its copy is for that user alone. */
-async function ownSuffix(fd: number, access: Access): Promise<string> {
-  const { type } = await statfs(`/proc/self/fd/${fd}`)
-  return type === FUSE ? `-user-${access.uid}` : ''
 }
 
 /** Trusted files between ensure() and hold(): the descriptor that was checked is the one that is mounted. */

@@ -20,12 +20,16 @@ struct OpenRequest {
   int mountNs = -1;
   /** open(2) flags; O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added. */
   int flags = 0;
+  /** Bytes; not 0: the answer is a copy in memory, made in the child, of a regular file of at most that size.
+   */
+  size_t copyMax = 0;
 };
 
 /**
  * Opens as the user would, in a forked child that takes the user's file identity and, if given, the job's
  * mount namespace. Magic links (/proc/PID/fd, /proc/PID/root) give ELOOP: they would name the worker's own
- * descriptors.
+ * descriptors. Files of a FUSE server that a user started give EREMOTE: it could leave whoever reads, or only
+ * closes, such a descriptor waiting for ever (close(2) asks the server too, and no signal ends that).
  */
 class OpenAs {
 public:

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "file_server.hh"
 #include "files.hh"
 
 #include <climits>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
-#include <memory>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
 namespace berth {
@@ -20,27 +18,9 @@ static bool rootsAlone(const struct stat &status) {
   return status.st_uid == 0 && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
-/** Who started the FUSE server of the mount at `device`: only root's may speak of root's files. */
+/** Only root's FUSE servers may speak of root's files. */
 static bool fuseOfRoot(dev_t device) {
-  const std::unique_ptr<FILE, int (*)(FILE *)> mounts(fopen("/proc/self/mountinfo", "re"), fclose);
-  if (!mounts)
-    return false;
-  char *text = nullptr;
-  size_t size = 0;
-  bool found = false;
-  while (getline(&text, &size, mounts.get()) > 0) {
-    unsigned majorNumber = 0, minorNumber = 0;
-    if (sscanf(text, "%*d %*d %u:%u", &majorNumber, &minorNumber) != 2 ||
-        makedev(majorNumber, minorNumber) != device)
-      continue;
-    const std::string line(text);
-    const size_t super = line.find(" - ");
-    found = super != std::string::npos && line.find("user_id=0,", super) != std::string::npos;
-    if (!found)
-      break;
-  }
-  free(text);
-  return found;
+  return fileServerOf(Fd(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)), device) == FileServer::root;
 }
 
 static bool trustedFilesystem(int fd, dev_t device) {
