@@ -32,6 +32,8 @@ const INDEX_FOOTER = 64
 interface Sample {
   wall: number
   cpu: number
+  /** Of wall: fsync at the end. */
+  sync: number
 }
 
 interface Stored {
@@ -93,11 +95,13 @@ async function run(files: string[], out: string, base: Stored | undefined): Prom
     ...(base === undefined ? {} : { reuse: { images, layers: lent } }),
   })
   await convert(image, reader, engine, () => {}, new Set(lent.map(({ layer }) => layer)))
+  const written = process.hrtime.bigint()
   fsyncSync(fd)
+  const sync = Number(process.hrtime.bigint() - written) / 1e9
   const wall = Number(process.hrtime.bigint() - started) / 1e9
   const { user, system } = process.cpuUsage(before)
   for (const one of [fd, ...images]) closeSync(one)
-  return { wall, cpu: (user + system) / 1e6 }
+  return { wall, cpu: (user + system) / 1e6, sync }
 }
 
 function median(samples: readonly Sample[], key: keyof Sample): number {
@@ -133,13 +137,13 @@ async function compare(image: string, { name, base, top }: Case): Promise<void> 
   const row = (what: string, list: Sample[], fetched: number, path: string) => {
     const [wall, cpu] = [median(list, 'wall'), median(list, 'cpu')]
     const ratios = [wall / median(samples.full, 'wall'), cpu / median(samples.full, 'cpu')]
-    const numbers = [wall, cpu, ...ratios].map((value) => value.toFixed(3).padStart(9))
+    const numbers = [wall, cpu, ...ratios, median(list, 'sync')].map((value) => value.toFixed(3).padStart(9))
     const sizes = [fetched / 1e6, statSync(path).size / 1e6].map((value) => value.toFixed(1).padStart(10))
     print(`${what.padEnd(28)}${numbers.join('')}${sizes.join('')}`)
   }
   const share = Math.round((100 * bytes(stored.files)) / bytes(all))
   print(`\n${image}, ${name}: ${share} % of ${all.length} layers' bytes stored, medians of ${ROUNDS} rounds`)
-  print(`${''.padEnd(28)}   wall s    cpu s   × wall    × cpu   MB sent    MB out`)
+  print(`${''.padEnd(28)}   wall s    cpu s   × wall    × cpu   fsync s   MB sent    MB out`)
   row('full import', samples.full, bytes(all), full)
   row('with stored layers', samples.reused, bytes(top.map(fileOf)), reused)
   print(`index of layers: ${(indexSize(full) / 1e6).toFixed(2)} MB of the full file`)

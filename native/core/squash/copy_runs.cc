@@ -13,8 +13,8 @@ namespace {
 
 /** Shorter runs are gathered in memory: a system call each would cost more than the copy. */
 constexpr uint64_t RUN_BY_KERNEL = 1 << 20;
-/** Some tenths of a second of a disk's writing. */
-constexpr uint64_t PART_BY_KERNEL = 64 << 20;
+/** After each the disk is told to begin. */
+constexpr uint64_t PART_BY_KERNEL = 8 << 20;
 /** File systems share extents only where both sides are aligned to it. */
 constexpr uint64_t ALIGNMENT = 4096;
 constexpr size_t PIECE = 512 * 1024;

@@ -2,6 +2,7 @@
 #include "output.hh"
 
 #include <algorithm>
+#include <fcntl.h>
 
 namespace berth::squash {
 
@@ -37,7 +38,19 @@ Result<> Output::flush() {
     return done;
   flushed_ += buffer_.size();
   buffer_.clear();
+  startDisk();
   return Nothing{};
+}
+
+void Output::startDisk() {
+  // After skipTo() somebody else wrote what is in between, and has started the disk for it.
+  if (flushed_ < started_ || flushed_ - started_ > DISK_STEP * 2)
+    started_ = flushed_;
+  if (flushed_ - started_ < DISK_STEP)
+    return;
+  // A hint: what fails here fails at the fsync too.
+  (void)sync_file_range(fd_, off64_t(started_), off64_t(flushed_ - started_), SYNC_FILE_RANGE_WRITE);
+  started_ = flushed_;
 }
 
 Result<> Output::append(std::span<const uint8_t> bytes) {

@@ -14,7 +14,7 @@ namespace berth::squash {
 class Output {
 public:
   /** Borrows `fd`. Writing starts at offset `from`. */
-  Output(int fd, uint64_t from) : fd_(fd), flushed_(from) { buffer_.reserve(BUFFER_SIZE); }
+  Output(int fd, uint64_t from) : fd_(fd), flushed_(from), started_(from) { buffer_.reserve(BUFFER_SIZE); }
 
   uint64_t position() const { return flushed_ + buffer_.size(); }
   Result<> append(std::span<const uint8_t> bytes);
@@ -36,8 +36,16 @@ private:
   /** Some ten blocks a write(2): fewer gain nothing more. */
   static constexpr size_t BUFFER_SIZE = 512 * 1024;
 
+  /**
+   * The disk begins while the rest is made, so that the fsync at the end waits for little: left alone,
+   * kernels with much memory write nothing for 30 s (vm.dirty_expire_centisecs).
+   */
+  static constexpr uint64_t DISK_STEP = 8 << 20;
+
+  void startDisk();
+
   int fd_;
-  uint64_t flushed_;
+  uint64_t flushed_, started_;
   Bytes buffer_;
   std::atomic<uint64_t> fence_ = UINT64_MAX, reached_ = 0;
 };
