@@ -163,6 +163,8 @@ async function tellsFacts(engine: EngineCase): Promise<void> {
 
 async function sharesMemory(engine: EngineCase): Promise<void> {
   const mount = `--container-mounts=${at.cluster.shared}/neighbours:/usr/bin/neighbours:ro`
+  const apart = ['-N1', '-n1', '--container-unshare=pid']
+  prints(await at.cluster.srun(inside(engine, apart, 'cat', '/proc/1/comm')), ['berth-init'])
   prints(await at.cluster.srun(inside(engine, ['-N1', '-n4', mount], 'neighbours', '4')), [
     'rank 0 read 101',
     'rank 1 read 102',
