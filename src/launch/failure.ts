@@ -16,11 +16,18 @@ const CLAUSES: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'its file server does not answer',
 }
 
+/** Of a source and a target that do not fit each other. */
+const UNFIT: Readonly<Record<string, string>> = {
+  ENOTDIR: 'is a file there, and a directory cannot be mounted on it',
+  EISDIR: 'is a directory there, and a file cannot be mounted on it: name the file in it',
+}
+
 /** @returns a BerthError for a failed native call, anything else as it is */
 export function explainBuildFailure(error: unknown, mounts: readonly MountStep[]): unknown {
   if (!isNativeError(error)) return error
   const path = error.path ?? ''
-  const problem = CLAUSES[error.code] ?? error.code
+  const unfit = error.syscall === 'move_mount' ? UNFIT[error.code] : undefined
+  const problem = unfit ?? CLAUSES[error.code] ?? error.code
   const mount = error.step === undefined ? undefined : mounts[error.step]
   if (mount === undefined || (mount.kind === 'bind' && mount.trusted))
     return new BerthError('BERTH_ENAMESPACE', { syscall: error.syscall, path, problem }, { cause: error })

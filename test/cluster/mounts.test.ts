@@ -68,6 +68,11 @@ test('a target cannot leave the root', async () => {
   refuses(await mounted(['/tmp:../home'], 'true'), /cross-device link/i)
 })
 
+test('a file on a directory and a directory on a file are refused in so many words', async () => {
+  refuses(await mounted(['/etc/passwd:/etc'], 'true'), /\/etc: is a directory there, and a file cannot be/)
+  refuses(await mounted(['/etc:/etc/passwd'], 'true'), /\/etc\/passwd: is a file there, and a directory/)
+})
+
 test('tmpfs, with options', async () => {
   prints(await mounted(['tmpfs:/mine'], 'findmnt -n -o FSTYPE /mine; touch /mine/x && echo ok'), [
     'tmpfs',

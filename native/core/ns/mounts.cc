@@ -155,10 +155,10 @@ Result<> MountPlan::attach(const Fd &mount, const MountStep &step, mode_t type, 
                                           : root.ensure(step.target, type, type == S_IFDIR ? 0755 : 0644);
   if (!target)
     return target.error();
-  // The kernel says EINVAL for a directory on a file, as it does for much else.
+  // The kernel says EINVAL for a directory on a file and for a file on a directory, as it does for much else.
   struct stat there {};
-  if (type == S_IFDIR && fstat(target->get(), &there) == 0 && !S_ISDIR(there.st_mode))
-    return fail(ENOTDIR, "move_mount", step.target);
+  if (fstat(target->get(), &there) == 0 && S_ISDIR(there.st_mode) != (type == S_IFDIR))
+    return fail(type == S_IFDIR ? ENOTDIR : EISDIR, "move_mount", step.target);
   if (kernel::moveMount(mount.get(), target->get()) < 0)
     return fail("move_mount", step.target);
   return Nothing{};

@@ -58,6 +58,7 @@ test.needs(needs, 'links that lead in circles are an error', async () => {
 test.needs(needs, 'a file as directory on the way, or under a directory, is an error', async () => {
   assert.is((await failure([bind('/usr', '/etc/issue/sub')])).code, 'ENOTDIR')
   assert.is((await failure([bind('/usr', '/etc/issue')])).code, 'ENOTDIR')
+  assert.is((await failure([bind('/etc/passwd', '/etc')])).code, 'EISDIR')
 })
 
 test.needs(needs, "a user can't name the worker's descriptors as source", async () => {
