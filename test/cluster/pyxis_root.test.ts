@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import type { Outcome, RunOptions } from './command.js'
+import { freePorts } from './daemon.js'
 import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { mirror, otherRelease, publishApt } from './images.js'
@@ -102,12 +103,33 @@ test('remapped: packages of dpkg and of rpm install', async () => {
     installRpm,
   ].join(' && ')
   const run = { timeoutMs: INSTALL_TIME_MAX_MS }
-  const options = [`--container-image=${await publishApt(at.registry)}`, ...remapped, '--container-writable']
+  const image = `--container-image=${await publishApt(at.registry)}`
+  const options = [image, ...remapped, '--container-name=packages']
   const seen = exits(await at.cluster.srun(['-n1', ...options, 'sh', '-c', install], run), 0)
   says(says(seen, /^ELF 64-bit/m), /^sshd:x:/m)
   says(seen, /^1;2;3;4$/m)
   says(says(seen, /^owned-1-1/m), /^rpm: a file of daemon's, changed by its script$/m)
   saysNot(seen, /drop privileges|unsandboxed|dpkg: error/)
+})
+
+test('sshd runs as a step of its own, and lets its user in with a terminal', async () => {
+  const dir = join(at.cluster.shared, 'ssh')
+  exits(
+    await at.cluster.command(['sh', '-c', 'mkdir "$0" && ssh-keygen -q -t ed25519 -N "" -f "$0/key"', dir]),
+    0,
+  )
+  const port = String((await freePorts(1))[0])
+  const sshd = ['/usr/sbin/sshd', '-d', '-p', port, '-o', 'ListenAddress=127.0.0.1', '-o', 'StrictModes=no']
+  const container = ['-n1', '--container-name=packages', '--no-container-remap-root']
+  const keys = ['-o', `AuthorizedKeysFile=${dir}/key.pub`]
+  const server = at.cluster.start(['srun', ...container, `--container-mounts=${dir}`, ...sshd, ...keys])
+  await server.sees(/Server listening/, 60_000)
+  exits(await at.cluster.srun([...container, 'true']), 0)
+  const unknown = ['-o', 'StrictHostKeyChecking=no', '-o', `UserKnownHostsFile=${dir}/known`]
+  const ssh = ['ssh', '-tt', '-p', port, '-i', `${dir}/key`, ...unknown, '127.0.0.1']
+  const seen = exits(await at.cluster.command([...ssh, 'tty; grep VERSION_CODENAME /etc/os-release']), 0)
+  says(says(seen, /^\/dev\/pts\/\d+/m), new RegExp(`CODENAME=${otherRelease()}`))
+  await server.done
 })
 
 const touch = 'touch /newfile && echo done'
