@@ -2,8 +2,8 @@
  *
  * berth-tend UID GID GROUPS PLACES PROGRAM WORD...: starts an engine's program as the user in given places
  * and answers for all of its processes, wherever they fork to: when the control connection ends, they end.
- * Run by the worker as root. GROUPS: comma-separated, may be empty. PLACES: comma-separated, entered in this
- * order: cgroup (a file cgroup.procs), net, mnt, user. The environment is the program's.
+ * Run by the worker as root. GROUPS: comma-separated, may be empty. PLACES: mnt, or mnt,user, entered in this
+ * order. The environment is the program's.
  *
  *   fd 3  control: "exit STATUS\n" (as waitpid(2) gives it) once the program has ended; a byte: end
  *         all now; EOF: the worker is gone, and with it what the engine waits for, so end what is left soon
@@ -82,15 +82,8 @@ static void enter(const char *place, size_t length, int fd) {
   static const struct {
     const char *name;
     int kind;
-  } namespaces[] = {{"net", CLONE_NEWNET}, {"mnt", CLONE_NEWNS}, {"user", CLONE_NEWUSER}};
+  } namespaces[] = {{"mnt", CLONE_NEWNS}, {"user", CLONE_NEWUSER}};
 
-  /* "0" is the writer itself. What the step may use is not there to be exceeded; a step that ends has no
-   * cgroup to enter, and no need of an engine. */
-  if (length == strlen("cgroup") && memcmp(place, "cgroup", length) == 0) {
-    if (write(fd, "0", 1) != 1)
-      give_up("cgroup of the step");
-    return;
-  }
   for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++)
     if (length == strlen(namespaces[i].name) && memcmp(place, namespaces[i].name, length) == 0) {
       if (setns(fd, namespaces[i].kind) < 0)

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
-import { isAbsolute, resolve } from 'node:path'
+import { dirname, isAbsolute, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { BerthError, renderError } from '../report/errors.js'
 import { Tag } from '../worker/frame.js'
@@ -165,13 +165,14 @@ async function start({
 }
 
 async function importImage({ values, words: [uri], places }: Parameters<Row['run']>[0]): Promise<number> {
-  if (uri === undefined) throw new Unmapped('usage: enroot import [-o FILE] docker://IMAGE')
+  if (uri === undefined)
+    throw new Unmapped('usage: enroot import [-o FILE] docker://IMAGE|dockerd://IMAGE|podman://IMAGE')
   if (!/^(docker|dockerd|podman):\/\//.test(uri))
     throw new Unmapped(`${uri}: only docker://, dockerd:// and podman:// can be imported`)
   if (values.arch !== undefined) throw new Unmapped("images of another processor's kind are not imported")
   const output = typeof values.output === 'string' ? values.output : fileFor(uri)
   if (existsSync(output)) throw new Unmapped(`File already exists: ${resolve(output)}`)
-  return withSource(uri, (source) => fetchTo(places, source, output))
+  return withSource(uri, dirname(resolve(output)), (source) => fetchTo(places, source, output))
 }
 
 async function fetchTo(places: Places, uri: string, output: string): Promise<number> {

@@ -2,17 +2,24 @@
 /** Images that a daemon or store of the user's has (dockerd://, podman://), as enroot imports them: saved to a file first. */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const DAEMON = /^(?:(docker)d|(podman)):\/\/(.+)$/
 
-/** What berth imports instead of the URI; the file is gone afterwards. @throws Error when the program fails */
-export async function withSource<T>(uri: string, use: (source: string) => Promise<T>): Promise<T> {
+/**
+ * What berth imports instead of the URI; the file is gone afterwards.
+ * @param beside where it lies meanwhile: the worker opens it too, and a job may have a /tmp of its own
+ * @throws Error when the program fails
+ */
+export async function withSource<T>(
+  uri: string,
+  beside: string,
+  use: (source: string) => Promise<T>,
+): Promise<T> {
   const [, docker, podman, image = ''] = DAEMON.exec(uri) ?? []
   const program = docker ?? podman
   if (program === undefined) return use(uri)
-  const folder = mkdtempSync(join(tmpdir(), 'berth-enroot-'))
+  const folder = mkdtempSync(join(beside, '.berth-enroot-'))
   try {
     const file = join(folder, 'image.tar')
     const format = podman === undefined ? [] : ['--format', 'docker-archive']

@@ -5,10 +5,7 @@
  */
 import type { Engine, StartPlace } from './engine.js'
 import { ABILITIES, KERNEL } from './native.js'
-import { EMPTY_TAR, STUB_REFERENCE } from './stub_image.js'
-
-/** Where the prepared root is in the container. */
-const INSIDE = '/berth'
+import { EMPTY_TAR, INSIDE, STUB_REFERENCE } from './stub_image.js'
 
 export const dockerEngine: Engine = {
   name: 'docker',
@@ -27,6 +24,8 @@ export const dockerEngine: Engine = {
   exitCodes: { 125: 'dockerd refused', 126: 'the holder could not be run', 127: 'the holder was not found' },
   start: {
     byDaemon: true,
+    // The client runs as root: a configuration of the user's own is none that it may read.
+    environment: ({ work }) => ({ HOME: work, DOCKER_CONFIG: work }),
     rootInside: INSIDE,
     before: (place) => [
       {

@@ -2,10 +2,8 @@
 /** CSCS' sarus: a setuid program around runc that runs images of its own store only, so the prepared root is a mount. */
 import type { Engine, StartPlace } from './engine.js'
 import { ABILITIES, KERNEL } from './native.js'
-import { STUB_REFERENCE, stubArchive } from './stub_image.js'
+import { INSIDE, STUB_REFERENCE, stubArchive } from './stub_image.js'
 
-/** Where the prepared root is in the container; sites bar mounts on /etc, /var and /opt/sarus. */
-const INSIDE = '/berth'
 /** What `sarus load` makes of a name, as `sarus images` shows it. */
 const REPOSITORY = 'load/library'
 /** Sarus has no word that says whether an image is there, but for a list of all. */

@@ -8,6 +8,9 @@ const NAME = 'berth-empty'
 const TAG = '1'
 export const STUB_REFERENCE = `${NAME}:${TAG}`
 
+/** Where the prepared root is mounted in it. */
+export const INSIDE = '/berth'
+
 /** One directory, `./` with mode 755: with a root that others than root may enter; an import of nothing has none. */
 export const EMPTY_TAR = tar([{ name: './', type: '5', mode: '0000755', content: '' }])
 

@@ -7,7 +7,7 @@
 import { namesOf } from './credential_places.js'
 import { type Credential, readAnswer } from './login_answer.js'
 import { isObject } from './manifest.js'
-import { entriesFor } from './netrc.js'
+import { entriesFor, NEEDS_EXPANSION } from './netrc.js'
 
 export interface CredentialDocument {
   /** Where it was found, for messages. */
@@ -111,10 +111,9 @@ function readAuth(entry: unknown): Credential | undefined {
   return usable ? credential : undefined
 }
 
-/** What must be expanded is of use on the user's own side only (login.ts). */
 function findInNetrc(text: string, hosts: readonly string[], user?: string): Credential | undefined {
   const found = entriesFor(text, hosts).find(({ login }) => user === undefined || login === user)
-  if (found === undefined || /\$[({]/.test(`${found.login}${found.password}`)) return undefined
+  if (found === undefined || NEEDS_EXPANSION.test(`${found.login}${found.password}`)) return undefined
   return { username: found.login, password: found.password }
 }
 

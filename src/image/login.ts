@@ -187,7 +187,9 @@ function readSmall(path: string): string | undefined {
     const fd = openSync(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
     try {
       const stat = fstatSync(fd)
-      return stat.isFile() && stat.size <= FILE_BYTES_MAX ? readFileSync(fd, 'utf8') : undefined
+      // Root with another's HOME (sudo -E) would run what that account wrote.
+      const isOwn = stat.uid === process.getuid?.() || stat.uid === 0
+      return isOwn && stat.isFile() && stat.size <= FILE_BYTES_MAX ? readFileSync(fd, 'utf8') : undefined
     } finally {
       closeSync(fd)
     }

@@ -9,6 +9,9 @@ export interface NetrcEntry {
   password: string
 }
 
+/** What means something on the user's own side only (login.ts). NGC's `$oauthtoken` is a name and no variable. */
+export const NEEDS_EXPANSION = /\$(?!oauthtoken\b)[({A-Za-z_]/
+
 /** Deeper ones are no command that anybody wrote. */
 const WORD_CHARS_MAX = 64 << 10
 

@@ -78,7 +78,11 @@ function ended(child: ChildProcess): Promise<string> {
     child.on('error', (error) => resolve(`cannot be run (${(error as NodeJS.ErrnoException).code})`))
     child.on('exit', (code, signal) => {
       const how = signal === null ? `ended with status ${code}` : `was ended by ${signal}`
-      const timer = setTimeout(() => child.stdout?.destroy(), DRAIN_MS_MAX)
+      const drop = () => {
+        child.stdout?.destroy()
+        child.stderr?.destroy()
+      }
+      const timer = setTimeout(drop, DRAIN_MS_MAX)
       child.on('close', () => {
         clearTimeout(timer)
         resolve(code === 0 ? '' : how)

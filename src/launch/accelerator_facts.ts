@@ -8,6 +8,7 @@ import { dirname } from 'node:path'
 import { native } from '../native.js'
 import type { AcceleratorFacts, HostNode } from '../plan/accelerators.js'
 import { devicesOfKind } from '../plan/cdi_all.js'
+import { LIBRARY } from '../plan/device_libraries.js'
 import { FABRIC_DEVICES, FABRIC_DIRECTORIES } from '../plan/fabric.js'
 import { GPU_DEVICES, GPU_SHARED_DEVICES, planGpus } from '../plan/gpu.js'
 import type { PlanInput } from '../plan/input.js'
@@ -21,10 +22,12 @@ import { expandGlob, listNames } from './glob.js'
 import { readHookFiles } from './hook_files.js'
 import { libraryNeeds } from './host_library.js'
 import { findNvidiaDriver, otherNames } from './nvidia_driver.js'
+import { openTaskRoot } from './task_root.js'
 
 /** EPERM of errno(3). */
 const DENIED = 1
-const LIBRARY = /\.so(\.|$)/
+/** Users have directories of their own there, and may mount a file server on them; device nodes are none of them. */
+const OF_USERS = /^\/dev\/(shm|mqueue|fd|pts)\//
 
 /** @param pid of a task of the step; absent: nobody can be asked, and every device counts as allowed */
 export async function acceleratorFacts(input: PlanInput, pid: number | undefined): Promise<AcceleratorFacts> {
@@ -64,17 +67,12 @@ export async function acceleratorFacts(input: PlanInput, pid: number | undefined
   )
   const edits = editsOf(all, [...named, ...automatic])
   lookAtFiles(facts, edits)
-  const imex = lookAtChannels(facts, pid)
-  const fabric = Object.keys(FABRIC_DEVICES).flatMap((pattern) => globs.get(pattern) ?? [])
-  const gpus = Object.values(GPU_DEVICES).flatMap((pattern) => globs.get(pattern) ?? [])
-  const nodes = edits.flatMap(({ deviceNodes }) => deviceNodes.map(({ hostPath }) => hostPath))
-  const plain = named.filter((name) => name.startsWith('/'))
-  const mig = globs.get(MIG_DEVICES) ?? []
-  await lookAtNodes(
-    facts.nodes,
-    [...nodes, ...plain, ...gpus, ...mig, ...imex, ...GPU_SHARED_DEVICES, ...fabric],
-    pid,
-  )
+  const root = openTaskRoot(pid)
+  try {
+    await lookAtDevices(facts, { edits, named, pid, root: root.path })
+  } finally {
+    root.close()
+  }
   const needs = await libraryNeeds(native, [
     ...[...facts.paths].filter((path) => LIBRARY.test(path)),
     ...(driver?.libraries ?? []).map(({ path }) => path),
@@ -154,24 +152,26 @@ function lookAtFiles(
   }
 }
 
-/** Slurm makes them in the namespace of the job (switch/nvidia_imex): there they are looked for. */
-function lookAtChannels(
-  { globs }: { globs: Map<string, readonly string[]> },
-  pid: number | undefined,
-): string[] {
-  const root = rootOf(pid)
-  const found = expandGlob(`${root}${IMEX_DEVICES}`).map((path) => path.slice(root.length))
-  globs.set(IMEX_DEVICES, found)
-  return found
-}
-
-function rootOf(pid: number | undefined): string {
-  return pid === undefined ? '' : `/proc/${pid}/root`
-}
-
-async function lookAtNodes(nodes: Map<string, HostNode>, paths: readonly string[], pid: number | undefined) {
-  const seenAt = (path: string) => (path.startsWith(IMEX_DIRECTORY) ? `${rootOf(pid)}${path}` : path)
-  for (const path of new Set(paths)) {
+/** `root`: where the task stands. */
+async function lookAtDevices(
+  { globs, nodes }: { globs: Map<string, readonly string[]>; nodes: Map<string, HostNode> },
+  wanted: { edits: readonly CdiEdits[]; named: readonly string[]; pid: number | undefined; root: string },
+): Promise<void> {
+  const { edits, named, pid, root } = wanted
+  // Slurm makes them in the namespace of the job (switch/nvidia_imex): there they are looked for.
+  const imex = expandGlob(`${root}${IMEX_DEVICES}`).map((path) => path.slice(root.length))
+  globs.set(IMEX_DEVICES, imex)
+  const matches = (patterns: readonly string[]) => patterns.flatMap((pattern) => globs.get(pattern) ?? [])
+  const paths = new Set([
+    ...edits.flatMap(({ deviceNodes }) => deviceNodes.map(({ hostPath }) => hostPath)),
+    ...named.filter((name) => name.startsWith('/') && !OF_USERS.test(name)),
+    ...matches(Object.values(GPU_DEVICES)),
+    ...matches([MIG_DEVICES, IMEX_DEVICES]),
+    ...GPU_SHARED_DEVICES,
+    ...matches(Object.keys(FABRIC_DEVICES)),
+  ])
+  const seenAt = (path: string) => (path.startsWith(IMEX_DIRECTORY) ? `${root}${path}` : path)
+  for (const path of paths) {
     const node = nodeOf(seenAt(path))
     if (node !== undefined) nodes.set(path, node)
   }

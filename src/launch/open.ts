@@ -260,7 +260,7 @@ export async function planWith(
     host: {
       ...host,
       accelerators,
-      pmixClients: pmixDirectories(rooms.site.get('slurm_conf'), clientName(input), place.pid),
+      pmixClients: pmixDirectories(rooms.site.get('slurm_conf'), clientName(input)),
     },
     ...(own ? { devices: listDevices() } : {}),
   })

@@ -32,12 +32,9 @@ export function clientBases(conf: string): readonly string[] {
   return known.bases
 }
 
-/** The directories of this step that are there, seen from a task: its /tmp may be the job's own. */
-export function pmixDirectories(conf: string, name: string, pid: number | undefined): string[] {
-  if (pid === undefined) return []
-  return clientBases(conf)
-    .map((base) => join(base, name))
-    .filter((path) => existsSync(`/proc/${pid}/root${path}`))
+/** Where this step's directories are if Slurm made any; who mounts them looks, as the user and in the job's /tmp. */
+export function pmixDirectories(conf: string, name: string): string[] {
+  return clientBases(conf).map((base) => join(base, name))
 }
 
 function readBases(directory: string): string[] {

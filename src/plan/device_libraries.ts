@@ -27,7 +27,7 @@ export interface LibraryEdits {
   notes: string[]
 }
 
-const LIBRARY = /\.so(\.|$)/
+export const LIBRARY = /\.so(\.|$)/
 /** As many links as lead from libcuda.so to its file, and some more. */
 const LINKS_MAX = 8
 const SHOWN_MAX = 3

@@ -6,6 +6,7 @@ import { credentialPlaces } from '../image/credential_places.js'
 import type { CredentialDocument } from '../image/credentials.js'
 import type { RegistrySource } from '../image/image.js'
 import type { LoginQuestion } from '../image/login_answer.js'
+import { NEEDS_EXPANSION } from '../image/netrc.js'
 import type { Native, NativeError } from '../native.js'
 import { BerthError } from '../report/errors.js'
 
@@ -79,10 +80,10 @@ async function readDocuments(native: Native, access: Access): Promise<Credential
 
 /**
  * Credential helpers and commands to expand: a look at the text that decides nothing but whether the user's own process
- * is asked. NGC's `$oauthtoken` is a name and no variable.
+ * is asked.
  */
 function needsUser({ kind, text }: CredentialDocument): boolean {
-  return kind === 'docker' ? /"cred(Helpers|sStore)"/.test(text) : /\$(?!oauthtoken\b)[({A-Za-z_]/.test(text)
+  return kind === 'docker' ? /"cred(Helpers|sStore)"/.test(text) : NEEDS_EXPANSION.test(text)
 }
 
 /** A small regular file's text; undefined where there is none or this user may not read it. */

@@ -3,6 +3,7 @@
 import { fstatSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageFacts } from '../image/facts.js'
 import type { ImageReference } from '../image/image.js'
 import { parseReference } from '../image/reference.js'
@@ -18,7 +19,7 @@ import { BerthError } from '../report/errors.js'
 import { type Fields, type Frame, Tag } from '../worker/frame.js'
 import type { Turns } from '../worker/turns.js'
 import type { Access } from './access.js'
-import { askImport, askResolve, between, credentialsFor, type Report, WAITING, withImporter } from './ask.js'
+import { askImport, askResolve, between, type Report, WAITING, withImporter } from './ask.js'
 import { type Borrowed, borrow } from './borrow.js'
 import type { FactsFiles } from './facts.js'
 import { factsOf } from './frame_facts.js'
@@ -61,18 +62,22 @@ export interface Intake {
   log: (line: string) => void
 }
 
+export interface WantedImage {
+  reference: ImageReference
+  digest: string
+  access: Access
+  credentials: CredentialDocument[]
+}
+
 /** The record of the image below `digest`, imported unless it is there. @throws BerthError, the signal's reason */
 export async function importImage(
   intake: Intake,
-  reference: ImageReference,
-  digest: string,
-  access: Access,
+  { reference, digest, access, credentials }: WantedImage,
   report: Report,
   signal: AbortSignal,
 ): Promise<StoreRecord> {
   const { shelf } = intake
   const place = placeOf(reference)
-  const credentials = await credentialsFor(intake, reference, access)
   return withRoom(shelf, (want) =>
     withImporter(intake, access.uid, signal, async (process) => {
       report({ ...WAITING, phase: 'resolving' })

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The images of this node: resolved, imported once, shared, held mounted, collected (DESIGN.md §2). */
 import { availableParallelism } from 'node:os'
+import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageFacts } from '../image/facts.js'
 import type { ImageReference, StoredImage } from '../image/image.js'
 import { familiarName, isDigest, parseReference, pinReference } from '../image/reference.js'
@@ -9,7 +10,7 @@ import type { LoopImage, Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import { Turns } from '../worker/turns.js'
 import type { Access } from './access.js'
-import { type ImportProgress, type Report, WAITING } from './ask.js'
+import { credentialsFor, type ImportProgress, type Report, WAITING } from './ask.js'
 import { Containers } from './containers.js'
 import { Devices, type Lease } from './device.js'
 import { FactsFiles } from './facts.js'
@@ -17,7 +18,7 @@ import { FileImages } from './files.js'
 import { findFacts } from './find_facts.js'
 import { Flights } from './flight.js'
 import { Gate } from './gate.js'
-import { formatsOf, type Intake, importImage } from './intake.js'
+import { formatsOf, type Intake, importImage, type WantedImage } from './intake.js'
 import type { EnsureOptions, ImageRow, StoreOptions } from './options.js'
 import { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
@@ -259,6 +260,7 @@ export class Store {
     // A file of one's own proves nothing about others' images: its import is shared with nobody else. Nor does what
     // another registry calls by that digest.
     const key = `${fromRegistry ? place : access.uid} ${asked}`
+    let credentials: CredentialDocument[] | undefined
     for (;;) {
       const known = this.shelf.byDigest(asked)
       const granted = known !== undefined && this.resolver.isGranted(known, access.uid)
@@ -268,26 +270,25 @@ export class Store {
         return known
       }
       const shared = known !== undefined || this.flights.has(key)
-      if (!shared || !fromRegistry || this.resolver.isProved(place, asked, access.uid)) break
-      // Others' work or image: it is there after the proof, or must be looked for again.
-      await this.resolver.resolve(pinReference(reference, asked), access)
+      if (!shared || !fromRegistry || this.resolver.isProved(place, asked, access.uid)) {
+        if (credentials !== undefined) break
+        // Before the flight, which others ride in: they do not wait for this user's programs.
+        credentials = await credentialsFor(this.intake, reference, access)
+      } else {
+        // Others' work or image: it is there after the proof, or must be looked for again.
+        await this.resolver.resolve(pinReference(reference, asked), access)
+      }
     }
-    return this.flights.join(key, { progress, signal }, (report, stop) =>
-      this.import(reference, asked, access, report, stop),
-    )
+    const wanted = { reference, digest: asked, access, credentials }
+    return this.flights.join(key, { progress, signal }, (report, stop) => this.import(wanted, report, stop))
   }
 
-  private async import(
-    reference: ImageReference,
-    digest: string,
-    access: Access,
-    report: Report,
-    signal: AbortSignal,
-  ): Promise<StoreRecord> {
+  private async import(wanted: WantedImage, report: Report, signal: AbortSignal): Promise<StoreRecord> {
+    const { reference, digest, access } = wanted
     report(WAITING)
     const leave = await this.gate.enter(access.uid, signal)
     try {
-      const record = await importImage(this.intake, reference, digest, access, report, signal)
+      const record = await importImage(this.intake, wanted, report, signal)
       const place = placeOf(reference)
       if (place !== '') this.resolver.grant(access.uid, place, digest)
       return record

@@ -15,6 +15,8 @@ const asked = new WeakMap<Connection, (text: string | undefined) => void>()
 export function loginOver(connection: Connection): AskLogin {
   const logins = new Logins()
   logins.offer(connection)
+  // Whoever asks after it has gone is told so, and does not wait for another.
+  connection.onClosed(() => logins.close())
   return (question) => logins.ask(question)
 }
 

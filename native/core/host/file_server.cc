@@ -5,7 +5,8 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
-#include <sys/sysmacros.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 namespace berth {
 
@@ -18,20 +19,24 @@ static FileServer serverIn(const std::string &line) {
   return line.find("user_id=0,", type) == std::string::npos ? FileServer::user : FileServer::root;
 }
 
-FileServer fileServerOf(Fd mountinfo, dev_t device) {
+FileServer fileServerOf(Fd mountinfo, int file) {
+  struct statx status;
+  if (statx(file, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &status) < 0 ||
+      (status.stx_mask & STATX_MNT_ID) == 0)
+    return FileServer::user;
   const std::unique_ptr<FILE, int (*)(FILE *)> mounts(fdopen(mountinfo.get(), "r"), fclose);
   if (!mounts)
-    return FileServer::kernel;
+    return FileServer::user;
   (void)mountinfo.release();
   char *text = nullptr;
   size_t size = 0;
-  FileServer server = FileServer::kernel;
-  while (server == FileServer::kernel && getline(&text, &size, mounts.get()) > 0) {
-    unsigned majorNumber = 0, minorNumber = 0;
-    if (sscanf(text, "%*d %*d %u:%u", &majorNumber, &minorNumber) == 2 &&
-        makedev(majorNumber, minorNumber) == device)
+  // One that is not listed was taken away while its server was asked for the name.
+  FileServer server = FileServer::user;
+  while (getline(&text, &size, mounts.get()) > 0)
+    if (strtoull(text, nullptr, 10) == status.stx_mnt_id) {
       server = serverIn(text);
-  }
+      break;
+    }
   free(text);
   return server;
 }

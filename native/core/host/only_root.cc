@@ -19,20 +19,19 @@ static bool rootsAlone(const struct stat &status) {
 }
 
 /** Only root's FUSE servers may speak of root's files. */
-static bool fuseOfRoot(dev_t device) {
-  return fileServerOf(Fd(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)), device) == FileServer::root;
+static bool fuseOfRoot(int file) {
+  return fileServerOf(Fd(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)), file) == FileServer::root;
 }
 
-static bool trustedFilesystem(int fd, dev_t device) {
+static bool trustedFilesystem(int fd) {
   struct statfs fs;
-  return fstatfs(fd, &fs) == 0 && (fs.f_type != kFuseMagic || fuseOfRoot(device));
+  return fstatfs(fd, &fs) == 0 && (fs.f_type != kFuseMagic || fuseOfRoot(fd));
 }
 
 /** Checks one name below `directory` and steps into it. */
 static bool step(Fd &directory, const char *name, struct stat &status) {
   Fd next(openat(directory.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!next || fstat(next.get(), &status) < 0 || !rootsAlone(status) ||
-      !trustedFilesystem(next.get(), status.st_dev))
+  if (!next || fstat(next.get(), &status) < 0 || !rootsAlone(status) || !trustedFilesystem(next.get()))
     return false;
   directory = std::move(next);
   return true;

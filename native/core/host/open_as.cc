@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 namespace berth {
 
@@ -20,13 +19,10 @@ constexpr int kUnchecked = O_PATH | O_CREAT | O_DIRECTORY;
 
 /** What the kernel knows without asking a file server. */
 static Result<FileServer> serverOf(int process, const Fd &file) {
-  struct statx status;
-  if (statx(file.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &status) < 0)
-    return fail("statx");
   Fd mounts(openat(process, "mountinfo", O_RDONLY | O_CLOEXEC));
   if (!mounts)
     return fail("open", "/proc/self/mountinfo");
-  return fileServerOf(std::move(mounts), makedev(status.stx_dev_major, status.stx_dev_minor));
+  return fileServerOf(std::move(mounts), file.get());
 }
 
 /** `process` is the child's own directory in /proc, opened before it went where /proc may be another one. */
