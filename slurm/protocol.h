@@ -123,7 +123,7 @@ enum berth_tag {
 /* The launcher runs the command in a child, says ENDED on this connection and leaves after the answer. */
 #define BERTH_FLAG_STAY 8u
 
-/* Exit codes of the launcher, DESIGN.md section 6. */
+/* Exit codes of the launcher: those of env(1). */
 #define BERTH_EXIT_FAILED 125
 #define BERTH_EXIT_NOT_EXECUTABLE 126
 #define BERTH_EXIT_NOT_FOUND 127

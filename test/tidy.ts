@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The house rules a machine can hold (DESIGN.md §5, CONTRIBUTING.md). Prints `path: what is wrong`; exits 1 if any. */
+/** The house rules a machine can hold (CONTRIBUTING.md). Prints `path: what is wrong`; exits 1 if any. */
 
 import { checkDocs } from './tidy/docs.js'
 import { checkFiles } from './tidy/files.js'

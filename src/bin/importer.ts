@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-/** The sandboxed child of the worker (DESIGN.md §4): arguments are FILE_BYTES_MAX and the directories it may read. */
+/** The sandboxed child of the worker: arguments are FILE_BYTES_MAX and the directories it may read. */
 import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Answers a registry's challenges: Basic, anonymous and authenticated bearer tokens (registries.md §2). */
+/** Answers a registry's challenges: Basic, anonymous and authenticated bearer tokens. */
 import { BerthError } from '../report/errors.js'
 import { readBounded } from './body.js'
 import { type Challenge, parseChallenges, pickChallenge } from './challenge.js'

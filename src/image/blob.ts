@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A blob as one stream, whatever the connections below do: broken ones are resumed by Range (registries.md §6). */
+/** A blob as one stream, whatever the connections below do: broken ones are resumed by Range. */
 import { headerText } from './body.js'
 import { describeFailure, type Reply, unreachable } from './fetch.js'
 import type { Descriptor } from './manifest.js'

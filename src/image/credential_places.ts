@@ -7,7 +7,7 @@ export interface CredentialPlace {
   kind: 'docker' | 'netrc'
 }
 
-/** Docker Hub's keys in the wild are one registry (registries.md §1). */
+/** Docker Hub's keys in the wild are one registry. */
 const HUB_KEYS = ['docker.io', 'index.docker.io', 'registry-1.docker.io', 'auth.docker.io']
 
 /** All names under which a login for the host may be kept. */
@@ -15,7 +15,7 @@ export function namesOf(host: string): readonly string[] {
   return HUB_KEYS.includes(host) ? HUB_KEYS : [host]
 }
 
-/** In the order of registries.md §3: what a variable names before what lies at home, docker's before enroot's. */
+/** What a variable names before what lies at home, docker's before enroot's. */
 export function credentialPlaces(
   env: Readonly<Record<string, string | undefined>>,
   uid: number,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** One request to a registry over undici: our own redirects, trust store, proxies and timeouts (registries.md §4). */
+/** One request to a registry over undici: our own redirects, trust store, proxies and timeouts. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls'

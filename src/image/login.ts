@@ -15,7 +15,7 @@ import { type Ran, runPipeline } from './own_program.js'
 
 const FILE_BYTES_MAX = 256 << 10
 const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants
-/** A program's name and nothing else: it is looked up in PATH (docker's credential-helpers, registries.md §3). */
+/** A program's name and nothing else: it is looked up in PATH (docker's credential-helpers). */
 const HELPER = /^[A-Za-z0-9._-]+$/
 /** docker's word for a login that is a refresh token. */
 const TOKEN_USER = '<token>'

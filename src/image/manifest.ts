@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Manifests and indexes of OCI and Docker: raw bytes in, checked plain data out; pure (registries.md §5, §6). */
+/** Manifests and indexes of OCI and Docker: raw bytes in, checked plain data out; pure. */
 import { createHash } from 'node:crypto'
 import { BerthError } from '../report/errors.js'
 

@@ -19,7 +19,7 @@ export function isLoopback(hostname: string): boolean {
 
 /**
  * A challenge's realm is chosen by whoever answers: credentials go there only by https (http if the registry is
- * http), and never to an address literal inside the site unless that is the registry itself (registries.md §2).
+ * http), and never to an address literal inside the site unless that is the registry itself.
  */
 export function isRealmAllowed(realm: URL, registry: URL): boolean {
   if (realm.host === registry.host && realm.protocol === registry.protocol) return true

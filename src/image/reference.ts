@@ -10,7 +10,7 @@ const NAME_CHARS_MAX = 255
 const SHOWN_CHARS_MAX = 80
 
 const HUB = 'docker.io'
-/** Docker Hub under all its names is one registry (registries.md §1). */
+/** Docker Hub under all its names is one registry. */
 const HUB_ALIASES = new Set([HUB, 'index.docker.io', 'registry-1.docker.io', 'registry.hub.docker.com'])
 
 const HOST =

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Pull client of the OCI distribution API: what registries really do, by the rules of registries.md §1–6. */
+/** Pull client of the OCI distribution API: what registries really do, not only what it says. */
 import { BerthError } from '../report/errors.js'
 import { Authorizer } from './auth.js'
 import { streamBlob } from './blob.js'

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** When to ask a registry again, and how long to wait before (registries.md §4). */
+/** When to ask a registry again, and how long to wait before. */
 
 export interface RetryPolicy {
   /** Attempts in all. */

@@ -49,7 +49,7 @@ export interface HookupEdits {
   loader: LoaderEntry[]
   /** Over the image's own, below what the user and the site set. */
   variables: PlannedVariable[]
-  /** In the order of their stage's. */
+  /** Those of one stage run in this order. */
   hooks: PlannedHook[]
   /** For the user, before the payload: only what they can and should act on. */
   warnings: string[]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Who has shown lately that they may have an image: a registry answered their own credentials (DESIGN.md §2.4). A
- * registry speaks of its own repositories only: a user's own one can name any digest.
+ * Who has shown lately that they may have an image: a registry answered their own credentials. A registry
+ * speaks of its own repositories only: a user's own one can name any digest.
  */
 
 /** A right that was taken away at the registry ends here at the latest. */

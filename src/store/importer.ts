@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Importer processes: started without rights, spoken to in frames, ended by SIGKILL (DESIGN.md §4). */
+/** Importer processes: started without rights, spoken to in frames, ended by SIGKILL. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Names to digests, and by that the proof who may have which image (DESIGN.md §2.4). */
+/** Names to digests, and by that the proof who may have which image. */
 import type { ImageReference } from '../image/image.js'
 import type { Access } from './access.js'
 import { askDigest } from './ask.js'

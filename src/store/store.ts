@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The images of this node: resolved, imported once, shared, held mounted, collected (DESIGN.md §2). */
+/** The images of this node: resolved, imported once, shared, held mounted, collected. */
 import { availableParallelism } from 'node:os'
 import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageFacts } from '../image/facts.js'

@@ -19,7 +19,7 @@ export const LOGIN_WAIT_MS_MAX = 60_000
 export const LOGIN_BYTES_MAX = 128 << 10
 /** A TASK may overtake its REGISTER (two connections, one worker that has just started): wait this long for it. */
 export const REGISTER_WAIT_MS_MAX = 2000
-/** The submit check promises an answer in this time, so that sbatch never hangs on a registry (DESIGN section 1). */
+/** The submit check promises an answer in this time, so that sbatch never hangs on a registry. */
 export const PIN_WAIT_MS_MAX = 8000
 /** Well under the launcher's SILENCE_MS_MAX of 15 minutes; the only timer that repeats, and only while a task waits. */
 export const KEEP_ALIVE_MS = 60_000

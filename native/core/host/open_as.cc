@@ -14,7 +14,10 @@ namespace berth {
 
 constexpr uint64_t kAlways = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 
-/** A directory's close asks nobody; what was opened by path alone can't be read. */
+/**
+ * A directory's close asks nobody; what was opened by path alone can't be read; what is created is only
+ * written.
+ */
 constexpr int kUnchecked = O_PATH | O_CREAT | O_DIRECTORY;
 
 /** What the kernel knows without asking a file server. */
