@@ -113,7 +113,7 @@ function readAuth(entry: unknown): Credential | undefined {
 
 function findInNetrc(text: string, hosts: readonly string[], user?: string): Credential | undefined {
   const found = entriesFor(text, hosts).find(({ login }) => user === undefined || login === user)
-  if (found === undefined || NEEDS_EXPANSION.test(`${found.login}${found.password}`)) return undefined
+  if (found === undefined || NEEDS_EXPANSION.test(`${found.login} ${found.password}`)) return undefined
   return { username: found.login, password: found.password }
 }
 
