@@ -136,7 +136,10 @@ class RunningEngine {
     timeout.catch(() => undefined)
     try {
       const came = await Promise.race([door.arrived, this.failed(run), timeout])
-      if (came === 'ended') throw this.error(run, exitProblem(this.wish.engine, run))
+      if (came === 'ended') {
+        await run.finish()
+        throw this.error(run, exitProblem(this.wish.engine, run))
+      }
       if (came === 'late') throw this.error(run, `no container after ${START_MS_MAX / 1000} s`)
       const holder = openHolder(came)
       if (holder === undefined) throw this.error(run, 'its container ended at once')

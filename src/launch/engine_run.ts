@@ -56,15 +56,16 @@ export class EngineRun {
     // One that does not read it has no need of it.
     this.child.stdin?.on('error', () => undefined).end(input)
     this.quiet = new Promise((resolve) => void this.child.once('close', () => resolve()))
-    this.gone = once(this.child, 'exit').then(
-      () => undefined,
-      (error: unknown) => this.hear(`${error instanceof Error ? error.message : error}\n`),
-    )
     for (const stream of [this.child.stdout, this.child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => this.hear(text))
     this.control = this.child.stdio[CONTROL] as Duplex
     this.control.on('error', () => undefined)
-    this.ended = Promise.race([this.readStatus(), this.gone])
+    this.ended = this.readStatus()
+    // An exit may be seen before what was written ahead of it is read.
+    this.gone = once(this.child, 'exit').then(
+      () => this.ended,
+      (error: unknown) => this.hear(`${error instanceof Error ? error.message : error}\n`),
+    )
   }
 
   /** 128+n for signal n; undefined while it runs. */
