@@ -56,7 +56,7 @@ export interface NativeListener {
 }
 
 export interface LoopImage {
-  /** Loop device, opened read-only, LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY (| DIRECT_IO): closing it frees the device. */
+  /** Loop device, opened read-only, LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY: closing it frees the device. */
   loopFd: number
   /** /dev/loopN */
   device: string
@@ -237,9 +237,10 @@ export interface Native {
   openTemporary(directory: string): { fd: number; name?: string }
   /** fsync, then linkat/rename into place (atomic, replaces nothing: EEXIST is success), then fsync the directory. */
   publish(fd: number, path: string, temporaryName?: string): Promise<void>
-  /** `directIo` does without the page cache below: four times slower for small reads (docs/decisions/0018-disk.md). */
-  attachImage(path: string, options: { directIo: boolean }): Promise<LoopImage>
-  attachImageFd(fd: number, options: { directIo: boolean; offset: number }): Promise<LoopImage>
+  /** Through the page cache (docs/decisions/0018-disk.md). */
+  attachImage(path: string): Promise<LoopImage>
+  /** @param offset of the image in the file, in bytes */
+  attachImageFd(fd: number, offset: number): Promise<LoopImage>
   buildNamespace(spec: NamespaceSpec): Promise<BuiltNamespace>
   /** Closes BuiltNamespace.lease and ends its process, whoever else has a copy. */
   endLease(fd: number): void

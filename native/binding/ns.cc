@@ -29,25 +29,22 @@ static Napi::Value imageToObject(Napi::Env env, AttachedImage &image) {
 
 static Napi::Value AttachImage(const Napi::CallbackInfo &info) {
   const std::string path = info[0].ToString();
-  const bool directIo = flagOf(info[1].ToObject(), "directIo");
-  auto work = [path, directIo]() -> Result<AttachedImage> {
+  auto work = [path]() -> Result<AttachedImage> {
     const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file)
       return fail("open", path);
-    return attachImage(file.get(), path, 0, directIo);
+    return attachImage(file.get(), path, 0);
   };
   return promise(info.Env(), work, imageToObject);
 }
 
 static Napi::Value AttachImageFd(const Napi::CallbackInfo &info) {
-  const auto options = info[1].ToObject();
-  const bool directIo = flagOf(options, "directIo");
-  const auto offset = static_cast<uint64_t>(numberOf(options, "offset"));
+  const auto offset = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
   // A copy: the caller may close its own before the pool comes to it.
   const auto file = std::make_shared<Fd>(fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3));
   if (!*file)
     return raise(info.Env(), fail("fcntl"));
-  auto work = [file, offset, directIo] { return attachImage(file->get(), "", offset, directIo); };
+  auto work = [file, offset] { return attachImage(file->get(), "", offset); };
   return promise(info.Env(), work, imageToObject);
 }
 

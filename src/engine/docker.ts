@@ -5,7 +5,7 @@
  */
 import type { Engine, StartPlace } from './engine.js'
 import { ABILITIES, KERNEL } from './native.js'
-import { EMPTY_TAR, INSIDE, STUB_REFERENCE } from './stub_image.js'
+import { EMPTY_TAR, holdInside, INSIDE, STUB_REFERENCE } from './stub_image.js'
 
 export const dockerEngine: Engine = {
   name: 'docker',
@@ -39,7 +39,7 @@ export const dockerEngine: Engine = {
       ...[`--user=${ids(place)}`, '--cap-drop=ALL', '--security-opt=no-new-privileges', '--read-only'],
       ...['--network=host', '--pid=host', '--uts=host', '--log-driver=none'],
       ...[`--volume=${place.root}:${INSIDE}`, STUB_REFERENCE],
-      ...place.hold.map((word, index) => (index === 0 ? `${INSIDE}${word}` : word)),
+      ...holdInside(place),
     ],
     files: () => [{ name: 'root.tar', content: EMPTY_TAR }],
     mountPoints: ['/proc', '/sys', '/dev'],

@@ -2,7 +2,7 @@
 /** CSCS' sarus: a setuid program around runc that runs images of its own store only, so the prepared root is a mount. */
 import type { Engine, StartPlace } from './engine.js'
 import { ABILITIES, KERNEL } from './native.js'
-import { INSIDE, STUB_REFERENCE, stubArchive } from './stub_image.js'
+import { holdInside, INSIDE, STUB_REFERENCE, stubArchive } from './stub_image.js'
 
 /** What `sarus load` makes of a name, as `sarus images` shows it. */
 const REPOSITORY = 'load/library'
@@ -37,7 +37,7 @@ export const sarusEngine: Engine = {
       `--mount=type=bind,source=${place.root},destination=${INSIDE}`,
       ...place.args,
       `${REPOSITORY}/${STUB_REFERENCE}`,
-      ...place.hold.map((word, index) => (index === 0 ? `${INSIDE}${word}` : word)),
+      ...holdInside(place),
     ],
     files: () => [{ name: 'stub.tar', content: stubArchive() }],
     mountPoints: ['/proc', '/sys', '/dev'],

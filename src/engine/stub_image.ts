@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** An image of nothing, for engines that start no container without one; the prepared root is mounted in it. */
 import { createHash } from 'node:crypto'
+import type { StartPlace } from './engine.js'
 
 const TAR_BLOCK = 512
 /** Of the archive; only the engine sees it. */
@@ -10,6 +11,11 @@ export const STUB_REFERENCE = `${NAME}:${TAG}`
 
 /** Where the prepared root is mounted in it. */
 export const INSIDE = '/berth'
+
+/** The holder's command line, as seen there. */
+export function holdInside({ hold }: StartPlace): string[] {
+  return hold.map((word, index) => (index === 0 ? `${INSIDE}${word}` : word))
+}
 
 /** One directory, `./` with mode 755: with a root that others than root may enter; an import of nothing has none. */
 export const EMPTY_TAR = tar([{ name: './', type: '5', mode: '0000755', content: '' }])

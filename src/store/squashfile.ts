@@ -89,7 +89,7 @@ export class TrustedFiles {
     if (fd === undefined) throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is not open any more' })
     this.opened.delete(key)
     try {
-      return await this.native.attachImageFd(fd, { directIo: false, offset: 0 })
+      return await this.native.attachImageFd(fd, 0)
     } finally {
       this.native.closeFd(fd)
     }

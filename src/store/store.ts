@@ -301,7 +301,7 @@ export class Store {
     const record = this.shelf.byKey(image.key)
     if (image.shared === true && record !== undefined && this.shared !== undefined)
       return this.shared.attach(record)
-    return this.native.attachImage(image.path, { directIo: false })
+    return this.native.attachImage(image.path)
   }
 
   /** What the node knows of another directory, or of none any more, it forgets. */

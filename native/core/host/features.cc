@@ -50,7 +50,7 @@ static void probeImage(KernelFeatures &features) {
   const std::string bytes = emptyImage();
   if (!file || write(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
     return;
-  const auto image = attachImage(file.get(), "berth-probe", 0, false);
+  const auto image = attachImage(file.get(), "berth-probe", 0);
   features.loop = image.ok() || image.error().syscall.starts_with("fs");
   features.squashfs = image.ok();
   if (!image)

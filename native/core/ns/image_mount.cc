@@ -27,21 +27,17 @@ static Fd openDevice(int number, std::string &path) {
   return device;
 }
 
-static int configureLoop(int device, int file, const std::string &name, uint64_t offset, bool directIo) {
+static int configureLoop(int device, int file, const std::string &name, uint64_t offset) {
   loop_config config;
   memset(&config, 0, sizeof config);
   config.fd = static_cast<uint32_t>(file);
-  config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR | (directIo ? LO_FLAGS_DIRECT_IO : 0);
+  config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
   config.info.lo_offset = offset;
   strncpy(reinterpret_cast<char *>(config.info.lo_file_name), name.c_str(), LO_NAME_SIZE - 1);
-  const int done = ioctl(device, LOOP_CONFIGURE, &config);
-  if (done < 0 && errno == EINVAL && directIo)
-    return configureLoop(device, file, name, offset, false);
-  return done;
+  return ioctl(device, LOOP_CONFIGURE, &config);
 }
 
-static Result<Fd> takeLoop(int file, const std::string &name, uint64_t offset, bool directIo,
-                           std::string &device) {
+static Result<Fd> takeLoop(int file, const std::string &name, uint64_t offset, std::string &device) {
   const Fd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
   if (!control)
     return fail("open", "/dev/loop-control");
@@ -50,7 +46,7 @@ static Result<Fd> takeLoop(int file, const std::string &name, uint64_t offset, b
     if (number < 0)
       return fail("LOOP_CTL_GET_FREE", "/dev/loop-control");
     Fd loop = openDevice(number, device);
-    if (loop && configureLoop(loop.get(), file, name, offset, directIo) == 0)
+    if (loop && configureLoop(loop.get(), file, name, offset) == 0)
       return loop;
     if ((errno != EBUSY && errno != ENXIO && errno != ENOENT) || tries == kTriesMax)
       return fail(loop ? "LOOP_CONFIGURE" : "open", device);
@@ -67,9 +63,9 @@ Result<Fd> mountImage(const std::string &device) {
                         kernel::kAttrReadOnly | kernel::kAttrNoSuid | kernel::kAttrNoDev);
 }
 
-Result<AttachedImage> attachImage(int file, const std::string &name, uint64_t offset, bool directIo) {
+Result<AttachedImage> attachImage(int file, const std::string &name, uint64_t offset) {
   AttachedImage image;
-  auto loop = takeLoop(file, name, offset, directIo, image.device);
+  auto loop = takeLoop(file, name, offset, image.device);
   if (!loop)
     return loop.error();
   image.loop = std::move(*loop);

@@ -124,7 +124,7 @@ export class Shared {
     }
     try {
       void this.try('touch', { keys: [key] })
-      return await this.native.attachImageFd(fd, { directIo: false, offset: 0 })
+      return await this.native.attachImageFd(fd, 0)
     } finally {
       this.native.closeFd(fd)
     }

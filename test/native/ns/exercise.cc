@@ -76,7 +76,7 @@ static void exerciseNamespaces() {
   const Fd memory(memfd_create("exercise", MFD_CLOEXEC));
   const std::string bytes = emptyImage();
   check(write(memory.get(), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()), "memfd");
-  const auto image = attachImage(memory.get(), "exercise", 0, true);
+  const auto image = attachImage(memory.get(), "exercise", 0);
   check(image.ok(), "attach");
   std::thread threads[4];
   for (auto &thread : threads)

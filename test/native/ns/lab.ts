@@ -109,7 +109,7 @@ export class Lab {
     compile('climb.c', join(this.folder, 'tree/bin/climb'))
     const packing = ['-comp', 'zstd', '-noappend', '-all-root', '-quiet', '-no-progress']
     execFileSync('mksquashfs', [join(this.folder, 'tree'), this.imagePath, ...packing])
-    this.image = await this.native.attachImage(this.imagePath, { directIo: true })
+    this.image = await this.native.attachImage(this.imagePath)
   }
 
   stop(): void {

@@ -6,7 +6,7 @@ import { bind, USER } from './lab.js'
 
 const [imagePath = '', addon = ''] = process.argv.slice(2)
 const native = createRequire(import.meta.url)(addon) as Native
-const image = await native.attachImage(imagePath, { directIo: false })
+const image = await native.attachImage(imagePath)
 process.stdout.write('attached\n')
 for (;;) {
   const built = await native.buildNamespace({

@@ -208,7 +208,7 @@ test.needs(needs, 'a slave mount shows what the host mounts later', async () => 
 test.needs(needs, 'closing image and namespaces frees the loop device', async () => {
   const image = lab.path('once.sqsh')
   execFileSync('cp', [lab.imagePath, image])
-  const loop = await lab.native.attachImage(image, { directIo: true })
+  const loop = await lab.native.attachImage(image)
   const built = await lab.build([], { image: { device: loop.device } })
   lab.native.closeFd(loop.loopFd)
   lab.native.closeFd(loop.mountFd)
@@ -220,9 +220,7 @@ test.needs(needs, 'closing image and namespaces frees the loop device', async ()
 })
 
 test.needs(needs, 'thirty images attached at once get thirty devices', async () => {
-  const images = await Promise.all(
-    Array.from({ length: 30 }, () => lab.native.attachImage(lab.imagePath, { directIo: false })),
-  )
+  const images = await Promise.all(Array.from({ length: 30 }, () => lab.native.attachImage(lab.imagePath)))
   assert.is(new Set(images.map((image) => image.device)).size, 30)
   for (const image of images) {
     lab.native.closeFd(image.mountFd)
@@ -233,7 +231,7 @@ test.needs(needs, 'thirty images attached at once get thirty devices', async () 
 test.needs(needs, 'a file that is no squashfs is refused with its path', async () => {
   const path = lab.path('no-image')
   writeFileSync(path, Buffer.alloc(65536, 'x'))
-  const error = await lab.native.attachImage(path, { directIo: true }).catch((failure) => failure)
+  const error = await lab.native.attachImage(path).catch((failure) => failure)
   assert.is(error.code, 'EINVAL')
   assert.is(error.path, path)
   await until(() => attachedLoops(path) === 0, 'the loop device is free')
@@ -243,7 +241,7 @@ test.needs(needs, 'an image inside a larger file is found by its offset', async 
   const path = lab.path('wrapped')
   writeFileSync(path, Buffer.concat([Buffer.alloc(40960), readFileSync(lab.imagePath)]))
   const fd = openSync(path, 'r')
-  const loop = await lab.native.attachImageFd(fd, { directIo: true, offset: 40960 })
+  const loop = await lab.native.attachImageFd(fd, 40960)
   closeSync(fd)
   const inside = await lab.run([], 'cat /etc/issue', { image: { device: loop.device } })
   assert.is(inside.stdout, 'the image\n')
