@@ -16,11 +16,15 @@ const FILE_TIME_MAX_MS = 420_000
 const LANES_MAX = 4
 /** Looks at the whole machine, so nothing else may run then. */
 const ALONE = new Set(['leak'])
+/** Of what a failed file said, told again at the end: CI systems keep the tail of a log. */
+const RETOLD_MAX = 2500
 
 interface Count {
   passed: number
   failed: number
   skipped: number
+  /** What was said of failures; empty without one. */
+  failure: string
 }
 
 function findTests(folder: string): string[] {
@@ -62,21 +66,27 @@ function runFile(file: string): Promise<Count> {
       const total = Number(/Total:\s+(\d+)/.exec(output)?.[1] ?? 0)
       const passed = Number(/Passed:\s+(\d+)/.exec(output)?.[1] ?? 0)
       const skipped = output.split('\n').filter((line) => line.startsWith(SKIP_MARK)).length
-      const failed = total - passed
-      resolve({ passed, failed: code === 0 ? failed : Math.max(failed, 1), skipped })
+      const failed = code === 0 ? total - passed : Math.max(total - passed, 1)
+      resolve({ passed, failed, skipped, failure: failed > 0 ? retold(said) : '' })
     })
   })
 }
 
-const sum: Count = { passed: 0, failed: 0, skipped: 0 }
-const failedFiles: string[] = []
+/** From the first test that failed; of a file that never got to tests, the end. */
+function retold(said: string): string {
+  const from = said.indexOf('   FAIL  ')
+  return from < 0 ? said.slice(-RETOLD_MAX) : said.slice(from, from + RETOLD_MAX)
+}
+
+const sum = { passed: 0, failed: 0, skipped: 0 }
+const failures: string[] = []
 
 async function runAll(files: string[], lanes: number): Promise<void> {
   const waiting = files.values()
   const lane = async (): Promise<void> => {
     for (const file of waiting) {
       const count = await runFile(file)
-      if (count.failed > 0) failedFiles.push(file)
+      if (count.failed > 0) failures.push(`FAILED: ${file}\n${count.failure}`)
       sum.passed += count.passed
       sum.failed += count.failed
       sum.skipped += count.skipped
@@ -92,6 +102,6 @@ const testsOf = (folder: string) =>
 const folders = process.argv.slice(2)
 await runAll(folders.filter((folder) => !ALONE.has(folder)).flatMap(testsOf), lanes)
 await runAll(folders.filter((folder) => ALONE.has(folder)).flatMap(testsOf), 1)
-for (const file of failedFiles) process.stdout.write(`FAILED: ${file}\n`)
+for (const failure of failures) process.stdout.write(`\n${failure}\n`)
 process.stdout.write(`\n${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`)
 process.exitCode = sum.failed > 0 ? 1 : 0

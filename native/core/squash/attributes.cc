@@ -26,9 +26,14 @@ bool kept(std::string_view name, bool capabilities) {
   return capabilities && name == CAPABILITY;
 }
 
+/** chown(2) takes it for "leave it as it is", so what an archive gives to it is root's after unpacking. */
+constexpr uint32_t NO_OWNER = uint32_t(-1);
+
 } // namespace
 
 Result<uint16_t> Owners::index(uint32_t id) {
+  if (id == NO_OWNER)
+    id = 0;
   const auto found = indexes_.find(id);
   if (found != indexes_.end())
     return found->second;

@@ -15,7 +15,7 @@ namespace berth::squash {
 
 class Owners {
 public:
-  /** Index of a uid or gid; squashfs counts them in 16 bits: EFBIG beyond 65,535. */
+  /** Index of a uid or gid, of root's for (uid_t)-1; squashfs counts them in 16 bits: EFBIG beyond 65,535. */
   Result<uint16_t> index(uint32_t id);
   const std::vector<uint32_t> &ids() const { return ids_; }
 

@@ -165,6 +165,7 @@ test('base-256 numbers, negative and far times, directories marked by a slash', 
     file('far', '', { mtime: 2 ** 33, uid: 2 ** 32 - 2 }),
     file('early', '', { mtime: -100 }),
     file('fraction', '', { pax: { mtime: '1234567890.75', uid: '2097152', gid: '4294967294' } }),
+    file('no-one', '', { uid: 2 ** 32 - 1, gid: 2 ** 32 - 1 }),
     { name: 'old-dir/', patch: (header) => header.fill(0, 156, 157) },
     {
       name: 'pax_global_header',
@@ -179,6 +180,7 @@ test('base-256 numbers, negative and far times, directories marked by a slash', 
   assert.match(seen.get('far') ?? '', /^100644 4294967294 0 4294967295 /)
   assert.match(seen.get('early') ?? '', /^100644 0 0 0 /)
   assert.match(seen.get('fraction') ?? '', /^100644 2097152 4294967294 1234567890 /)
+  assert.match(seen.get('no-one') ?? '', /^100644 0 0 /)
   assert.match(seen.get('old-dir') ?? '', /^40644 /)
   assert.not(seen.has('pax_global_header'))
 })
