@@ -21,8 +21,9 @@
 #define STEP_BATCH 0xfffffffbu
 #define STEP_INTERACTIVE 0xfffffffau
 
-/* The worker answers from memory; signals are blocked meanwhile, so it must be short. */
-#define TASK_ACK_MS_MAX 5000
+/* The worker answers from memory, but may just be starting: node took longer than five seconds on a node
+ * where every processor had eight others to run. SIGKILL is not blocked meanwhile. */
+#define TASK_ACK_MS_MAX 30000
 /* 128 bits tie a TASK to its REGISTER. */
 #define HANDLE_BYTES 16
 

@@ -17,8 +17,11 @@ export const ERRANDS_PER_USER_MAX = 8
 export const LOGIN_WAIT_MS_MAX = 60_000
 /** What they say: one frame carries it with all documents; a token of a cloud has a few KiB. */
 export const LOGIN_BYTES_MAX = 128 << 10
-/** A TASK may overtake its REGISTER (two connections, one worker that has just started): wait this long for it. */
-export const REGISTER_WAIT_MS_MAX = 2000
+/**
+ * A TASK may overtake its REGISTER (two connections, one worker that has just started): wait this long for it, well
+ * under TASK_ACK_MS_MAX of slurm/stepd.c.
+ */
+export const REGISTER_WAIT_MS_MAX = 10_000
 /** The submit check promises an answer in this time, so that sbatch never hangs on a registry. */
 export const PIN_WAIT_MS_MAX = 8000
 /** Well under the launcher's SILENCE_MS_MAX of 15 minutes; the only timer that repeats, and only while a task waits. */

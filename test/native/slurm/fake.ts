@@ -9,7 +9,7 @@ import { type Frame, FrameReader, type FrameType, PROTOCOL_VERSION } from '../..
 export const CHECKOUT = resolve(import.meta.dirname, '../../..')
 const SLURM = join(CHECKOUT, 'slurm')
 /** A loaded two-core machine takes a second for what is usually there at once. */
-const WAIT_MS_MAX = 20_000
+const WAIT_MS_MAX = 60_000
 const POLL_MS = 10
 
 /** A temporary directory that any user may enter, removed by `remove`. */
@@ -58,7 +58,7 @@ export interface Seen {
   frame: Frame
 }
 
-export type Action = { fd: string } | { send: Buffer } | 'close'
+export type Action = { fd: string } | { send: Buffer } | { pauseMs: number } | 'close'
 export type Rule = readonly [FrameType, ...Action[]]
 
 /** One running fake worker. */
@@ -109,6 +109,7 @@ export class FakeWorker {
   private word(action: Action): string {
     if (action === 'close') return 'close'
     if ('fd' in action) return `fd=${action.fd}`
+    if ('pauseMs' in action) return `pause=${action.pauseMs}`
     const file = join(this.directory, `answer-${process.pid}-${Date.now()}-${this.files++}`)
     writeFileSync(file, action.send)
     return `send=${file}`

@@ -2,8 +2,9 @@
  *
  * A worker that says what a test tells it to: FAKE SOCKET RULE… with RULE = TYPE:ACTION[,ACTION…]. The rules
  * of one frame type are used one after the other, the last of them again and again. Actions: fd=PATH (goes
- * with the next send), send=FILE (bytes of whole frames), close. Every frame is printed as `frame TYPE PID
- * UID FDS HEX`, every end of a connection as `closed TYPE` with the type of its last frame.
+ * with the next send), send=FILE (bytes of whole frames), pause=MILLISECONDS, close. Every frame is printed
+ * as `frame TYPE PID UID FDS HEX`, every end of a connection as `closed TYPE` with the type of its last
+ * frame.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -77,6 +78,8 @@ static int act(int fd, const struct rule *rule) {
       fds[fd_count++] = open(action + 3, O_RDONLY | O_CLOEXEC);
     else if (strncmp(action, "send=", 5) == 0)
       send_file(fd, action + 5, fds, &fd_count);
+    else if (strncmp(action, "pause=", 6) == 0)
+      wire_sleep(atoi(action + 6));
     else if (strcmp(action, "close") == 0)
       keep = 0;
   }

@@ -7,10 +7,12 @@ import { Tag, Type } from '../../../src/worker/frame.js'
 import { exits, fails, says, saysNot } from '../../cluster/expect.js'
 import { suite } from '../../suite.js'
 import { type Rule, until } from './fake.js'
-import { BARE, instead, N1, N2, N3, notRoot, options, REFUSAL, useRig } from './rig.js'
+import { ACK, BARE, instead, N1, N2, N3, notRoot, options, REFUSAL, useRig } from './rig.js'
 
 const test = suite('node side of the shim')
 const rig = useRig(test)
+/** Seen of a worker's first answer while eight compilers ran on each processor. */
+const SLOW_START_MS = 6000
 
 test.needs(notRoot, 'a step without a container option makes no connection', () =>
   rig.withWorker(BARE, async (fake) => {
@@ -155,6 +157,12 @@ test.needs(
     }
     assert.match(await rig.cluster.nodeState('n3'), /idle|comp/)
   },
+)
+
+test.needs(notRoot, 'a worker that a busy node lets start slowly is waited for', () =>
+  rig.withWorker(instead([Type.TASK, { pauseMs: SLOW_START_MS }, ACK]), async () => {
+    says(exits(await rig.cluster.srun([...N1, '--container-image=a', 'echo', 'ran']), 0), /^ran/m)
+  }),
 )
 
 test.needs(notRoot, 'an environment beyond one frame is refused with a reason', () =>
