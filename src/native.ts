@@ -255,7 +255,7 @@ export interface Native {
    * (EPERM) is the cgroup's no. Rejects where there is no such process or cgroup.
    */
   probeDevices(pid: number, paths: readonly string[]): Promise<number[]>
-  /** Moves a process to the cgroups of another. */
+  /** Moves a process to the cgroups of another; to none when it cannot come into the freezer of that. */
   shareCgroups(pid: number, like: number): Promise<void>
   userByUid(uid: number): Promise<User | undefined>
   userByName(name: string): Promise<User | undefined>

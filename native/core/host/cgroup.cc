@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cgroup.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <fstream>
 
@@ -32,17 +33,31 @@ std::vector<Cgroup> cgroupsOf(pid_t pid) {
   return cgroups;
 }
 
+static bool isFreezer(const Cgroup &cgroup) {
+  return ("," + cgroup.controllers + ",").find(",freezer,") != std::string::npos;
+}
+
+/**
+ * The freezer first: slurmstepd ends what is in the step's, waits until it is empty, and then removes the
+ * step's cgroups of other hierarchies, once (proctrack/cgroup and task/cgroup of version 1). Who came into
+ * those alone would keep them there forever.
+ */
 Result<> shareCgroups(pid_t pid, pid_t like) {
   const std::string number = std::to_string(pid);
   Result<> last = fail(ESRCH, "open", "/proc/" + std::to_string(like) + "/cgroup");
   bool moved = false;
-  for (const Cgroup &cgroup : cgroupsOf(like)) {
+  std::vector<Cgroup> cgroups = cgroupsOf(like);
+  std::stable_partition(cgroups.begin(), cgroups.end(), isFreezer);
+  for (const Cgroup &cgroup : cgroups) {
     const std::string entrance = cgroup.directory + "/cgroup.procs";
     const Fd procs(open(entrance.c_str(), O_WRONLY | O_CLOEXEC));
-    if (procs && write(procs.get(), number.c_str(), number.size()) > 0)
+    if (procs && write(procs.get(), number.c_str(), number.size()) > 0) {
       moved = true;
-    else
-      last = fail("write", entrance);
+      continue;
+    }
+    last = fail("write", entrance);
+    if (isFreezer(cgroup))
+      return last;
   }
   return moved ? Result<>(Nothing{}) : last;
 }

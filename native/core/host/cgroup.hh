@@ -19,8 +19,10 @@ struct Cgroup {
 /** One for each hierarchy; empty when there is no such process. */
 std::vector<Cgroup> cgroupsOf(pid_t pid);
 
-/** Moves `pid` to where `like` is, in every hierarchy that lets it. Fails when none does. May take
- * milliseconds. */
+/**
+ * Moves `pid` to where `like` is, in every hierarchy that lets it. Fails when none does, and moves nothing
+ * when the freezer (version 1) does not: the step is ending. May take milliseconds.
+ */
 Result<> shareCgroups(pid_t pid, pid_t like);
 
 } // namespace berth
