@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { runBatch } from './batch.js'
 import { must, type Outcome, type Running, type RunOptions, run, start, until } from './command.js'
-import { type ClusterSetup, slurmConf } from './config.js'
+import { type ClusterSetup, chooseFirstJob, slurmConf } from './config.js'
 import { freePorts, sendSignal, startDaemon } from './daemon.js'
 import { stepDaemons } from './leftovers.js'
 import { startMunge } from './munge.js'
@@ -94,6 +94,7 @@ async function startAll(options: ClusterOptions, undo: Undo): Promise<Cluster> {
       plugstack: node.plugstack,
     })),
     plugstack: join(dir, 'plugstack.conf'),
+    firstJob: chooseFirstJob(),
     proctrack: options.proctrack ?? 'linuxproc',
     taskPlugin: options.taskPlugin ?? 'none',
     extra: options.slurmConf ?? [],

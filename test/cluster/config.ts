@@ -15,6 +15,8 @@ export interface ClusterSetup {
   nodes: readonly NodeSetup[]
   /** plugstack.conf of srun, sbatch and salloc. */
   plugstack: string
+  /** FirstJobId. */
+  firstJob: number
   proctrack: 'linuxproc' | 'cgroup'
   taskPlugin: 'none' | 'cgroup'
   extra: readonly string[]
@@ -27,6 +29,14 @@ export const SPOOL_DIR = '/var/spool/berth-slurmd'
 /** Eight CPUs a node whatever the machine has; config_overrides makes slurmd believe it. */
 const CPUS_PER_NODE = 8
 const MEMORY_PER_NODE_MB = 4000
+/** Of how many a cluster of the suite may have, and of how many ranges below Slurm's largest number (MaxJobId). */
+const JOBS_MAX = 1000
+const JOB_RANGES = 60_000
+
+/** Slurm names cgroups and directories of /tmp by user and job: those of another cluster on this machine are others. */
+export function chooseFirstJob(): number {
+  return JOBS_MAX * (1 + Math.floor(Math.random() * JOB_RANGES))
+}
 
 export function slurmConf(setup: ClusterSetup, plugstack: string): string {
   const { dir } = setup
@@ -54,6 +64,7 @@ export function slurmConf(setup: ClusterSetup, plugstack: string): string {
     'JobAcctGatherType=jobacct_gather/none',
     'MpiDefault=none',
     'ReturnToService=2',
+    `FirstJobId=${setup.firstJob}`,
     // The nodes' files differ from the controller's in PlugStackConfig, on purpose.
     'DebugFlags=NO_CONF_HASH',
     // Short, so that a test that ends a job does not wait half a minute.

@@ -21,8 +21,6 @@ const MAJOR = 240
 /** Of version 2 Slurm 22.05 needs systemd's leave or a machine of its own. */
 const needed = existsSync('/sys/fs/cgroup/devices') ? undefined : 'no version 1 hierarchy of devices'
 
-/** Slurm names cgroups by node, user and job: those of another cluster on this machine must be others. */
-const FIRST_JOB = 1000 * (1 + Math.floor(Math.random() * 60_000))
 /** slurmd leaves it behind; one that another cluster uses stays. */
 const NODE_CGROUP = '/sys/fs/cgroup/devices/slurm_n1'
 
@@ -176,7 +174,7 @@ test.before(async () => {
       'frob = 1',
       '',
     ].join('\n'),
-    slurmConf: ['GresTypes=gpu', `FirstJobId=${FIRST_JOB}`, `TmpFS=${host}/tmpfs`],
+    slurmConf: ['GresTypes=gpu', `TmpFS=${host}/tmpfs`],
     taskPlugin: 'cgroup',
     nodeConf: 'Gres=gpu:2',
     confFiles: () => ({

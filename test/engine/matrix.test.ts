@@ -27,8 +27,6 @@ const CGROUP_CONF = [
   '',
 ].join('\n')
 const MEMORY_CONF = limitsMemory ? ['TaskPlugin=task/cgroup', 'SelectTypeParameters=CR_Core_Memory'] : []
-/** Slurm names cgroups by user, job and step: those of another cluster on this machine must be others. */
-const FIRST_JOB = 1000 * (1 + Math.floor(Math.random() * 60_000))
 /** Stand-ins for engines that Debian has not, before the node's own programs; without them where the real ones are. */
 const STANDINS = join(import.meta.dirname, 'standins')
 /** Those that are setuid root, for one user, while this runs. */
@@ -53,7 +51,7 @@ const at = useCluster(test, {
     ...[`engine_path=${ENGINE_PATH}`, 'engine_args=allow'],
     `engines=${ENGINE_CASES.map(({ name }) => name).join(',')}`,
   ],
-  slurmConf: [`FirstJobId=${FIRST_JOB}`, ...MEMORY_CONF],
+  slurmConf: MEMORY_CONF,
   ...(usesCgroups ? { proctrack: 'cgroup', confFiles: () => ({ 'cgroup.conf': CGROUP_CONF }) } : {}),
 })
 const only = process.env.BERTH_TEST_ENGINE ?? ''
