@@ -8,7 +8,7 @@ import { type AddressInfo, createServer as createTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const START_MS_MAX = 15_000
+const START_MS_MAX = 60_000
 
 export interface RealRegistry {
   /** 127.0.0.1:PORT */

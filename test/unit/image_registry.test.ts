@@ -236,7 +236,7 @@ test('Retry-After is heeded, but not for an hour', () =>
     const start = Date.now()
     const error = await failure(reader().resolve())
     assert.match(error.message, /limits the rate of requests \(HTTP 429\), and wants 3600 s/)
-    assert.ok(Date.now() - start < 500)
+    assert.ok(Date.now() - start < 60_000)
   }))
 
 test('a manifest that is not what was asked for is found out', () =>

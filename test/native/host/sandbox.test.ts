@@ -40,7 +40,7 @@ function attempt(attempts: Record<string, string>, network = true): Record<strin
         results[name] = await run().then((v) => typeof v === 'string' ? v : 'ok', (e) => e.code ?? e.message)
       fs.writeSync(1, JSON.stringify(results)); process.exit(0)
     })()`
-  const done = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8', timeout: 20_000 })
+  const done = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8', timeout: 60_000 })
   assert.is(done.status, 0, done.stderr)
   return JSON.parse(done.stdout)
 }

@@ -14,7 +14,7 @@ import { type Access, type ImportProgress, Store, type StoreOptions } from '../.
 /** Another build than the checkout's can be tried. */
 const DIST = process.env.BERTH_TEST_DIST ?? join(import.meta.dirname, '../../../dist')
 const NOBODY = { uid: 65534, gid: 65534 }
-const WAIT_MS_MAX = 20_000
+const WAIT_MS_MAX = 60_000
 
 /** What keeps these tests from running here; undefined: nothing. */
 export function missing(): string | undefined {

@@ -285,7 +285,7 @@ test.needs(needs, 'unref lets the process end, and open sockets do not crash its
     const c = n.connect(${JSON.stringify(path)}, { data() {}, closed() {} })
     c.send(Buffer.from('x')); n.watchProcess(1, () => {}).unref()
     setTimeout(() => { l.unref(); c.unref() }, 20)`
-  const done = spawnSync(process.execPath, ['-e', script], { timeout: 10_000, encoding: 'utf8' })
+  const done = spawnSync(process.execPath, ['-e', script], { timeout: 60_000, encoding: 'utf8' })
   assert.is(done.status, 0, done.stderr)
 })
 
@@ -296,7 +296,7 @@ test.needs(needs, 'an exception in a handler is an uncaught one, as anywhere in 
     process.on('uncaughtException', (e) => { console.log(e.message); process.exit(3) })
     n.listen(${JSON.stringify(path)}, 0o600, () => ({ data() { throw new Error('mine') }, closed() {} }))
     n.connect(${JSON.stringify(path)}, { data() {}, closed() {} }).send(Buffer.from('x'))`
-  const done = spawnSync(process.execPath, ['-e', script], { timeout: 10_000, encoding: 'utf8' })
+  const done = spawnSync(process.execPath, ['-e', script], { timeout: 60_000, encoding: 'utf8' })
   assert.is(done.status, 3)
   assert.is(done.stdout, 'mine\n')
 })
@@ -317,7 +317,7 @@ test.needs(needs, 'a full descriptor table drops connections and serves again af
     } })`
   const command = `ulimit -n 100; exec ${process.execPath} -e "$SCRIPT"`
   const env = { ...process.env, SCRIPT: script }
-  const done = spawnSync('bash', ['-c', command], { timeout: 10_000, encoding: 'utf8', env })
+  const done = spawnSync('bash', ['-c', command], { timeout: 60_000, encoding: 'utf8', env })
   assert.is(done.stdout, 'served 1\n', done.stderr)
 })
 

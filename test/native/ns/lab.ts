@@ -216,11 +216,14 @@ export function attachedLoops(path: string): number {
   return list.split('\n').filter((line) => line.includes(path)).length
 }
 
+/** A busy machine takes seconds for what takes milliseconds otherwise. */
+const WAIT_MS_MAX = 60_000
+
 /** Conditions instead of sleeping; what is waited for happens in kernel threads. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + 10_000
+  const end = Date.now() + WAIT_MS_MAX
   while (!condition()) {
-    if (Date.now() > end) throw new Error(`waited 10 s in vain: ${what}`)
+    if (Date.now() > end) throw new Error(`waited ${WAIT_MS_MAX} ms in vain: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }

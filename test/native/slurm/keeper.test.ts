@@ -39,7 +39,7 @@ function keeperArguments(runtime: string, more: readonly string[] = []): string[
 }
 
 function start(runtime: string, more: readonly string[] = []): number | null {
-  return spawnSync(keeper, keeperArguments(runtime, more), { stdio: 'ignore', timeout: 10_000 }).status
+  return spawnSync(keeper, keeperArguments(runtime, more), { stdio: 'ignore', timeout: 60_000 }).status
 }
 
 /** Sends one letter to whoever listens and waits for the end of the connection. */

@@ -28,7 +28,7 @@ function as(uid: number, bytes: Uint8Array): string {
   const { stdout } = spawnSync(
     'setpriv',
     [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', join(DIST, 'node'), '-e', script],
-    { encoding: 'utf8', timeout: 10_000 },
+    { encoding: 'utf8', timeout: 60_000 },
   )
   return stdout
 }
@@ -106,7 +106,7 @@ function askWith(uid: number, fds: string): string {
   const frame = encodeFrame(Type.CALL, [[Tag.NAME, 'ps']]).toString('hex')
   const script = `const n={exports:{}};process.dlopen(n,${JSON.stringify(join(DIST, 'berth.node'))});const s=n.exports.connect(${JSON.stringify(node.socket)},{data:b=>process.stdout.write(b),closed:()=>process.exit(0)});s.send(Buffer.from('${frame}','hex'),${fds})`
   const become = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', join(DIST, 'node'), '-e', script]
-  return spawnSync('setpriv', become, { encoding: 'utf8', timeout: 10_000 }).stdout
+  return spawnSync('setpriv', become, { encoding: 'utf8', timeout: 60_000 }).stdout
 }
 
 test.needs(missing, 'no descriptor of a user comes into the worker', () => {
