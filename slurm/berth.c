@@ -29,8 +29,10 @@ EXPORT int slurm_spank_init(spank_t spank, int count, char *arguments[]) {
 EXPORT int slurm_spank_init_post_opt(spank_t spank, int count, char *arguments[]) {
   (void)count;
   (void)arguments;
-  if (is_submit())
-    return strict(srun_check(spank));
+  if (is_submit()) {
+    srun_check(spank);
+    return 0;
+  }
   return spank_context() == S_CTX_REMOTE ? strict(stepd_register(spank)) : 0;
 }
 
@@ -49,7 +51,8 @@ EXPORT int slurm_spank_task_init_privileged(spank_t spank, int count, char *argu
 EXPORT int slurm_spank_task_init(spank_t spank, int count, char *arguments[]) {
   (void)count;
   (void)arguments;
-  return strict(stepd_prepare(spank));
+  stepd_prepare(spank);
+  return 0;
 }
 
 EXPORT int slurm_spank_task_exit(spank_t spank, int count, char *arguments[]) {

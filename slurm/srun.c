@@ -33,11 +33,6 @@ static struct submit {
   struct check check;
 } submit = {.check = {.connection = -1}};
 
-static int refuse(const struct error *error) {
-  error_print(error, STDERR_FILENO);
-  return -1;
-}
-
 /* Slurm reads its own carrier after init: without it, callbacks come from this command line alone. */
 static void take_inherited(void) {
   char name[FLAG_VARIABLE_MAX];
@@ -192,18 +187,30 @@ static int check_component(spank_t spank, struct options *merged, struct error *
   return 0;
 }
 
-int srun_check(spank_t spank) {
+/*
+ * Slurm's commands end here when a required plugin refuses, with SLURM_EXIT_ERROR or 1, after two lines of
+ * their own about the plugin. Ended by us, the mistake stands alone on the screen, and "optional" cannot run
+ * it on the host.
+ */
+static _Noreturn void end_command(void) {
+  const char *wanted = getenv("SLURM_EXIT_ERROR");
+  const int code = wanted ? atoi(wanted) : 0;
+
+  exit(code > 0 ? code : EXIT_FAILURE);
+}
+
+void srun_check(spank_t spank) {
   struct options merged = {0};
   struct error error = {0};
 
   if (!submit.local && !submit.settings.sbatch)
-    return 0;
+    return;
   merge(&merged);
   const int result = check_component(spank, &merged, &error);
   options_free(&merged);
-  if (error_is_set(&error))
-    return refuse(&error);
-  return result;
+  error_print(&error, STDERR_FILENO);
+  if (result < 0)
+    end_command();
 }
 
 /* The step is allocated: srun that fails here leaves it running for the controller, and its CPUs taken, until
@@ -232,7 +239,8 @@ int srun_launch(spank_t spank) {
     finish_check();
   const int put = argv_put_launcher_local(spank, submit.place.launcher, launched++, &error);
   (void)pthread_mutex_unlock(&turn);
-  return put < 0 ? refuse(&error) : 0;
+  error_print(&error, STDERR_FILENO);
+  return put;
 }
 
 int srun_exit(void) {

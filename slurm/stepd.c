@@ -203,17 +203,19 @@ static void set_launch(spank_t spank) {
     (void)spank_setenv(spank, SIGNALS_VARIABLE, SIGNALS_REACH_ALL, 1);
 }
 
-int stepd_prepare(spank_t spank) {
+void stepd_prepare(spank_t spank) {
   if (!step.wanted)
-    return 0;
+    return;
   if (!error_is_set(&step.error))
     set_launch(spank);
   if (!error_is_set(&step.error))
-    return 0;
+    return;
   /* stderr is the task's own already. What concerns the whole step is said once a node. */
   if (step.task_failed || word_item(spank, S_TASK_ID) == 0)
     error_print(&step.error, STDERR_FILENO);
-  return -1;
+  /* This process would become the task. Refused by -1 it ends as well, with 1 and after two lines about the
+   * plugin. */
+  _exit(step.error.exit);
 }
 
 /* No answer is awaited: what is to be saved is saved, the launchers have waited for it. A worker that is gone

@@ -14,9 +14,9 @@ void stepd_init(spank_t spank, int count, char **arguments);
 int stepd_register(spank_t spank);
 /** task_init_privileged, as root in the task's process: tells the worker about the task. Never fails. */
 int stepd_announce(spank_t spank);
-/** task_init, as the user in the task's process: argv[0] becomes the launcher; here, and only here, it may
- * fail. */
-int stepd_prepare(spank_t spank);
+/** task_init, as the user in the task's process: argv[0] becomes the launcher; ends the process
+ * when there is no container for it. */
+void stepd_prepare(spank_t spank);
 /** task_exit: after the last task the step is released, and saved if the user asked for it. */
 int stepd_task_ended(spank_t spank);
 /** exit: lets go of everything. */
