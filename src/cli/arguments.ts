@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The command line as options, words and what stands after `--`; spelled as users of srun and docker expect. */
 import { parseArgs } from 'node:util'
+import { nearest } from '../report/nearest.js'
 import { isOptionName, OPTIONS, optionRow } from '../request/options.js'
 import type { OptionSpec } from './command.js'
 
@@ -77,13 +78,21 @@ function takeOption(
     return
   }
   const known = container ? containerName(name) : undefined
-  if (known === undefined) throw new UsageError(`unknown option ${rawName}`)
+  if (known === undefined) throw unknownOption(rawName, Object.keys(specs), container)
   const { kind } = known
   if (kind !== 'flag' && value === undefined) throw new UsageError(`${rawName} needs a value`)
   // A flag may carry one all the same: Slurm's plugin passes "=1" and "=0", the grammar judges the rest.
   const text = value ?? '1'
   if (kind === 'list') lists.set(known.name, [...(lists.get(known.name) ?? []), text])
   else lists.set(known.name, [text])
+}
+
+function unknownOption(rawName: string, own: readonly string[], container: boolean): UsageError {
+  const options = container ? Object.keys(containerOptions()) : []
+  const meant = nearest(rawName.replace(/^-+/, ''), [...own, ...options])
+  return new UsageError(
+    `unknown option ${rawName}${meant === undefined ? '' : ` (did you mean --${meant}?)`}`,
+  )
 }
 
 interface ContainerOption {

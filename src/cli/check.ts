@@ -40,6 +40,7 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
     },
   },
   container: true,
+  wordsMax: 1,
   async run(input) {
     const { args, json } = input
     const [image] = args.words

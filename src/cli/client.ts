@@ -153,8 +153,15 @@ function startKeeper(places: Places): void {
   child.unref()
 }
 
+const UNREACHABLE: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such socket',
+  ECONNREFUSED: 'nobody listens there',
+  EACCES: 'you may not reach it',
+}
+
 function noWorker(places: Places, error: unknown): BerthError {
-  const problem = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  const problem = UNREACHABLE[code] ?? code
   return new BerthError('BERTH_ENOWORKER', { socket: socketOf(places), problem }, { cause: error })
 }
 

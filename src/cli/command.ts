@@ -30,6 +30,10 @@ export interface Command {
   options: Readonly<Record<string, OptionSpec>>
   /** Understands the container options of srun as well, with and without "container-". */
   container?: boolean
+  /** How many words it takes, those after `--` with them; without a limit where absent. */
+  wordsMax?: number
+  /** Ends as a program of the user's would: what berth cannot do is 125, as in a step. */
+  runsProgram?: boolean
   run(input: CommandInput): Promise<number>
 }
 

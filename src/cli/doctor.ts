@@ -34,6 +34,7 @@ what comes into the image, what does not, and what to change.`,
   ],
   options: {},
   container: true,
+  wordsMax: 2,
   async run(input) {
     const { json } = input
     const findings = await findingsOf(input)

@@ -9,6 +9,8 @@ interface Feature {
   check: string
   /** Without it nothing works; else there is a slower or weaker way. */
   needed: boolean
+  /** Found out by a mount or a namespace, which is tried as root would: another user's failure says nothing. */
+  byRoot: boolean
   present: string
   absent: string
   fix: string
@@ -19,6 +21,7 @@ const FEATURES: readonly Feature[] = [
     name: 'mountApi',
     check: 'mount API',
     needed: true,
+    byRoot: true,
     present: 'fsmount, move_mount, mount_setattr',
     absent: 'fsmount or mount_setattr is missing',
     fix: 'use Linux 5.12 or later',
@@ -27,6 +30,7 @@ const FEATURES: readonly Feature[] = [
     name: 'squashfs',
     check: 'squashfs',
     needed: true,
+    byRoot: true,
     present: 'available',
     absent: 'not available',
     fix: 'modprobe squashfs',
@@ -35,6 +39,7 @@ const FEATURES: readonly Feature[] = [
     name: 'overlay',
     check: 'overlay',
     needed: true,
+    byRoot: true,
     present: 'available',
     absent: 'not available',
     fix: 'modprobe overlay',
@@ -43,6 +48,7 @@ const FEATURES: readonly Feature[] = [
     name: 'loop',
     check: 'loop devices',
     needed: true,
+    byRoot: true,
     present: 'available',
     absent: 'no /dev/loop-control',
     fix: 'modprobe loop',
@@ -51,6 +57,7 @@ const FEATURES: readonly Feature[] = [
     name: 'userNamespaces',
     check: 'user namespaces',
     needed: true,
+    byRoot: true,
     present: 'available',
     absent: 'cannot be made',
     fix: 'sysctl user.max_user_namespaces=65536',
@@ -59,6 +66,7 @@ const FEATURES: readonly Feature[] = [
     name: 'squashfsIdmap',
     check: 'idmapped squashfs',
     needed: false,
+    byRoot: true,
     present: "root's files in images appear as the user's",
     absent: "files keep the image's owners",
     fix: 'use Linux 6.2 or later',
@@ -67,6 +75,7 @@ const FEATURES: readonly Feature[] = [
     name: 'landlock',
     check: 'landlock',
     needed: false,
+    byRoot: false,
     present: 'the importer is confined',
     absent: 'the importer is confined by its uid only',
     fix: 'use Linux 5.13 or later with landlock among its security modules',
@@ -75,11 +84,19 @@ const FEATURES: readonly Feature[] = [
     name: 'pidfd',
     check: 'pidfd',
     needed: true,
+    byRoot: false,
     present: 'available',
     absent: 'not available',
     fix: 'use Linux 5.3 or later',
   },
 ]
+
+const NOT_TRIED: Finding = {
+  check: 'mounts',
+  state: 'warn',
+  found: 'not tried: squashfs, overlay, loop devices and namespaces are for root to try',
+  fix: 'run it as root on this node',
+}
 
 interface Knob {
   path: string
@@ -117,9 +134,11 @@ export async function checkKernel(): Promise<Finding[]> {
     return [{ check: 'addon', state: 'fail', found: features.message, fix }]
   }
   const knobs = await Promise.all(KNOBS.map(checkKnob))
+  const isRoot = process.getuid?.() === 0
   return [
     { check: 'kernel', state: 'ok', found: features.release },
-    ...FEATURES.map((feature) => checkFeature(feature, features)),
+    ...(isRoot ? [] : [NOT_TRIED]),
+    ...FEATURES.filter(({ byRoot }) => isRoot || !byRoot).map((feature) => checkFeature(feature, features)),
     ...knobs.filter((finding) => finding !== undefined),
   ]
 }

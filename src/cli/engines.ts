@@ -14,6 +14,7 @@ which options it cannot serve. The order is that in which --container-engine=aut
     ['srun -w NODE berth engines --json', 'of another node, with all abilities'],
   ],
   options: {},
+  wordsMax: 0,
   async run({ places, json }) {
     const rows = (await callWorker(places, 'engines', [])) as EngineRow[]
     if (json) {

@@ -19,6 +19,7 @@ job's. Exits as the command does, or as \`berth run\`.`,
     ['berth exec mytools -- ps', 'by name'],
   ],
   options: {},
+  runsProgram: true,
   async run({ args, places }) {
     const [target, ...more] = args.words
     if (target === undefined) throw new UsageError('no step and no container named')

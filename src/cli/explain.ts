@@ -18,6 +18,7 @@ nothing is imported and nothing runs. With a code: what failed and what to do.`,
   ],
   options: {},
   container: true,
+  wordsMax: 1,
   async run(input) {
     const [word] = input.args.words
     if (word === 'codes') return printCodes(input.json)

@@ -32,12 +32,14 @@ used for the time of --unused; steps use what they have mounted.`,
     shared: { type: 'boolean', help: 'in the shared store' },
     unused: { type: 'string', value: 'TIME', help: 'with --shared: at least 1d without a use' },
   },
+  wordsMax: 0,
   async run({ args, places, json }) {
     if (args.flags.has('shared')) {
       const unused_s = readUnused(args.values.unused)
       showRemoved((await callWorker(places, 'gc-shared', [String(unused_s)])) as Collected['removed'], json)
       return Exit.OK
     }
+    if (args.values.unused !== undefined) throw new UsageError('--unused goes with --shared')
     const words = args.flags.has('all') ? ['all'] : []
     const { removed, containers } = (await callWorker(places, 'gc', words)) as Collected
     showRemoved(removed, json)

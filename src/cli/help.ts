@@ -29,7 +29,6 @@ export function commandHelp(
   shared: Readonly<Record<string, OptionSpec>>,
 ): string {
   const examples = command.examples.map(([line, what]) => `  ${line}\n      ${what}`).join('\n')
-  const own = optionTable(command.options)
   const container = command.container
     ? '\nEvery container option of srun is understood, also without "container-": --mounts=/data:/data:ro,\n--workdir=/data, --env=NAME, --engine=native, ... (`srun --help` lists them).\n'
     : ''
@@ -43,7 +42,7 @@ examples:
 ${examples}
 
 options:
-${own === '' ? '' : `${own}\n`}${optionTable(shared)}
+${optionTable({ ...command.options, ...shared })}
 ${container}`
 }
 
@@ -57,5 +56,5 @@ function optionTable(options: Readonly<Record<string, OptionSpec>>): string {
   const rows = Object.entries(options).map(
     ([name, { value, help }]) => [`--${name}${value === undefined ? '' : `=${value}`}`, help] as const,
   )
-  return rows.length === 0 ? '' : table(rows)
+  return table(rows)
 }

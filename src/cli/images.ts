@@ -28,6 +28,7 @@ export const images: Command = {
     ["berth images --json | jq -r '.[].digest'", 'all digests'],
   ],
   options: { shared: { type: 'boolean', help: 'those of the shared store' } },
+  wordsMax: 0,
   async run({ args, places, json }) {
     const isShared = args.flags.has('shared')
     const rows = (await callWorker(places, isShared ? 'images-shared' : 'images', [])) as ImageRow[]

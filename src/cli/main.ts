@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `berth`: finds the command, reads its arguments, turns failures into two lines and an exit code. */
-import { BerthError, type ErrorCode, renderError } from '../report/errors.js'
-import { parseArguments, UsageError } from './arguments.js'
+
+import { FAILED } from '../report/error_row.js'
+import { BerthError, renderError } from '../report/errors.js'
+import { nearest } from '../report/nearest.js'
+import { type Arguments, parseArguments, UsageError } from './arguments.js'
 import { type Command, Exit, type OptionSpec } from './command.js'
+import { berthVersion } from './doctor_parts.js'
 import { commandHelp, overview } from './help.js'
 import { placesFrom } from './places.js'
 
@@ -42,42 +46,64 @@ const SHARED: Readonly<Record<string, OptionSpec>> = {
 
 /** @returns the exit code; data goes to stdout, everything else to stderr. */
 export async function main(argv: readonly string[]): Promise<number> {
-  const [name, ...rest] = argv
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    const topic = name === 'help' ? rest[0] : undefined
-    const load = topic === undefined ? undefined : COMMANDS[topic]
-    process.stdout.write(
-      load === undefined ? await overview(COMMANDS) : commandHelp(topic ?? '', await load(), SHARED),
-    )
-    return name === undefined ? Exit.USER : Exit.OK
-  }
+  const [first, ...rest] = argv
+  if (first === undefined || first === '--help' || first === '-h') return teach(first)
+  if (first === '--version') return showVersion()
+  const asked = first === 'help' && rest[0] !== undefined
+  if (first === 'help' && !asked) return teach(first)
+  const name = asked ? (rest[0] ?? '') : first
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (load === undefined) return complain(`unknown command ${name}`, 'see `berth --help`')
+  if (load === undefined) return complainOf(name)
+  const command = await load()
+  return await runCommand(name, command, asked ? ['--help'] : rest)
+}
+
+async function teach(asked: string | undefined): Promise<number> {
+  process.stdout.write(await overview(COMMANDS))
+  return asked === undefined ? Exit.USER : Exit.OK
+}
+
+async function showVersion(): Promise<number> {
+  process.stdout.write(`berth ${await berthVersion()}\n`)
+  return Exit.OK
+}
+
+function complainOf(name: string): number {
+  if (name.startsWith('-'))
+    return complain(`${name} stands before the command`, 'write berth COMMAND [OPTIONS]')
+  const meant = nearest(name, Object.keys(COMMANDS))
+  const hint = meant === undefined ? '' : `did you mean \`berth ${meant}\`? `
+  return complain(`unknown command ${name}`, `${hint}see \`berth --help\``)
+}
+
+async function runCommand(name: string, command: Command, words: readonly string[]): Promise<number> {
   try {
-    const command = await load()
-    const args = parseArguments(rest, { ...command.options, ...SHARED }, command.container === true)
+    const args = parseArguments(words, { ...command.options, ...SHARED }, command.container === true)
     if (args.flags.has('help')) {
       process.stdout.write(commandHelp(name, command, SHARED))
       return Exit.OK
     }
+    checkWords(args, command.wordsMax)
     return await command.run({ args, places: placesFrom(args.values), json: args.flags.has('json') })
   } catch (error) {
-    if (error instanceof UsageError) return complain(error.message, `see \`berth ${name} --help\``)
+    const failed = command.runsProgram === true ? FAILED : Exit.USER
+    if (error instanceof UsageError) return complain(error.message, `see \`berth ${name} --help\``, failed)
     const known =
       error instanceof BerthError ? error : new BerthError('BERTH_EINTERNAL', { problem: messageOf(error) })
     process.stderr.write(renderError(known))
-    return exitOf(known.code)
+    return known.code === 'BERTH_EINTERNAL' && command.runsProgram !== true ? Exit.INTERNAL : failed
   }
 }
 
-/** The CLI exits 1 for what a user can mend and 2 for what is our fault. */
-function exitOf(code: ErrorCode): number {
-  return code === 'BERTH_EINTERNAL' ? Exit.INTERNAL : Exit.USER
+/** @throws UsageError */
+function checkWords({ words, rest }: Arguments, max = Number.POSITIVE_INFINITY): void {
+  const extra = [...words, ...rest][max]
+  if (extra !== undefined) throw new UsageError(`unexpected word ${extra}`)
 }
 
-function complain(fact: string, hint: string): number {
+function complain(fact: string, hint: string, code: number = Exit.USER): number {
   process.stderr.write(`berth: ${fact}\nhint: ${hint}\n`)
-  return Exit.USER
+  return code
 }
 
 function messageOf(error: unknown): string {

@@ -21,7 +21,7 @@ the bundle's config.json: command, environment, directory, mounts and root, whic
 io.berth.image, an image of the store, mounted and not unpacked. bundle writes such a config.json. What config.json asks for
 and cannot be had is refused, what has no effect is named. run exits as the command does; 125, 126 and 127 are berth's.`,
   examples: [
-    ['berth oci bundle python:3.12 mybundle', "then: srun --container=$PWD/mybundle python3 -V'"],
+    ['berth oci bundle python:3.12 mybundle', 'then: srun --container=$PWD/mybundle python3 -V'],
     ['berth oci run --bundle=mybundle test1', 'without Slurm: the command of config.json'],
   ],
   options: {

@@ -31,6 +31,7 @@ export const ps: Command = {
   about: 'Lists your own steps and `berth run` commands; root sees those of all users.',
   examples: [['berth ps', 'a table']],
   options: {},
+  wordsMax: 0,
   async run({ places, json }) {
     const rows = (await callWorker(places, 'ps', [])) as StepRow[]
     if (json) {

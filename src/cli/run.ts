@@ -34,6 +34,7 @@ not found), 128+n means ended by signal n.`,
   ],
   options: {},
   container: true,
+  runsProgram: true,
   async run(input) {
     const { container, rest, words } = input.args
     // With an environment file all words are the command's: the image is in the file.

@@ -75,7 +75,7 @@ export const SITE_ERRORS = {
   },
   BERTH_ENOWORKER: {
     text: 'no berth worker answers at {socket}: {problem}',
-    hint: 'start it with `systemctl start berth-worker.socket`, or as root with `berth images`; other places: --runtime-dir or BERTH_RUNTIME_DIR',
+    hint: 'a step of Slurm with a container starts it, and so does root by `systemctl start berth-worker.socket` or `berth images`; other places: --runtime-dir or BERTH_RUNTIME_DIR',
     exit: FAILED,
   },
   BERTH_EPLUGSTACK: {
@@ -95,7 +95,7 @@ export const SITE_ERRORS = {
   },
   BERTH_ESITE: {
     text: '{place}: {key}: {problem}',
-    hint: 'correct the setting; `berth doctor` checks the whole configuration',
+    hint: 'correct the line, or tell the operators of this node; `berth check` reads all of its configuration',
     exit: FAILED,
   },
 } as const satisfies Record<string, ErrorRow>

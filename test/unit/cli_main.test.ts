@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { showAge, showBytes } from '../../src/cli/columns.js'
 import { COMMANDS } from '../../src/cli/main.js'
 import { placesFrom } from '../../src/cli/places.js'
+import { nearest } from '../../src/report/nearest.js'
 import { suite } from '../suite.js'
 
 const test = suite('the berth command')
@@ -41,7 +42,32 @@ test('an unknown command is named on stderr', () => {
   const { stderr, stdout, status } = berth(['pul'])
   equal(status, 1)
   equal(stdout, '')
-  match(stderr, /unknown command pul\nhint: see `berth --help`/)
+  match(stderr, /unknown command pul\nhint: did you mean `berth pull`\? see `berth --help`/)
+})
+
+test('what stands in the wrong place is named, and what was meant', () => {
+  match(berth(['--json', 'ps']).stderr, /--json stands before the command\nhint: write berth COMMAND/)
+  match(
+    berth(['ps', '--josn']).stderr,
+    /unknown option --josn \(did you mean --json\?\)\nhint: see `berth ps/,
+  )
+  match(berth(['ps', 'more']).stderr, /^berth: unexpected word more\nhint: see/)
+})
+
+test('a word is near when few letters differ', () => {
+  const known = ['mounts', 'mpi', 'pull', 'ps']
+  for (const [word, meant] of Object.entries({
+    mount: 'mounts',
+    muonts: 'mounts',
+    pul: 'pull',
+    xy: undefined,
+    frob: undefined,
+  }))
+    equal(nearest(word, known), meant, word)
+})
+
+test('--version is the number of package.json', () => {
+  match(berth(['--version']).stdout, /^berth \d+\.\d+\.\d+\n$/)
 })
 
 test('check names options that do nothing without an image', () => {
@@ -109,7 +135,7 @@ test('without a worker a user is told how to start one', () => {
   // Where this is not root, setpriv refuses; the CLI's own words are then tested as the user that runs this.
   if (/setpriv/.test(stderr)) return
   equal(status, 1)
-  match(stderr, /BERTH_ENOWORKER.*\nhint: start it with `systemctl start berth-worker\.socket`/)
+  match(stderr, /BERTH_ENOWORKER.*: there is no such socket\nhint: .*`systemctl start berth-worker\.socket`/)
 })
 
 test('flags beat the environment, which beats the defaults', () => {
