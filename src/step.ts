@@ -175,7 +175,11 @@ function partitionOf({ env }: StepFacts): string {
 function checkDirectory({ name, save }: Request): void {
   const option = save !== undefined ? 'container-save' : name === undefined ? undefined : 'container-name'
   if (option !== undefined)
-    throw new BerthError('BERTH_EOPTION', { option, problem: 'the image cannot be a directory' })
+    throw new BerthError('BERTH_EOPTION', {
+      option,
+      problem: 'the image cannot be a directory',
+      next: 'make a squashfs file of it (mksquashfs), or run it without the flag',
+    })
 }
 
 /** Everything that can be done before a task is there; it runs while Slurm is still starting them. */

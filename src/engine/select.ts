@@ -107,11 +107,16 @@ function nameEngine(request: Request, site: SiteView, partition: string): { name
 
 function checkPolicy(name: string, request: Request, site: SiteView, engines: readonly Engine[]): void {
   if (name !== AUTOMATIC && !isOffered(engineByName(name, engines) ?? { name }, site)) {
-    throw new BerthError('BERTH_EPOLICY', { what: `engine ${name}`, origin: site.origin('engines') })
+    throw new BerthError('BERTH_EPOLICY', {
+      what: `engine ${name}`,
+      key: 'engines',
+      origin: site.origin('engines'),
+    })
   }
   if (request.engineArgs.length > 0 && site.get('engine_args') === 'deny') {
     throw new BerthError('BERTH_EPOLICY', {
       what: '--container-engine-args',
+      key: 'engine_args',
       origin: site.origin('engine_args'),
     })
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the kernel refused while a container was built, in the words of its user. */
-import type { MountStep, NativeError } from '../native.js'
+import type { NamespaceSpec, NativeError } from '../native.js'
 import { BerthError } from '../report/errors.js'
 
 /** errno → clause, spelled as strerror(3) does where users of pyxis search for it. */
@@ -22,13 +22,20 @@ const UNFIT: Readonly<Record<string, string>> = {
   EISDIR: 'is a directory there, and a file cannot be mounted on it: name the file in it',
 }
 
+/** What of a namespace may be at fault. */
+type BuildParts = Pick<NamespaceSpec, 'image' | 'mounts'>
+
 /** @returns a BerthError for a failed native call, anything else as it is */
-export function explainBuildFailure(error: unknown, mounts: readonly MountStep[]): unknown {
+export function explainBuildFailure(error: unknown, { image, mounts }: BuildParts): unknown {
   if (!isNativeError(error)) return error
   const path = error.path ?? ''
   const unfit = error.syscall === 'move_mount' ? UNFIT[error.code] : undefined
   const problem = unfit ?? CLAUSES[error.code] ?? error.code
   const mount = error.step === undefined ? undefined : mounts[error.step]
+  if (mount === undefined && path !== '' && 'directory' in image && image.directory === path) {
+    const next = 'dir: wants the directory of an unpacked root file system on the compute node'
+    return new BerthError('BERTH_EIMAGEFILE', { path, problem, next }, { cause: error })
+  }
   if (mount === undefined || (mount.kind === 'bind' && mount.trusted))
     return new BerthError('BERTH_ENAMESPACE', { syscall: error.syscall, path, problem }, { cause: error })
   if (mount.kind === 'bind' && mount.source === path && error.code === 'ENOENT')

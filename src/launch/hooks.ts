@@ -66,7 +66,7 @@ export class Hooks {
       if (built.prepared !== undefined) native.closeFd(built.prepared)
       return new Hooks(container, built.mountNs)
     } catch (error) {
-      throw explainBuildFailure(error, [])
+      throw explainBuildFailure(error, { image: spec.image, mounts: [] })
     }
   }
 

@@ -124,7 +124,11 @@ function checkJobPids(pid: number | undefined): void {
   const own = pidNamespace('self')
   if (pid === undefined || (pidNamespace(String(pid)) ?? own) === own) return
   const problem = 'pid: the job has a pid namespace of its own on this node'
-  throw new BerthError('BERTH_EOPTION', { option: 'container-unshare', problem })
+  throw new BerthError('BERTH_EOPTION', {
+    option: 'container-unshare',
+    problem,
+    next: 'leave out pid: only processes of the job are seen there anyway',
+  })
 }
 
 /** undefined: it has ended. */

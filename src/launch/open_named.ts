@@ -101,7 +101,7 @@ export async function buildFor(
     if (namespaces.rootNs !== undefined) running.keepRoot(key, namespaces.rootNs)
     return namespaces
   } catch (error) {
-    throw explainBuildFailure(error, spec.mounts)
+    throw explainBuildFailure(error, spec)
   }
 }
 

@@ -31,6 +31,7 @@ export function planUserMounts(input: PlanInput): PlannedMount[] {
     if (denied !== undefined && planned.kind !== 'umount') {
       throw new BerthError('BERTH_EPOLICY', {
         what: `mounting over ${planned.target}`,
+        key: 'mounts_deny',
         origin: site.origin('mounts_deny'),
       })
     }
@@ -74,6 +75,7 @@ function resolveTarget(target: string): string {
     throw new BerthError('BERTH_EOPTION', {
       option: 'container-mounts',
       problem: `the container's root cannot be mounted over: ${target}`,
+      next: 'name a directory below it; --container-image=dir:DIRECTORY runs an unpacked root file system',
     })
   }
   return path

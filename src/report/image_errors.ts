@@ -25,7 +25,7 @@ export const IMAGE_ERRORS = {
   },
   BERTH_EIMAGEFILE: {
     text: 'image file {path}: {problem}',
-    hint: 'the path is taken from the working directory of the step and opened with your rights on the compute node',
+    hint: '{next}',
     exit: FAILED,
   },
   BERTH_EIMAGENOTFOUND: {
@@ -55,7 +55,7 @@ export const IMAGE_ERRORS = {
   },
   BERTH_EMANIFEST: {
     text: 'failed to import docker image: {image}: {problem}',
-    hint: 'push the image again with a current tool (docker, podman, skopeo)',
+    hint: 'push the image, or make the file, again with a current tool (docker, podman, skopeo)',
     exit: FAILED,
   },
   BERTH_ENOSUCHIMAGE: {

@@ -120,12 +120,12 @@ export const STEP_ERRORS = {
   },
   BERTH_EOPTION: {
     text: '--{option}: {problem}',
-    hint: 'see `srun --help` ([berth]) or `berth check --help` for the grammar',
+    hint: '{next}; `srun --help` ([berth]) has the grammar',
     exit: FAILED,
   },
   BERTH_EPOLICY: {
     text: '{what} is not allowed on this system',
-    hint: 'the site decided so in {origin}; ask its operators',
+    hint: 'the site decided so: {key} ({origin}); ask its operators',
     exit: FAILED,
   },
   BERTH_ERUNS: {

@@ -5,7 +5,7 @@
  * sources never mix.
  */
 import { BerthError } from '../report/errors.js'
-import { BOOLEAN_GRAMMAR, parseBoolean } from '../site/values.js'
+import { BOOLEAN_GRAMMAR, parseBoolean, SPACE_GRAMMAR } from '../site/values.js'
 import type { Given, Level } from './dialect.js'
 import { type Edf, edfValues, isRendered, parseEdf } from './edf.js'
 import { translateGsi } from './gsi.js'
@@ -86,10 +86,12 @@ export class Choices {
     if (given === undefined) return undefined
     const value = parseBoolean(given.value) ?? (otherwise(given) ? true : undefined)
     if (value !== undefined) return { value, origin: given.origin }
+    const sized = isOptionName(name) && optionRow(name).value === true
+    const grammar = sized ? `${BOOLEAN_GRAMMAR}, or ${SPACE_GRAMMAR}` : BOOLEAN_GRAMMAR
     if (given.origin.startsWith('flag '))
-      throw optionProblem(name, `must be ${BOOLEAN_GRAMMAR}: ${showValue(given.value)}`)
+      throw optionProblem(name, `must be ${grammar}: ${showValue(given.value)}`)
     if (!given.origin.startsWith('PYXIS_')) {
-      this.warnings.push(`ignoring ${given.origin}=${showValue(given.value)}: must be ${BOOLEAN_GRAMMAR}`)
+      this.warnings.push(`ignoring ${given.origin}=${showValue(given.value)}: must be ${grammar}`)
     }
     return undefined
   }

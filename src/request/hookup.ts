@@ -25,7 +25,7 @@ export function parseMpi(text: string): MpiMode {
   const mode = MPI_MODES.find((one) => one === text)
   if (text === '') throw optionProblem('container-mpi', 'argument required')
   if (mode === undefined)
-    throw optionProblem('container-mpi', `${showValue(text)} should be ${MPI_MODES.join(', ')}`)
+    throw optionProblem('container-mpi', `must be "auto", "host", "image" or "off": ${showValue(text)}`)
   return mode
 }
 

@@ -12,32 +12,40 @@ interface Row {
   opposite?: string
   /** A flag that may carry a value beside yes and no. */
   value?: boolean
+  /** A value that shows the grammar to who got it wrong. */
+  example?: string
   /** Another product's word: said in container-* options before anything else looks at it, and no BERTH_ variable. */
   dialect?: 'shifter' | 'gsi'
 }
 
 export const OPTIONS = {
-  'container-image': { kind: 'single', pyxis: true },
-  'container-engine': { kind: 'single', pyxis: false },
+  'container-image': { kind: 'single', pyxis: true, example: 'python:3.12' },
+  'container-engine': { kind: 'single', pyxis: false, example: 'crun' },
   'container-engine-args': { kind: 'single', pyxis: false },
-  'container-profile': { kind: 'list', pyxis: false },
-  'container-mounts': { kind: 'list', pyxis: true },
+  'container-profile': { kind: 'list', pyxis: false, example: 'home,scratch' },
+  'container-mounts': { kind: 'list', pyxis: true, example: '/data:/data:ro,./in:/in' },
   'container-mount-cwd': { kind: 'flag', pyxis: false, opposite: 'no-container-mount-cwd' },
   'container-mount-home': { kind: 'flag', pyxis: true, opposite: 'no-container-mount-home' },
-  'container-workdir': { kind: 'single', pyxis: true },
-  'container-env': { kind: 'list', pyxis: true },
-  'container-name': { kind: 'single', pyxis: true },
-  'container-save': { kind: 'single', pyxis: true },
-  'container-writable': { kind: 'flag', pyxis: true, opposite: 'container-readonly', value: true },
+  'container-workdir': { kind: 'single', pyxis: true, example: '/data' },
+  'container-env': { kind: 'list', pyxis: true, example: 'HOME,PATH' },
+  'container-name': { kind: 'single', pyxis: true, example: 'tools' },
+  'container-save': { kind: 'single', pyxis: true, example: './new.sqsh' },
+  'container-writable': {
+    kind: 'flag',
+    pyxis: true,
+    opposite: 'container-readonly',
+    value: true,
+    example: '2G',
+  },
   'container-readonly': { kind: 'flag', pyxis: true, opposite: 'container-writable' },
   'container-remap-root': { kind: 'flag', pyxis: true, opposite: 'no-container-remap-root' },
   'container-entrypoint': { kind: 'flag', pyxis: true, opposite: 'no-container-entrypoint' },
   'container-entrypoint-log': { kind: 'flag', pyxis: true },
-  'container-unshare': { kind: 'list', pyxis: true },
-  'container-shm-size': { kind: 'single', pyxis: false },
-  'container-scope': { kind: 'single', pyxis: false },
-  'container-mpi': { kind: 'single', pyxis: false },
-  'container-device': { kind: 'list', pyxis: false },
+  'container-unshare': { kind: 'list', pyxis: true, example: 'net,ipc' },
+  'container-shm-size': { kind: 'single', pyxis: false, example: '8G' },
+  'container-scope': { kind: 'single', pyxis: false, example: 'step' },
+  'container-mpi': { kind: 'single', pyxis: false, example: 'host' },
+  'container-device': { kind: 'list', pyxis: false, example: 'nvidia.com/gpu=0,/dev/fuse' },
   'container-explain': { kind: 'flag', pyxis: false },
   environment: { kind: 'single', pyxis: false },
   edf: { kind: 'single', pyxis: false },

@@ -37,13 +37,17 @@ const DOCUMENTS_BYTES_MAX = 256 << 10
 /** @throws BerthError BERTH_EIMAGEFILE unless it is a regular file that this user may read. */
 export async function openUserFile(native: Native, access: Access, path: string): Promise<number> {
   const fd = await openAs(native, access, path).catch((error: NativeError) => {
-    throw new BerthError('BERTH_EIMAGEFILE', { path, problem: describe(error.code) }, { cause: error })
+    const next =
+      'the path counts from the working directory of the step, and your rights on the compute node count'
+    throw new BerthError('BERTH_EIMAGEFILE', { path, problem: describe(error.code), next }, { cause: error })
   })
   const stat = await status(fd)
   if (stat.isFile()) return fd
   native.closeFd(fd)
-  const problem = stat.isDirectory() ? 'is a directory' : 'is not a regular file'
-  throw new BerthError('BERTH_EIMAGEFILE', { path, problem })
+  const [problem, next] = stat.isDirectory()
+    ? ['is a directory', `dir:${path} is an unpacked root file system, oci:${path} an OCI layout`]
+    : ['is not a regular file', 'name a squashfs file or a SIF']
+  throw new BerthError('BERTH_EIMAGEFILE', { path, problem, next })
 }
 
 /**

@@ -42,7 +42,8 @@ export async function openSquashfs(native: Native, path: string, access: Access)
     const { buffer } = await readAt(fd, Buffer.alloc(SIF_MAGIC_BYTES), 0, SIF_MAGIC_BYTES, 0)
     const isSquashfs = buffer.toString('latin1', 0, MAGIC.length) === MAGIC
     if (!isSquashfs && !isSif(buffer)) {
-      throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is no squashfs file, and no SIF' })
+      const next = 'what podman and docker save is oci-archive:FILE or docker-archive:FILE'
+      throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is no squashfs file, and no SIF', next })
     }
     // Of a SIF only the importer knows where its squashfs begins.
     const trusted = isSquashfs && (await native.onlyRootWrote(fd))
@@ -86,7 +87,12 @@ export class TrustedFiles {
 
   async attach(key: string, path: string): Promise<LoopImage> {
     const fd = this.opened.get(key)
-    if (fd === undefined) throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is not open any more' })
+    if (fd === undefined)
+      throw new BerthError('BERTH_EIMAGEFILE', {
+        path,
+        problem: 'is not open any more',
+        next: 'run the step again',
+      })
     this.opened.delete(key)
     try {
       return await this.native.attachImageFd(fd, 0)

@@ -31,10 +31,10 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
     store: options.store,
     ...(options.config === undefined ? {} : { config: options.config }),
   })
-  const { info: log } = createLog({ level: site.get('log_level') })
-  for (const line of site.warnings) log(`site: ${line}`)
-  for (const error of site.errors) log(`site: ${error.message}`)
-  for (const problem of site.profiles.problems) log(`site: profile: ${problem}`)
+  const { info: log, warn, error } = createLog({ level: site.get('log_level') })
+  for (const line of site.warnings) warn(`site: ${line}`)
+  for (const { message } of site.errors) error(`site: ${message}`)
+  for (const problem of site.profiles.problems) error(`site: profile: ${problem}`)
 
   const staging = join(options.runtimeDir, 'staging')
   mkdirSync(staging, { recursive: true, mode: STAGING_MODE })

@@ -72,6 +72,22 @@ test.needs(
   },
 )
 
+test.needs(missing, 'an image by a path that holds none says what the path could have been', async () => {
+  for (const [image, words] of [
+    [
+      'dir:/nonexistent',
+      /BERTH_EIMAGEFILE.*\/nonexistent: no such file or directory\nhint: dir: wants the directory/,
+    ],
+    ['/etc', /image file \/etc: is a directory\nhint: dir:\/etc is an unpacked root file system/],
+    ['/etc/passwd', /is no squashfs file, and no SIF\nhint: .*docker-archive:FILE/],
+  ] as const) {
+    const step = node.step({ options: [`container-image=${image}`] })
+    equal((await step.run())[0], 125)
+    match(step.stderr, words)
+    step.end()
+  }
+})
+
 test.needs(missing, 'a mount whose source is missing names the source', async () => {
   const options = [`container-image=${node.image}`, 'container-mounts=/nonexistent/data:/data']
   const step = node.step({ options })
@@ -83,7 +99,10 @@ test.needs(missing, 'a mount whose source is missing names the source', async ()
 test.needs(missing, 'a bad option is told by the first launcher', async () => {
   const step = node.step({ options: [`container-image=${node.image}`, 'container-mounts=/a:b:c:d:e'] })
   equal((await step.run(2)).join(), '125,125')
-  match(step.stderr, /^berth: error\[BERTH_EOPTION\]: --container-mounts/)
+  match(
+    step.stderr,
+    /^berth: error\[BERTH_EOPTION\]: --container-mounts.*\nhint: for example --container-mounts=\/data/,
+  )
   step.end()
 })
 
