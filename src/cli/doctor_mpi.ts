@@ -79,17 +79,22 @@ function describeLibraries({ mpi, problems, site }: MpiNode): Finding[] {
   ]
 }
 
-function describeLibrary({ family, major, libraries, dependencies, missing, origin }: HostMpi): Finding {
+function describeLibrary(host: HostMpi): Finding {
+  const { family, major, libraries, dependencies, missing, origin, open, named } = host
   const check = 'MPI'
-  const others = Object.keys(libraries).filter((role) => role !== 'c')
+  const others = [...Object.keys(libraries).filter((role) => role !== 'c'), ...(open?.parts.keys() ?? [])]
   const bindings = others.length === 0 ? '' : `, with ${others.join(' ')}`
   const found = `${family} ABI ${major}: ${libraries.c?.path} (${origin})${bindings}; needs ${dependencies.size} libraries`
   if (missing.length > 0) {
     const fix = MISSING
     return { check, state: 'warn', found: `${found}, and does not find ${missing.join(' ')}`, fix }
   }
-  if (family === 'openmpi')
-    return { check, state: 'ok', found: `${found}; an image's own Open MPI is always kept` }
+  if (open !== undefined && !named)
+    return {
+      check,
+      state: 'ok',
+      found: `${found}; in place of an image's own only with --container-mpi=host`,
+    }
   return { check, state: 'ok', found }
 }
 

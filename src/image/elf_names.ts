@@ -11,6 +11,8 @@ export const READ_OF_IMAGES = [...MPI_FILES, 'libpmix.so', 'libc.so.6', 'libc-2.
 export const PMIX_MARKER = { 'libpmix.so': 'PMIx ' }
 /** Below the library of C since Open MPI 6.0. */
 const OPEN_MPI_CORE = /^libopen_mpi\.so/
+/** Open MPI's layers, and what its modules share. */
+const OPEN_MPI_PART = /^lib(open-(pal|rte)|open_mpi|mca_common_\w+|oshmem|ompitrace)\.so\./
 /** DT_RELR needs a loader of 2.36, whatever the other versions say (glibc NEWS 2.36). */
 const RELR = 'GLIBC_ABI_DT_RELR'
 const RELR_SINCE = '2.36'
@@ -24,6 +26,11 @@ export function mpiFamily({ defines, needed, soname, path }: ElfFacts): MpiFamil
   if (/^libmpi_abi\.so/.test(soname === '' ? (path.split('/').at(-1) ?? '') : soname)) return 'abi'
   const isOpen = defines.includes('ompi_mpi_comm_world') || needed.some((name) => OPEN_MPI_CORE.test(name))
   return isOpen ? 'openmpi' : 'mpich'
+}
+
+/** A library of Open MPI's own below its bindings: of one build with them, whatever its SONAME says. */
+export function isOpenMpiCore(name: string): boolean {
+  return OPEN_MPI_PART.test(name)
 }
 
 /**

@@ -14,7 +14,8 @@ export type MpiFamily = 'mpich' | 'openmpi' | 'abi'
 export type MpiRole = 'c' | 'fort' | 'cxx'
 
 export interface ImageMpiLibrary {
-  role: MpiRole | 'other'
+  /** core: below Open MPI's bindings, of one build with them. */
+  role: MpiRole | 'core' | 'other'
   /** The file itself, absolute. */
   path: string
   soname: string
@@ -52,7 +53,7 @@ export interface ImageFacts {
 }
 
 /** Raised when facts of an older kind must be found again. */
-export const FACTS_VERSION = 2
+export const FACTS_VERSION = 3
 /** Name of the field that carries them. */
 export const FACTS_FIELD = 'facts'
 /** As the largest frame. */
@@ -105,7 +106,7 @@ function takeMpi({ family, major, libraries, functions, wants, users }: Record<s
     family: family === 'openmpi' || family === 'abi' ? family : 'mpich',
     major: takeCount(major),
     libraries: takeList(libraries, ({ role, path, soname, names, wants: own }) => ({
-      role: role === 'c' || role === 'fort' || role === 'cxx' ? role : 'other',
+      role: role === 'c' || role === 'fort' || role === 'cxx' || role === 'core' ? role : 'other',
       path: takeName(path),
       soname: takeName(soname),
       names: takeNames(names),

@@ -2,7 +2,15 @@
 /** The facts of an image from its squashfs, in the importer: what is there, told apart by symbols and not by names. */
 import { basename, dirname, posix } from 'node:path'
 import type { ElfFacts, ImageScan, Native } from '../native.js'
-import { highestVersion, MPI_FILES, mpiFamily, mpiRole, PMIX_MARKER, READ_OF_IMAGES } from './elf_names.js'
+import {
+  highestVersion,
+  isOpenMpiCore,
+  MPI_FILES,
+  mpiFamily,
+  mpiRole,
+  PMIX_MARKER,
+  READ_OF_IMAGES,
+} from './elf_names.js'
 import { FACTS_VERSION, type ImageFacts, type ImageMpi, type ImageMpiLibrary, NO_FACTS } from './facts.js'
 import { type CacheEntry, parseCache } from './ldcache.js'
 
@@ -47,7 +55,9 @@ export function describe(scan: ImageScan, cacheFile: Buffer | undefined): ImageF
 }
 
 function libcOf(found: readonly ElfFacts[], names: readonly { path: string }[]): ImageFacts['libc'] {
-  const glibc = found.find(({ path }) => /^libc(\.so\.6|-2\.\d+\.so)$/.test(basename(path)))
+  const named = (name: RegExp) => found.find(({ path }) => name.test(basename(path)))
+  // Programs ask for the first; before 2.34 it was a link to the second, of which an update may leave an old one.
+  const glibc = named(/^libc\.so\.6$/) ?? named(/^libc-2\.\d+\.so$/)
   if (glibc !== undefined) {
     const version = highestVersion(glibc.versionsProvided, 'GLIBC_')
     return { kind: 'glibc', version, path: glibc.path, machine: glibc.machine }
@@ -63,7 +73,8 @@ function mpisOf(found: readonly ElfFacts[], files: Files): ImageMpi[] {
     const family = mpiFamily(main)
     if (family === undefined) return []
     const own = libraries.filter((one) => one === main || belongs(one, main, files))
-    const set = own.map((one) => libraryOf(one, main, files))
+    const core = family === 'openmpi' ? coreOf(main, files) : []
+    const set = [...own.map((one) => libraryOf(one, main, files)), ...core]
     const leadsHere = new Set(set.flatMap(({ names }) => names))
     const users = found.filter(
       // Bindings of another MPI of the image ask for theirs by the same names.
@@ -111,6 +122,15 @@ function libraryOf(one: ElfFacts, main: ElfFacts, files: Files): ImageMpiLibrary
   }
 }
 
+/** Told by their names, which are Open MPI's alone; nothing in them needs to be read. */
+function coreOf(main: ElfFacts, files: Files): ImageMpiLibrary[] {
+  return files.beside(main.path).flatMap((path): ImageMpiLibrary[] => {
+    const [soname] = /^lib[\w-]+\.so\.\d+/.exec(basename(path)) ?? []
+    if (soname === undefined || !isOpenMpiCore(basename(path))) return []
+    return [{ role: 'core', path, soname, names: [soname], wants: [] }]
+  })
+}
+
 /** What the loader finds for a program that names no directory: the cache's answer, else the default directories'. */
 function loaderView(files: Files, cache: readonly CacheEntry[]): Record<string, string> {
   const view = new Map<string, string>()
@@ -151,6 +171,13 @@ class Files {
         : [],
     )
     return [...new Set([basename(file), soname, ...names])].filter((name) => name !== '').sort()
+  }
+
+  /** Files of the same directory, without links. */
+  beside(file: string): string[] {
+    return [...this.targets].flatMap(([path, target]) =>
+      target === '' && dirname(path) === dirname(file) ? [path] : [],
+    )
   }
 
   inDefaultDirs(): string[] {

@@ -3,24 +3,15 @@
  * The node's own MPI installations and all that they need, as the loader would find it. Only files are read that nobody
  * but root can have written: they are mapped into every program of the step.
  */
-import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
-import { highestVersion, MPI_FILES, mpiFamily, mpiRole } from '../image/elf_names.js'
-import { parseCache } from '../image/ldcache.js'
+import { dirname } from 'node:path'
+import { MPI_FILES, mpiFamily, mpiRole } from '../image/elf_names.js'
 import type { ElfFacts, Native } from '../native.js'
-import type { HostLibrary, HostMpi } from '../plan/host.js'
+import type { HostMpi } from '../plan/host.js'
 import type { Looked } from './host_facts.js'
-import { readHostLibrary } from './host_library.js'
+import { readOpenMpi } from './host_open_mpi.js'
+import { LibraryReader, libraryOf } from './library_reader.js'
 
-const LD_CACHE = '/etc/ld.so.cache'
 const CACHE_ORIGIN = "the node's ld.so.cache"
-/** Parts of glibc: always the image's, which goes with its loader. */
-const GLIBC =
-  /^(ld-linux.*|ld64|libc|libm|libpthread|libdl|librt|libresolv|libutil|libanl|libmvec|libnsl|libnss_\w+|libcrypt)\.so/
-/** Of an installation's own directory: as most are built, Red Hat's, Debian's. */
-const LIBRARY_FOLDERS = ['lib', 'lib64', `lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`]
-/** A library's whole family, fabric and all, has some fifty. */
-const LIBRARIES_MAX = 400
 
 /** Directories or libraries that somebody named; none: what the node's ld.so.cache has. */
 export interface WantedMpi {
@@ -44,7 +35,7 @@ export async function gatherMpi(
   }
   const mpi: HostMpi[] = []
   for (const main of found) {
-    const made = await makeMpi(reader, main, found, origin)
+    const made = await makeMpi(reader, main, found, { origin, named: named.length > 0 })
     if (made !== undefined) mpi.push(made)
   }
   if (named.length > 0 && mpi.length === 0)
@@ -56,7 +47,7 @@ async function makeMpi(
   reader: LibraryReader,
   main: ElfFacts,
   found: readonly ElfFacts[],
-  origin: string,
+  { origin, named }: Pick<HostMpi, 'origin' | 'named'>,
 ): Promise<HostMpi | undefined> {
   const family = mpiFamily(main)
   if (family === undefined) return undefined
@@ -65,140 +56,20 @@ async function makeMpi(
   }
   for (const one of found) {
     const role = mpiRole(one)
-    if (role === undefined || dirname(one.path) !== dirname(main.path) || !one.needed.includes(main.soname))
-      continue
+    if (role === undefined || !isBeside(one, main)) continue
     libraries[role] ??= { ...libraryOf(one.soname, one), defines: new Set(one.defines) }
   }
   const own = new Set(Object.values(libraries).map(({ soname }) => soname))
   const set = found.filter(({ path }) => Object.values(libraries).some((library) => library.path === path))
   const { dependencies, missing } = await reader.closure(set, own)
   const major = Number(/\.so\.(\d+)/.exec(main.soname)?.[1] ?? 0)
-  return { family, major, machine: main.machine, libraries, dependencies, missing, origin }
+  const made = { family, major, machine: main.machine, libraries, dependencies, missing, origin, named }
+  if (family !== 'openmpi') return made
+  const bindings = found.filter((one) => one !== main && isBeside(one, main))
+  const open = await readOpenMpi(reader, main, bindings)
+  return open === undefined ? made : { ...made, open, dependencies: open.dependencies }
 }
 
-function libraryOf(name: string, { path, soname, needed, versionsNeeded }: ElfFacts): HostLibrary {
-  const glibc = highestVersion(versionsNeeded, 'GLIBC_')
-  return { name, path, soname, needed: needed.filter((one) => !GLIBC.test(one)), glibc }
-}
-
-class LibraryReader {
-  readonly problems: string[] = []
-  /** Name → path. */
-  private readonly cache: Map<string, string>
-  private readonly known = new Map<string, ElfFacts | undefined>()
-
-  constructor(
-    private readonly native: Native,
-    private readonly looked: Looked,
-  ) {
-    this.cache = readCache(looked)
-  }
-
-  cached(prefixes: readonly string[]): string[] {
-    return [...this.cache].flatMap(([name, path]) =>
-      prefixes.some((prefix) => name.startsWith(prefix)) ? [path] : [],
-    )
-  }
-
-  /** The MPI libraries beside a library, or of a directory and what it has for libraries. */
-  list(path: string): string[] {
-    const folder = path.includes('.so') ? dirname(path) : path
-    try {
-      const below = LIBRARY_FOLDERS.map((name) => join(folder, name)).filter((one) => existsSync(one))
-      return [...this.namesIn(folder), ...below.flatMap((one) => this.namesIn(one))]
-    } catch (error) {
-      this.problems.push(`${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`)
-      return []
-    }
-  }
-
-  private namesIn(folder: string): string[] {
-    this.looked.add(folder)
-    return readdirSync(folder)
-      .filter((name) => name.includes('.so') && MPI_FILES.some((prefix) => name.startsWith(prefix)))
-      .map((name) => join(folder, name))
-  }
-
-  /** Undefined: not there, no ELF file, or not root's alone. */
-  async read(path: string): Promise<ElfFacts | undefined> {
-    const file = real(path)
-    if (file === undefined) return undefined
-    if (this.known.has(file)) return this.known.get(file)
-    this.looked.add(file)
-    const facts = await this.readFile(file).catch(() => undefined)
-    this.known.set(file, facts)
-    return facts
-  }
-
-  /** What the libraries need and those need, but the parts of glibc and their `own` names. */
-  async closure(
-    libraries: readonly ElfFacts[],
-    own: ReadonlySet<string>,
-  ): Promise<{ dependencies: Map<string, HostLibrary>; missing: string[] }> {
-    const dependencies = new Map<string, HostLibrary>()
-    const missing = new Set<string>()
-    const queue = [...libraries]
-    for (let from = queue.pop(); from !== undefined; from = queue.pop()) {
-      for (const name of from.needed) {
-        if (GLIBC.test(name) || own.has(name) || dependencies.has(name) || missing.has(name)) continue
-        const found = dependencies.size < LIBRARIES_MAX ? await this.find(name, from) : undefined
-        if (found === undefined) missing.add(name)
-        else {
-          dependencies.set(name, libraryOf(name, found))
-          queue.push(found)
-        }
-      }
-    }
-    return { dependencies, missing: [...missing].sort() }
-  }
-
-  private async find(name: string, from: ElfFacts): Promise<ElfFacts | undefined> {
-    const origin = dirname(from.path)
-    const folders = `${from.rpath}:${from.runpath}`
-      .split(':')
-      .filter((folder) => folder !== '')
-      .map((folder) => folder.replace(/\$(ORIGIN\b|\{ORIGIN\})/g, origin))
-    const places = [
-      ...folders.map((folder) => join(folder, name)),
-      this.cache.get(name) ?? '',
-      join(origin, name),
-    ]
-    for (const place of places) {
-      const found = place.startsWith('/') ? await this.read(place) : undefined
-      if (found?.machine === from.machine) return found
-    }
-    return undefined
-  }
-
-  private async readFile(path: string): Promise<ElfFacts | undefined> {
-    const facts = await readHostLibrary(this.native, path, isMpi(path) ? MPI_FILES : [])
-    if (facts !== 'foreign') return facts
-    this.problems.push(`${path} is not used: others than root can change it`)
-    return undefined
-  }
-}
-
-function isMpi(path: string): boolean {
-  return MPI_FILES.some((prefix) => basename(path).startsWith(prefix))
-}
-
-/** First entries win, as for the loader; those for special processors are left to it. */
-function readCache(looked: Looked): Map<string, string> {
-  looked.add(LD_CACHE)
-  const paths = new Map<string, string>()
-  try {
-    for (const { name, path, hwcaps } of parseCache(readFileSync(LD_CACHE)) ?? [])
-      if (hwcaps === '' && !paths.has(name)) paths.set(name, path)
-  } catch {
-    // A node without one has nothing to offer by name.
-  }
-  return paths
-}
-
-function real(path: string): string | undefined {
-  try {
-    return realpathSync(path)
-  } catch {
-    return undefined
-  }
+function isBeside(one: ElfFacts, main: ElfFacts): boolean {
+  return dirname(one.path) === dirname(main.path) && one.needed.includes(main.soname)
 }

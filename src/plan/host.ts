@@ -48,4 +48,19 @@ export interface HostMpi {
   missing: readonly string[]
   /** 'ld.so.cache of this node', or file and line of the site's setting. */
   origin: string
+  /** The site named it, by mpi_host or a profile. */
+  named: boolean
+  /** Of Open MPI, where its modules were found: what is of one build with it. */
+  open?: HostOpenMpi
+}
+
+export interface HostOpenMpi {
+  /** Bindings, and what they and the modules share, by SONAME. */
+  parts: ReadonlyMap<string, HostMpiLibrary>
+  /** What its modules ask for. */
+  needed: readonly string[]
+  /** Highest version of glibc that a module wants. */
+  glibc: string
+  /** What it reads at paths that were built in: modules, texts, settings; PMIx' modules. */
+  directories: readonly string[]
 }

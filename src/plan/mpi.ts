@@ -12,6 +12,7 @@ import type { PlanInput } from './input.js'
 import type { LoaderEntry } from './loader_cache.js'
 import { besideKept, type Fit, fitMpi, unusedLosses } from './mpi_fit.js'
 import { mpiMode, mpiOrigin } from './mpi_mode.js'
+import { keepsOpenMpi, planPlaces } from './open_mpi.js'
 import type { HookupEdits, PlannedMount } from './spec.js'
 
 /** The node's directories, each at its own path below. */
@@ -40,11 +41,16 @@ export function planMpi(input: PlanInput): Partial<HookupEdits> {
     return { notes: [...problems, note(why)] }
   }
   const decisions = decideAll(input, facts)
-  const taken = decisions.flatMap(({ fit }) => (fit === undefined ? [] : [fit]))
+  const taken = decisions.flatMap(({ fit, host }) =>
+    fit === undefined || host === undefined ? [] : [{ ...fit, host }],
+  )
   if (mode === 'host' && taken.length === 0) throw cannot(input, decisions.map(({ why }) => why).join('; '))
   return {
     mounts: mountsOf(input, taken),
     loader: entriesOf(facts, taken),
+    variables: taken.some(({ host }) => host.open !== undefined)
+      ? planPlaces(input, { reason: "places of the image's Open MPI", origin: mpiOrigin(input) })
+      : [],
     notes: [
       ...problems,
       ...decisions.flatMap(({ wanted, fit, host, why }) => explain(wanted, fit, host, why)),
@@ -53,10 +59,27 @@ export function planMpi(input: PlanInput): Partial<HookupEdits> {
 }
 
 function decideAll(input: PlanInput, facts: ImageFacts): (Decision & { wanted: ImageMpi })[] {
-  const decisions = facts.mpi.map((wanted) => ({ wanted, ...decide(input, facts, wanted) }))
+  const decisions = keepOpenMpiWhole(facts.mpi.map((wanted) => ({ wanted, ...decide(input, facts, wanted) })))
   if (decisions.every(({ fit }) => fit !== undefined)) return decisions
-  return decisions.map((one) => (one.fit === undefined ? one : { ...one, fit: besideKept(facts, one.fit) }))
+  return decisions.map((one) =>
+    one.fit === undefined || one.host === undefined
+      ? one
+      : { ...one, fit: besideKept(facts, one.fit, one.host) },
+  )
 }
+
+/** Two of an image may read the same modules and PMIx: those that are kept need theirs. */
+function keepOpenMpiWhole(decisions: (Decision & { wanted: ImageMpi })[]) {
+  const open = decisions.filter(({ wanted }) => wanted.family === 'openmpi')
+  const kept = open.find(({ fit }) => fit === undefined)
+  if (kept === undefined) return decisions
+  const why = `another Open MPI of the image is kept (${mainOf(kept.wanted)})`
+  return decisions.map((one) =>
+    one.fit !== undefined && open.includes(one) ? { wanted: one.wanted, why } : one,
+  )
+}
+
+type Taken = Fit & { host: HostMpi }
 
 interface Decision {
   fit?: Fit
@@ -74,10 +97,10 @@ function decide(input: PlanInput, facts: ImageFacts, wanted: ImageMpi): Decision
     return {
       why: `the node's ${FAMILIES[family]} has ABI ${kin.map((host) => host.major).join(', ')}, the image's ${major}`,
     }
-  if (family === 'openmpi')
-    return { why: "Open MPI is one with its modules; it uses the node's process manager and fabric as it is" }
   let why = ''
   for (const host of same) {
+    const keeps = family === 'openmpi' ? keepsOpenMpi(host, mpiMode(input)) : undefined
+    if (keeps !== undefined) return { why: keeps }
     const fit = fitMpi(facts, wanted, host)
     if (typeof fit !== 'string') return { fit, host, why: '' }
     why ||= `the node's ${main(host)} does not fit: ${fit}`
@@ -86,10 +109,10 @@ function decide(input: PlanInput, facts: ImageFacts, wanted: ImageMpi): Decision
 }
 
 function explain(wanted: ImageMpi, fit: Fit | undefined, host: HostMpi | undefined, why: string): string[] {
-  const path = wanted.libraries.find(({ role }) => role === 'c')?.path ?? ''
-  const what = `the image's ${FAMILIES[wanted.family]} (${path})`
+  const what = `the image's ${FAMILIES[wanted.family]} (${mainOf(wanted)})`
   if (fit === undefined || host === undefined) return [note(`${what} is kept: ${why}`)]
-  const with_ = fit.additions.size === 0 ? '' : `, with ${[...fit.additions.keys()].sort().join(' ')}`
+  const more = [...fit.additions.keys(), ...(host.open?.directories ?? [])].sort()
+  const with_ = more.length === 0 ? '' : `, with ${more.join(' ')}`
   const lost = unusedLosses(wanted, fit)
   const example = lost.slice(0, 3).join(', ')
   return [
@@ -104,11 +127,15 @@ function explain(wanted: ImageMpi, fit: Fit | undefined, host: HostMpi | undefin
   ]
 }
 
+function mainOf({ libraries }: ImageMpi): string {
+  return libraries.find(({ role }) => role === 'c')?.path ?? ''
+}
+
 function main({ libraries }: HostMpi): string {
   return libraries.c?.path ?? ''
 }
 
-function mountsOf(input: PlanInput, fits: readonly Fit[]): PlannedMount[] {
+function mountsOf(input: PlanInput, fits: readonly Taken[]): PlannedMount[] {
   const origin = mpiOrigin(input)
   const bind = (source: string, target: string, kind: 'file' | 'dir', reason: string): PlannedMount => ({
     ...{ kind: 'bind', source, target, flags: ['ro', 'nosuid', 'nodev'], recursive: false, create: kind },
@@ -117,6 +144,7 @@ function mountsOf(input: PlanInput, fits: readonly Fit[]): PlannedMount[] {
   const replaced = fits.flatMap(({ replacements }) => replacements)
   const additions = fits.flatMap((fit) => [...fit.additions.values()])
   const directories = [...new Set(additions.map(({ path }) => dirname(path)))].sort()
+  const own = [...new Set(fits.flatMap(({ host }) => host.open?.directories ?? []))]
   return [
     ...replaced.map(({ image, host }) =>
       bind(host.path, image.path, 'file', "the node's MPI over the image's"),
@@ -124,6 +152,7 @@ function mountsOf(input: PlanInput, fits: readonly Fit[]): PlannedMount[] {
     ...directories.map((path) =>
       bind(path, `${HOST_DIR}${path}`, 'dir', "libraries that the node's MPI needs"),
     ),
+    ...own.map((path) => bind(path, path, 'dir', "what the node's Open MPI reads at its own paths")),
   ]
 }
 

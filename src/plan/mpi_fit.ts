@@ -28,6 +28,8 @@ const MACHINES: Readonly<Record<number, string>> = {
 /** These talk to the node's drivers: the node's own, whatever the version. */
 const FABRIC =
   /^lib(fabric|uc[pstm]|uct_\w+|ibverbs|rdmacm|efa|mlx[45]|cxi|xpmem|gdrapi|psm2?|psm_infinipath|nl(-route)?-3|pmi2?)\.so/
+/** Reads modules of its own release beside itself, and is what Open MPI's module for it was built with. */
+const PMIX = /^libpmix\.so/
 /** Symbols named in a reason. */
 const SHOWN_MAX = 3
 
@@ -41,8 +43,10 @@ export function fitMpi(image: ImageFacts, wanted: ImageMpi, host: HostMpi): Fit 
   if (libc.machine !== host.machine)
     return `the image is for ${MACHINES[libc.machine] ?? libc.machine}, the node's MPI for ${MACHINES[host.machine] ?? host.machine}`
   if (host.missing.length > 0) return `${host.missing.join(', ')} is needed by it and not found on this node`
+  const stranger = wanted.family === 'openmpi' ? strangerOf(wanted, host) : undefined
+  if (stranger !== undefined) return stranger
   const replacements = wanted.libraries.flatMap((library): Replacement[] => {
-    const stand = library.role === 'other' ? undefined : host.libraries[library.role]
+    const stand = standIn(library, host)
     return stand === undefined ? [] : [{ image: library, host: stand }]
   })
   const lost = lostSymbols(wanted, replacements)
@@ -54,14 +58,42 @@ export function fitMpi(image: ImageFacts, wanted: ImageMpi, host: HostMpi): Fit 
   )
   if (tooNew !== undefined)
     return `${fileName(tooNew.path)} needs glibc ${tooNew.glibc}, the image offers ${libc.version}`
+  if (compareVersions(host.open?.glibc ?? '', libc.version) > 0)
+    return `its modules need glibc ${host.open?.glibc}, the image offers ${libc.version}`
   return { replacements, additions }
 }
 
+function standIn({ role, soname }: ImageMpiLibrary, host: HostMpi): HostMpiLibrary | undefined {
+  if (role === 'c') return host.libraries.c
+  if (host.open !== undefined) return host.open.parts.get(soname)
+  return role === 'other' || role === 'core' ? undefined : host.libraries[role]
+}
+
+/**
+ * Why parts of the one would meet parts of the other: Open MPI's bindings use what its layers do not offer to programs,
+ * so all are replaced or none. Layers have other SONAMEs in another major release, though the library of C may not.
+ */
+function strangerOf(wanted: ImageMpi, { open }: HostMpi): string | undefined {
+  if (open === undefined) return 'its modules were not found'
+  const layers = wanted.libraries.filter(
+    ({ role, soname }) => role === 'core' && soname.startsWith('libopen'),
+  )
+  if (layers.length === 0) return "the layers of the image's (libopen-pal) were not found beside it"
+  const parts = [
+    ...layers,
+    ...wanted.libraries.filter(({ role }) => role === 'fort' || role === 'cxx' || role === 'other'),
+  ]
+  const missing = parts.filter(({ soname }) => !open.parts.has(soname)).map(({ soname }) => soname)
+  if (missing.length === 0) return undefined
+  const own = [...open.parts.keys()].filter((name) => name.startsWith('libopen')).sort()
+  return `it has no ${shown(missing)} as the image's has: it is ${own.join(' and ') || 'of another release'}`
+}
+
 /** Where another MPI of the image is kept: what that one loads too stays the image's, unless the node's is newer. */
-export function besideKept(image: ImageFacts, { replacements, additions }: Fit): Fit {
+export function besideKept(image: ImageFacts, { replacements, additions }: Fit, host: HostMpi): Fit {
   const fits = ([name, { path }]: [string, HostLibrary]) => {
     const own = image.libraries[name]
-    return own === undefined || isNewer(path, own)
+    return own === undefined || isNewer(path, own) || isOfOpenMpi(name, host)
   }
   return { replacements, additions: new Map([...additions].filter(fits)) }
 }
@@ -76,7 +108,8 @@ export function unusedLosses(wanted: ImageMpi, { replacements }: Fit): string[] 
 /** What remains of the image's MPI wants its symbols too. */
 function lostSymbols(wanted: ImageMpi, replacements: readonly Replacement[]): string[] {
   const replaced = new Set(replacements.map(({ image }) => image))
-  const kept = wanted.libraries.filter((library) => !replaced.has(library))
+  // What only modules use goes with them.
+  const kept = wanted.libraries.filter((library) => !replaced.has(library) && library.role !== 'core')
   const has = (name: string) => replacements.some(({ host }) => host.defines.has(name))
   // What only a kept library offers cannot be told from here; it stays as it is.
   const bindings = kept.some(({ role }) => role !== 'c')
@@ -98,16 +131,22 @@ function additionsOf(
   replacements: readonly Replacement[],
 ): Map<string, HostLibrary> {
   const additions = new Map<string, HostLibrary>()
-  const queue = replacements.flatMap((one) => one.host.needed)
+  const queue = [...replacements.flatMap((one) => one.host.needed), ...(host.open?.needed ?? [])]
+  const replaced = new Set(replacements.map((one) => one.host.soname))
   for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
     const library = host.dependencies.get(name)
-    if (library === undefined || additions.has(name)) continue
+    if (library === undefined || additions.has(name) || replaced.has(name)) continue
     const own = image.libraries[name]
-    if (own !== undefined && !FABRIC.test(name) && !isNewer(library.path, own)) continue
+    const fixed = FABRIC.test(name) || isOfOpenMpi(name, host)
+    if (own !== undefined && !fixed && !isNewer(library.path, own)) continue
     additions.set(name, library)
     queue.push(...library.needed)
   }
   return additions
+}
+
+function isOfOpenMpi(name: string, { open }: HostMpi): boolean {
+  return open !== undefined && (open.parts.has(name) || PMIX.test(name))
 }
 
 /** By the numbers behind .so in the files' names. */

@@ -204,7 +204,7 @@ export const KEYS = {
   mpi_host: {
     type: 'list',
     default: '',
-    help: "directories of the node's MPI libraries (MPICH: the one with libmpi.so.12); empty: those in its ld.so.cache",
+    help: "directories of the node's MPI libraries (MPICH: the one with libmpi.so.12), which then take the place of an image's Open MPI too; empty: those in its ld.so.cache",
   },
   mounts: {
     type: 'text',

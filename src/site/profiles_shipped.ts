@@ -7,7 +7,7 @@ conflicts = openmpi
 mpi = /usr
 
 [profile openmpi]
-help = the host's Open MPI, with the transports that its packages bring
+help = the host's Open MPI, from where its packages put it, in place of the image's of the same major release
 conflicts = mpich
 mpi = /usr
 

@@ -30,6 +30,12 @@ export const MPI_PACKAGES = {
     ...['libibverbs1', 'librdmacm1', 'libfabric1', 'libpsm2-2', 'libucx0', 'ibverbs-providers'],
     ...['libpsm-infinipath1', 'libgfortran5', 'libatomic1'],
   ],
+  'openmpi-bullseye': [
+    ...['libopenmpi3', 'openmpi-bin', 'openmpi-common', 'libpmix2', 'libhwloc15', 'libevent-core-2.1-7'],
+    ...['libmunge2', 'libevent-pthreads-2.1-7', 'libudev1', 'libcap2', 'libnuma1', 'libnl-3-200'],
+    ...['libnl-route-3-200', 'libibverbs1', 'librdmacm1', 'libfabric1', 'libpsm2-2', 'libucx0'],
+    ...['ibverbs-providers', 'libpsm-infinipath1', 'libgfortran5', 'libatomic1'],
+  ],
   'openmpi-trixie': [
     ...['libopenmpi40', 'openmpi-common', 'libpmix2t64', 'libhwloc15', 'libevent-core-2.1-7t64', 'libmunge2'],
     ...['libevent-pthreads-2.1-7t64', 'libudev1', 'libcap2', 'libnuma1', 'libnl-3-200', 'libnl-route-3-200'],
@@ -47,12 +53,13 @@ const NOT_UNPACKED = [
   ...['libamd*', 'libhsa-*', '*/libze_validation*'],
 ]
 
-/** The image with `programs` in /opt/bin; pushed under its own name. */
+/** The image with `programs` in /opt/bin; pushed under its own name. @param above another image's packages over its own */
 export async function publishMpi(
   registry: Registry,
   name: MpiImage,
   programs: Readonly<Record<string, string>>,
   more: readonly TarEntry[] = [],
+  above?: MpiImage,
 ): Promise<string> {
   const layout = join(CACHE_DIR, `own-${name}.${process.pid}`)
   const files = Object.entries(programs).map(([program, path]) => ({
@@ -63,7 +70,11 @@ export async function publishMpi(
   const folders = ['opt/', 'opt/bin/'].map((folder) => ({ name: folder, type: '5' as const }))
   try {
     writeLayout(layout, {
-      layers: [readFileSync(await packagesFile(name)), makeTar([...folders, ...files, ...more])],
+      layers: [
+        readFileSync(await packagesFile(name)),
+        ...(above === undefined ? [] : [readFileSync(await packagesFile(above))]),
+        makeTar([...folders, ...files, ...more]),
+      ],
       compression: 'none',
       env: ['PATH=/opt/bin:/usr/bin:/bin'],
     })

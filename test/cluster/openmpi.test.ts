@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Open MPI of three Debian releases under PMIx, on one node and over two. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+/** Open MPI of four Debian releases under PMIx, on one node and over two; whose it is where the node has one too. */
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { hasProgram } from '../native/reader/lab.js'
 import { suite } from '../suite.js'
 import type { Outcome } from './command.js'
-import { exits, lines } from './expect.js'
+import { exits, lines, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
 import { agrees, compileProbe, type MpiImage, notInSid, publishMpi } from './mpi_images.js'
 
@@ -43,6 +43,25 @@ function srun(reference: string, options: readonly string[], words: readonly str
   })
 }
 
+function speedOf({ stdout }: Outcome): string {
+  return /bandwidth (.*)/.exec(stdout)?.[1] ?? 'not told'
+}
+
+let hosts: Promise<string> | undefined
+
+/** The same program without a container, with the node's own Open MPI. */
+function onHost(): Promise<string> {
+  const run = async () => {
+    const path = join(at.cluster.shared, 'probe-openmpi')
+    copyFileSync(program, path)
+    return speedOf(
+      exits(await at.cluster.srun(['--mpi=pmix', '-n2', ...ON_ONE, path, 'node'], { env: ENV }), 0),
+    )
+  }
+  hosts ??= run()
+  return hosts
+}
+
 const ON_ONE = ['-N1', '-w', 'n1']
 
 for (const [name, version] of [
@@ -61,8 +80,7 @@ for (const [name, version] of [
         .sort(),
       ['cma from 0', 'cma from 1'],
     )
-    const speed = /bandwidth .*/.exec(seen.stdout)?.[0] ?? ''
-    process.stdout.write(`${name}: ping-pong of 4 MiB: ${speed}\n`)
+    process.stdout.write(`${name}: ping-pong of 4 MiB: ${speedOf(seen)}, ${await onHost()} on the host\n`)
   })
 
   // 6.0 knows no way to a neighbour of the same address, whatever it is told.
@@ -71,6 +89,36 @@ for (const [name, version] of [
     agrees(await srun(await image(name), ['-N2', '--container-mpi=image'], ['probe']), 2, version)
   })
 }
+
+test.needs(
+  missing,
+  "an image's 4.1.0 gives way to the node's 4.1.4, with all of it, where that is asked for",
+  async () => {
+    // Its own glibc is older than the node's Open MPI wants.
+    const reference = await publishMpi(at.registry, 'openmpi-bullseye', { probe: program }, [], 'none-trixie')
+    const probe = (options: readonly string[]) => srun(reference, options, ['probe'])
+    agrees(await probe(ON_ONE), 2, /Open MPI v4\.1\.0/)
+    agrees(await probe([...ON_ONE, '--container-profile=openmpi']), 2, /Open MPI v4\.1\.4/)
+    const both = await probe(['-N2', '--container-mpi=host'])
+    agrees(both, 2, /Open MPI v4\.1\.4/)
+    says(both, /^mapped .*libmpi\.so\.40\.30\.0$/m)
+    // The image's mpirun, on the node's layers; the texts of messages, which this image was stripped of, come too.
+    const alone =
+      'export OMPI_MCA_plm=isolated; for v in $(env | grep -oE "^(PMIX?|SLURM)_[A-Z_0-9]*"); do unset $v; done; '
+    const script = `${alone} mpirun.openmpi --oversubscribe -n 2 probe; ls /usr/share/openmpi/help-mca-base.txt`
+    const within = await srun(reference, [...ON_ONE, '-n1', '--container-mpi=host'], ['sh', '-c', script])
+    agrees(within, 2, /Open MPI v4\.1\.4/)
+    says(within, /help-mca-base\.txt$/m)
+  },
+)
+
+test.needs(missing, "Open MPI 5 is not taken for the node's 4.1, though both are libmpi.so.40", async () => {
+  const options = [...ON_ONE, '--container-mpi=host']
+  refuses(
+    await srun(await image('openmpi-trixie'), options, ['probe']),
+    /BERTH_EMPI.*it has no libopen-pal\.so\.80 .*it is libopen-pal\.so\.40 and libopen-rte\.so\.40/,
+  )
+})
 
 test.needs(missing, 'mpi4py sums over two nodes', async () => {
   const script = join(at.cluster.shared, 'sum.py')

@@ -43,6 +43,7 @@ export const NODE_FACTS: HostFacts = {
       dependencies: new Map([['libcxi.so.1', library('libcxi.so.1', '/usr/lib64/libcxi.so.1.5.0')]]),
       missing: [],
       origin: '/etc/berth/berth.conf:9',
+      named: true,
     },
   ],
 }

@@ -22,7 +22,7 @@ const MPICH: HostMpi = {
     machine: 62,
     libraries: { c: C, fort: { ...C, name: 'libmpifort.so.12' } },
   },
-  ...{ dependencies: new Map(), missing: [], origin: "the node's ld.so.cache" },
+  ...{ dependencies: new Map(), missing: [], origin: "the node's ld.so.cache", named: false },
 }
 
 function show(findings: readonly Finding[]): string {

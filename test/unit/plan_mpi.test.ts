@@ -36,7 +36,7 @@ const imageMpich: ImageMpi = {
 }
 
 const facts: ImageFacts = {
-  version: 2,
+  version: 3,
   libc: { kind: 'glibc', version: '2.36', path: `${LIB}/libc.so.6`, machine: X86_64 },
   mpi: [imageMpich],
   pmix: [],
@@ -74,6 +74,7 @@ const hostMpich: HostMpi = {
   ]),
   missing: [],
   origin: 'berth.conf:3',
+  named: true,
 }
 
 interface Case {
@@ -149,10 +150,6 @@ test('what does not fit is kept, with the reason', () => {
   kept({ image: { wants: ['MPI_Send_c'] } }, /it lacks MPI_Send_c, which \/opt\/app needs/)
   kept({ image: { family: 'openmpi' } }, /is kept: this node has no Open MPI/)
   kept({ image: { major: 14 } }, /the node's MPICH has ABI 12, the image's 14/)
-  kept(
-    { image: { family: 'openmpi', major: 40 }, host: { family: 'openmpi', major: 40 } },
-    /one with its modules/,
-  )
   kept({ host: { missing: ['libcxi.so.1'] } }, /libcxi\.so\.1 is needed by it and not found/)
 })
 
@@ -163,6 +160,18 @@ test('a binding that the node does not have stays, if the node’s library has a
   const whole = { ...c, defines: new Set([...c.defines, 'MPIR_Internal']) }
   const { mounts = [] } = plan({ host: { libraries: { c: whole } } })
   assert.equal(mounts.filter(({ kind }) => kind === 'bind').length, 3)
+})
+
+test('beside an MPI that is kept, the node’s takes no library from it but newer ones', () => {
+  const own: ImageMpi = { ...imageMpich, major: 14 }
+  const { notes = [] } = plan({
+    facts: {
+      mpi: [imageMpich, own],
+      libraries: { 'libucp.so.0': `${LIB}/libucp.so.0.0.0`, 'libnuma.so.1': `${LIB}/libnuma.so.0.9` },
+    },
+  })
+  assert.match(notes[0] ?? '', /is replaced by the node's .* with libhwloc\.so\.15 libnuma\.so\.1$/)
+  assert.match(notes.at(-1) ?? '', /is kept: the node's MPICH has ABI 12, the image's 14/)
 })
 
 test('an image without MPI is left alone, and only host is an error then', () => {
