@@ -26,9 +26,11 @@ import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
 import { containerId, holdBase, referenceOf, withNameDefaults } from './launch/named.js'
 import { type Namespaces, reopenNamespaces, settleFirst } from './launch/namespaces.js'
-import { accessOf, joinRunning, openOn, openSaveTarget, planWith, wishOf } from './launch/open.js'
+import { accessOf, joinRunning, openOn, openSaveTarget } from './launch/open.js'
+import { type EarlyEngine, startEarly, wishOf } from './launch/open_engine.js'
 import { adoptRunning, createNamed, openNamed, removeNamed, willJoin } from './launch/open_named.js'
 import { openStore } from './launch/open_store.js'
+import { planWith } from './launch/plan_step.js'
 import { Running } from './launch/running.js'
 import { type PendingSave, type SaveTurn, saveContainer } from './launch/save.js'
 import { importBySite } from './launch/site_importer.js'
@@ -66,6 +68,8 @@ export interface Rooms {
   host: HostReader
   /** Exists in every job's mount namespace and may be covered while a container is built. */
   staging: string
+  /** A step's tasks were seen in namespaces that are not the worker's: a place for the next ones cannot be guessed. */
+  jobsApart: { seen: boolean }
 }
 
 /** What one run of the story may use and must heed. */
@@ -103,6 +107,8 @@ export interface PreparedStep {
   container?: PreparedContainer
   /** Absent for a local image: only a task can say where that is. */
   held?: HeldImage
+  /** An engine that was started before the first task; undefined where none could be. It does not fail. */
+  early?: Promise<EarlyEngine | undefined>
 }
 
 export interface PreparedContainer {
@@ -143,7 +149,16 @@ export async function openRooms(site: Site, staging: string, log: (line: string)
   const host = new HostReader(site)
   // The first step finds it read.
   void host.read()
-  return { site, store, running, host, jobEnds, findEngine: engineFinder(site), staging }
+  return {
+    site,
+    store,
+    running,
+    host,
+    jobEnds,
+    findEngine: engineFinder(site),
+    staging,
+    jobsApart: { seen: false },
+  }
 }
 
 /** Grammar, policy and spelling. @throws BerthError: the words cannot be understood, or are not offered here */
@@ -209,7 +224,8 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
     ...(reference === undefined ? {} : { reference }),
     ...(id === undefined ? {} : { id, key: keyOf(id) }),
   }
-  return held === undefined ? { facts, container } : { facts, container, held }
+  const prepared = held === undefined ? { facts, container } : { facts, container, held }
+  return { ...prepared, early: startEarly(rooms, prepared, turn) }
 }
 
 /** Plan, translate, build: at the first task, whose cwd and namespaces they need. */

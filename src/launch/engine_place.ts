@@ -2,6 +2,7 @@
 /** What an engine is started with: paths in its view, environment, command lines; the same for a start and for --container-explain. */
 import { dirname, join } from 'node:path'
 import type { Engine, EngineStart, StartPlace } from '../engine/engine.js'
+import type { NamespaceSpec } from '../native.js'
 import type { ShownStart } from '../plan/explain.js'
 import type { PlanUser } from '../plan/input.js'
 import type { Plan } from '../plan/spec.js'
@@ -51,9 +52,22 @@ export function engineEnvironment(
   }
 }
 
-/** As it would be run, but for the names that each start makes anew: whoever knew them could stand in for the holder. */
+/**
+ * All that a start depends on: one that was made for the same may stand in for another. The plan's mounts come later
+ * and are none of the engine's business.
+ */
+export function recipeOf(wish: EngineWish, spec: NamespaceSpec): string {
+  const { mounts: _, ...around } = spec
+  const place = enginePlace(wish, spec.staging, SHOWN)
+  return JSON.stringify([around, shownStart(wish, spec.staging), wish.start.files?.(place)])
+}
+
+/** Names that each start makes anew: whoever knew them could stand in for the holder. */
+const SHOWN = { id: 'ID', hold: ['/.berth-hold', 'NAME'] }
+
+/** As it would be run, but for the names that each start makes anew. */
 export function shownStart(wish: EngineWish, staging: string): ShownStart {
-  const place = enginePlace(wish, staging, { id: `${wish.label}-ID`, hold: ['/.berth-hold', 'NAME'] })
+  const place = enginePlace(wish, staging, { ...SHOWN, id: `${wish.label}-${SHOWN.id}` })
   const { start, binary, version } = wish
   return {
     ...{ binary, version },

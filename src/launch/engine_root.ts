@@ -31,29 +31,73 @@ const DIRECTORY_MODE = 0o755
 /** For root and its daemons. */
 const SHOWN_MODE = 0o700
 
+/** An engine that holds a container in a view. Whoever has it makes the step's namespaces around it. */
+export interface BegunEngine {
+  view: BuiltNamespace
+  holder: Holder
+  /** Name of the holder's program in the root, and where that root is in the container. */
+  where: { name: string; inside: string }
+  /** "K=V" */
+  variables: string[]
+  /** Descriptors that are closed when the namespaces are made, or with the step. */
+  open: Set<number>
+  close(): void
+}
+
 /** @throws BerthError BERTH_EENGINESTART, NativeError */
-export async function buildAround(
+export async function beginEngine(
   wish: EngineWish,
   spec: NamespaceSpec,
   turn: EngineTurn,
-): Promise<Namespaces> {
+): Promise<BegunEngine> {
   const door = new HolderDoor(spec.uid)
   const program = `.${door.name}`
   const id = `${wish.label}-${randomBytes(ID_BYTES).toString('hex')}`
   const place = enginePlace(wish, spec.staging, { id, hold: [`/${program}`, door.name] })
-  let view: BuiltNamespace | undefined
+  const open = new Set<number>()
+  const close = (): void => {
+    if (wish.start.byDaemon === true) hideRoot(place.root)
+    for (const fd of open) native.closeFd(fd)
+    open.clear()
+  }
   try {
-    view = await buildView(spec, wish, place, program)
+    const view = await buildView(spec, wish, place, program)
+    for (const fd of [view.prepared, view.upper, view.rootNs]) if (fd !== undefined) open.add(fd)
     if (wish.start.byDaemon === true) showRoot(place.root, view)
     const running = new RunningEngine(wish, place, viewPlace(wish, place, spec, view))
     turn.undo.add('engine', () => running.end())
+    turn.undo.add('view', close)
     const holder = await running.begin(door, turn.signal)
-    const made = await finish(spec, view, holder, { name: program, inside: wish.start.rootInside ?? '/' })
-    return { ...made, engineVariables: running.variables(holder) }
+    open.add(holder.mountNs).add(holder.root)
+    const where = { name: program, inside: wish.start.rootInside ?? '/' }
+    return { view, holder, where, variables: running.variables(holder), open, close }
+  } catch (error) {
+    close()
+    throw error
   } finally {
     door.close()
-    if (wish.start.byDaemon === true) hideRoot(place.root)
-    if (view?.prepared !== undefined) native.closeFd(view.prepared)
+  }
+}
+
+/** The namespaces of a step around the container that an engine holds. @throws NativeError */
+export async function finishAround(begun: BegunEngine, spec: NamespaceSpec): Promise<Namespaces> {
+  const { view, holder, where, variables } = begun
+  const { mountNs, root } = holder
+  try {
+    const engine = { mountNs, root, prepared: view.prepared ?? -1, ...where }
+    const built = await buildNamespaces({ ...spec, engine })
+    const { upper, rootNs } = view
+    for (const fd of [upper, rootNs]) if (fd !== undefined) begun.open.delete(fd)
+    return {
+      ...built,
+      engineVariables: variables,
+      notes: [...view.notes, ...built.notes],
+      ...(upper === undefined ? {} : { upper }),
+      ...(rootNs === undefined ? {} : { rootNs }),
+      ...(spec.keepUpper === true ? { made: [...view.made, ...(built.made ?? [])] } : {}),
+    }
+  } finally {
+    begun.close()
   }
 }
 
@@ -84,32 +128,6 @@ async function buildView(
     // It counts these mounts and not the user's.
     if (error instanceof Error && 'step' in error) delete error.step
     throw error
-  }
-}
-
-async function finish(
-  spec: NamespaceSpec,
-  view: BuiltNamespace,
-  holder: Holder,
-  where: { name: string; inside: string },
-): Promise<Namespaces> {
-  const { mountNs, root } = holder
-  try {
-    const engine = { mountNs, root, prepared: view.prepared ?? -1, ...where }
-    const built = await buildNamespaces({ ...spec, engine })
-    const { upper, rootNs } = view
-    return {
-      ...built,
-      notes: [...view.notes, ...built.notes],
-      ...(upper === undefined ? {} : { upper }),
-      ...(rootNs === undefined ? {} : { rootNs }),
-      ...(spec.keepUpper === true ? { made: [...view.made, ...(built.made ?? [])] } : {}),
-    }
-  } catch (error) {
-    for (const fd of [view.upper, view.rootNs]) if (fd !== undefined) native.closeFd(fd)
-    throw error
-  } finally {
-    for (const fd of [mountNs, root]) native.closeFd(fd)
   }
 }
 

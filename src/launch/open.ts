@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A prepared step becomes namespaces and a launch: its own, or those of a container that runs. */
 import { readlinkSync } from 'node:fs'
-import { join } from 'node:path'
 import type { LaunchFields } from '../engine/engine.js'
 import { translate } from '../engine/translate.js'
-import type { StoredImage } from '../image/image.js'
 import { type NamespaceSpec, native } from '../native.js'
-import { type PlanInput, planStep } from '../plan/plan.js'
-import { clientName } from '../plan/pmi_mounts.js'
-import type { ActiveProfile } from '../plan/profile_choice.js'
 import type { Plan } from '../plan/spec.js'
 import { BerthError } from '../report/errors.js'
 import type { OpenedStep, PreparedStep, Rooms, StepPlace, Turn } from '../step.js'
@@ -16,29 +11,20 @@ import type { AskLogin } from '../store/access.js'
 import { type Container, keyOf } from '../store/containers.js'
 import type { Access } from '../store/store.js'
 import type { StepFacts } from '../worker/facts.js'
-import { acceleratorFacts } from './accelerator_facts.js'
 import { launchImageCommand } from './bare.js'
-import { listDevices } from './devices.js'
-import type { EngineWish } from './engine_place.js'
-import { buildAround } from './engine_root.js'
 import type { HeldImage } from './hold_image.js'
 import { Hooks } from './hooks.js'
-import type { WantedMpi } from './host_mpi.js'
 import { holdBase, joiningRequest } from './named.js'
-import { buildNamespaces, type Namespaces } from './namespaces.js'
-import { buildFor, rootOf } from './open_named.js'
+import type { Namespaces } from './namespaces.js'
+import { builderOf, placeOf, withRoot } from './open_engine.js'
+import { buildFor } from './open_named.js'
 import { imageWithOwnFiles, withoutOwnFiles } from './own_files.js'
+import { planWith } from './plan_step.js'
 import type { Instance } from './running.js'
 import { type PendingSave, pendingSave } from './save.js'
 import { saveError } from './save_failure.js'
 import { closeTarget, openTarget, type SaveTarget } from './save_target.js'
-import { pmixDirectories } from './slurm_files.js'
 import type { Undo } from './undo.js'
-
-/** In dist/, which this folder is in. */
-const LAUNCHER = 'berth-exec'
-/** Of a handle, in names that people read. */
-const HANDLE_SHOWN = 8
 
 /** The step's own namespaces, on an image and, with a name, on what was written before. */
 export async function openOn(
@@ -56,44 +42,33 @@ export async function openOn(
   const image = own === undefined ? held.image : imageWithOwnFiles(held.image, own.path)
   const whole = await planWith(rooms, prepared, place, image)
   const plan = own === undefined ? whole : withoutOwnFiles(whole, own.path)
-  const { namespaces: spec, launch } = translate(plan, {
-    image: held.source,
-    staging: rooms.staging,
-    // Owners in a directory are real ones, and the user's own among them.
-    idmap: 'device' in held.source && native.kernelFeatures().squashfsIdmap,
-    ...(own === undefined ? {} : { root: rootOf(rooms.running, own) }),
-    ...(place.mountNs === undefined ? {} : { mountNs: place.mountNs }),
-    ...(place.userNs === undefined ? {} : { userNs: place.userNs }),
-  })
+  const { namespaces, launch } = translate(plan, placeOf(rooms, held, place, own))
+  const spec = withRoot(namespaces, plan)
   const opened: OpenedStep = {
     launch: facts.imageCommand ? launchImageCommand(launch, held.image.config) : launch,
     image: held.image,
     warnings: plan.warnings,
     notes: plan.notes,
   }
-  const asked = {
-    ...spec,
-    ...(target === undefined ? {} : { keepUpper: true }),
-    ...(plan.hooks.length === 0 || own !== undefined ? {} : { keepRoot: true }),
-  }
-  const withSave = (built: Namespaces) =>
-    target === undefined ? {} : { save: pendingSave(target, held, spec, built) }
+  const asked = target === undefined ? spec : { ...spec, keepUpper: true }
+  const withSave = (where: Namespaces) =>
+    target === undefined ? {} : { save: pendingSave(target, held, spec, where) }
   if (turn.namespaces !== undefined)
     return { ...opened, ...withSave(turn.namespaces), namespaces: turn.namespaces }
   const build = builderOf(rooms, prepared, plan, turn)
-  const namespaces = await buildFor(rooms.running, asked, turn.signal, own, build)
+  const built = await buildFor(rooms.running, asked, turn.signal, own, build)
   const { uid, job, step } = facts
   const { request } = container
   const key = own === undefined ? {} : { key: keyOf(own) }
-  const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, namespaces)
+  const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, built)
   turn.undo.add('container', rooms.running.use(instance))
   await runHooks(rooms, plan, spec, instance, place, turn.signal)
   return {
     ...opened,
-    ...withSave(namespaces),
-    launch: withVariables(opened.launch, namespaces),
-    namespaces,
-    notes: [...plan.notes, ...namespaces.notes],
+    ...withSave(built),
+    launch: withVariables(opened.launch, built),
+    namespaces: built,
+    notes: [...plan.notes, ...built.notes],
   }
 }
 
@@ -137,32 +112,6 @@ function pidNamespace(process: string): string | undefined {
     return readlinkSync(`/proc/${process}/ns/pid`)
   } catch {
     return undefined
-  }
-}
-
-/** berth's own engine, or one of the host around what berth prepares. */
-function builderOf(
-  rooms: Rooms,
-  prepared: PreparedStep,
-  plan: Plan,
-  turn: Turn,
-): (spec: NamespaceSpec) => Promise<Namespaces> {
-  const wish = wishOf(rooms, prepared, plan)
-  return wish === undefined ? buildNamespaces : (spec) => buildAround(wish, spec, turn)
-}
-
-/** Undefined: berth is the engine. */
-export function wishOf(rooms: Rooms, { facts, container }: PreparedStep, plan: Plan): EngineWish | undefined {
-  if (container?.engine.start === undefined) return undefined
-  const { engine, installed, user, request } = container
-  const { job, step, handle } = facts
-  return {
-    ...{ engine, start: container.engine.start, user, plan },
-    ...installed,
-    args: request.engineArgs,
-    path: rooms.site.get('engine_path'),
-    socket: rooms.site.get('docker_socket'),
-    label: job === 0 ? `berth-run-${handle.slice(0, HANDLE_SHOWN)}` : `berth-${job}-${step}`,
   }
 }
 
@@ -226,56 +175,6 @@ async function saveOf(
   const held =
     prepared.held ?? (await holdBase(rooms.store, own, accessOf(prepared.facts, place, turn.login), turn))
   return pendingSave(target, held, { upperDir: own.path }, namespaces)
-}
-
-export async function planWith(
-  rooms: Rooms,
-  prepared: PreparedStep,
-  place: StepPlace,
-  stored: StoredImage | undefined,
-): Promise<Plan> {
-  const { facts, container } = prepared
-  if (container === undefined) throw new Error('a step without a container has no plan')
-  const { request, engine, reference, user } = container
-  const input: PlanInput = {
-    request,
-    image: {
-      reference: reference?.canonical ?? '',
-      ...(stored === undefined ? {} : { stored, facts: await rooms.store.facts(stored) }),
-    },
-    engine: engine.name,
-    site: rooms.site,
-    user,
-    launcher: join(import.meta.dirname, '..', LAUNCHER),
-    step: {
-      context: facts.context,
-      job: facts.job,
-      step: facts.step,
-      cwd: place.cwd,
-      environment: place.environment ?? new Map(Object.entries(facts.env)),
-      ...(facts.script === undefined ? {} : { script: facts.script }),
-    },
-  }
-  const accelerators = await acceleratorFacts(input, place.pid)
-  const own = request.unshare.includes('ipc') || accelerators.newNames === true
-  const host = await rooms.host.read(mpiOfProfiles(accelerators.profiles?.active ?? []))
-  return planStep({
-    ...input,
-    host: {
-      ...host,
-      accelerators,
-      pmixClients: pmixDirectories(rooms.site.get('slurm_conf'), clientName(input)),
-    },
-    ...(own ? { devices: listDevices() } : {}),
-  })
-}
-
-/** MPI installations that the step's profiles name. */
-function mpiOfProfiles(active: readonly ActiveProfile[]): WantedMpi | undefined {
-  const naming = active.filter(({ profile }) => profile.mpi !== undefined)
-  if (naming.length === 0) return undefined
-  const origin = `profile ${naming.map(({ profile }) => profile.name).join(', ')}`
-  return { named: naming.flatMap(({ profile }) => profile.mpi ?? []), origin }
 }
 
 /** Who asks the store for an image, and from where files are opened. */

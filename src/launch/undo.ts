@@ -12,6 +12,13 @@ export class Undo {
     else this.entries.push({ what, run })
   }
 
+  /** Something of several parts, which may be given back before the rest. */
+  part(what: string): Undo {
+    const part = new Undo(this.log)
+    this.add(what, () => part.run())
+    return part
+  }
+
   /** One failing entry never keeps the others from running; it is logged. */
   async run(): Promise<void> {
     this.done = true

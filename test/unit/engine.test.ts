@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict'
+import { crunEngine } from '../../src/engine/crun.js'
 import type { Engine } from '../../src/engine/engine.js'
 import { ENGINES } from '../../src/engine/engines.js'
 import { nativeEngine } from '../../src/engine/native.js'
 import { pickEngine, pickInstalled } from '../../src/engine/select.js'
 import { translate } from '../../src/engine/translate.js'
 import { isOlder } from '../../src/engine/version.js'
+import { recipeOf } from '../../src/launch/engine_place.js'
+import { Undo } from '../../src/launch/undo.js'
 import { planStep } from '../../src/plan/plan.js'
 import { suite } from '../suite.js'
 import { type Given, planInput } from './plan_input.js'
@@ -120,6 +123,35 @@ test('the plan becomes a namespace to build, without its reasons', () => {
   })
   assert.equal(mounts.length, plan.mounts.length)
   assert.ok(mounts.every((mount) => !('reason' in mount) && !('origin' in mount)))
+})
+
+test('an engine that was started early fits whatever only the mounts tell apart', () => {
+  const recipe = (options: string[], place: { mountNs?: number } = {}): string => {
+    const plan = planStep(planInput({ options }))
+    const where = { image: { device: '/dev/loop7' }, staging: '/s', idmap: true, ...place }
+    const { start } = crunEngine
+    if (start === undefined) throw new Error('crun is started')
+    const wish = {
+      ...{ engine: crunEngine, start, binary: '/usr/bin/crun', version: '1.8', plan, args: [] },
+      ...{ user: planInput().user, path: '/bin', socket: '', label: 'berth-1-0' },
+    }
+    return recipeOf(wish, translate(plan, where).namespaces)
+  }
+  assert.equal(recipe(['container-mounts=/a:/b']), recipe([]))
+  assert.notEqual(recipe([], { mountNs: 9 }), recipe([]), 'the job has mounts of its own')
+  assert.notEqual(recipe(['container-writable=1G']), recipe([]))
+  assert.notEqual(recipe(['container-remap-root']), recipe([]))
+})
+
+test('a part of what a step has taken is given back once, by itself or with the rest', async () => {
+  const told: string[] = []
+  const undo = new Undo(() => undefined)
+  for (const name of ['first', 'second']) undo.part(name).add(name, () => void told.push(`end of ${name}`))
+  const third = undo.part('third')
+  third.add('third', () => void told.push('end of third'))
+  await third.run()
+  await undo.run()
+  assert.deepEqual(told, ['end of third', 'end of second', 'end of first'])
 })
 
 test('the launcher is told where to start and how to edit the environment', () => {

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The plan of a step, with all that has to be looked up for it on this node. */
+import { join } from 'node:path'
+import type { StoredImage } from '../image/image.js'
+import { type PlanInput, planStep } from '../plan/plan.js'
+import { clientName } from '../plan/pmi_mounts.js'
+import type { ActiveProfile } from '../plan/profile_choice.js'
+import type { Plan } from '../plan/spec.js'
+import type { PreparedStep, Rooms, StepPlace } from '../step.js'
+import { acceleratorFacts } from './accelerator_facts.js'
+import { listDevices } from './devices.js'
+import type { WantedMpi } from './host_mpi.js'
+import { pmixDirectories } from './slurm_files.js'
+
+/** In dist/, which this folder is in. */
+const LAUNCHER = 'berth-exec'
+
+export async function planWith(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  place: StepPlace,
+  stored: StoredImage | undefined,
+): Promise<Plan> {
+  const { facts, container } = prepared
+  if (container === undefined) throw new Error('a step without a container has no plan')
+  const { request, engine, reference, user } = container
+  const input: PlanInput = {
+    request,
+    image: {
+      reference: reference?.canonical ?? '',
+      ...(stored === undefined ? {} : { stored, facts: await rooms.store.facts(stored) }),
+    },
+    engine: engine.name,
+    site: rooms.site,
+    user,
+    launcher: join(import.meta.dirname, '..', LAUNCHER),
+    step: {
+      context: facts.context,
+      job: facts.job,
+      step: facts.step,
+      cwd: place.cwd,
+      environment: place.environment ?? new Map(Object.entries(facts.env)),
+      ...(facts.script === undefined ? {} : { script: facts.script }),
+    },
+  }
+  const accelerators = await acceleratorFacts(input, place.pid)
+  const own = request.unshare.includes('ipc') || accelerators.newNames === true
+  const host = await rooms.host.read(mpiOfProfiles(accelerators.profiles?.active ?? []))
+  return planStep({
+    ...input,
+    host: {
+      ...host,
+      accelerators,
+      pmixClients: pmixDirectories(rooms.site.get('slurm_conf'), clientName(input)),
+    },
+    ...(own ? { devices: listDevices() } : {}),
+  })
+}
+
+/** MPI installations that the step's profiles name. */
+function mpiOfProfiles(active: readonly ActiveProfile[]): WantedMpi | undefined {
+  const naming = active.filter(({ profile }) => profile.mpi !== undefined)
+  if (naming.length === 0) return undefined
+  const origin = `profile ${naming.map(({ profile }) => profile.name).join(', ')}`
+  return { named: naming.flatMap(({ profile }) => profile.mpi ?? []), origin }
+}
