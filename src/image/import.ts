@@ -6,6 +6,7 @@
 import { fstatSync } from 'node:fs'
 import type { Native, NativeSocket } from '../native.js'
 import { BerthError } from '../report/errors.js'
+import { createLog } from '../report/log.js'
 import {
   encodeFrame,
   type Fields,
@@ -56,6 +57,8 @@ export class Importer {
   /** By digest; what was resolved last may be imported. */
   private readonly opened = new Map<string, { image: OpenedImage; reader: ImageReader }>()
   private readonly waiting: { resolve: (fd: number) => void; reject: (error: Error) => void }[] = []
+  /** Mirrors that the log has heard of. */
+  private readonly failed = new Set<string>()
   private work: Promise<void> = Promise.resolve()
 
   /** @param ended called when the store has closed the connection */
@@ -67,6 +70,8 @@ export class Importer {
     private readonly fetcher = new Fetcher(),
     /** For mirrors: there is somebody else to ask. */
     private readonly hasty = new Fetcher(process.env, { ...RETRY, tries: 2 }),
+    /** stderr is the worker's log. */
+    private readonly log = createLog({ level: 'warn' }),
   ) {
     this.socket = native.adopt(fd, {
       data: (bytes, fds) => {
@@ -234,6 +239,13 @@ export class Importer {
     return made
   }
 
+  /** Once for each: a user with many images must not fill the log. */
+  private tellMirror(mirror: string, problem: string): void {
+    if (this.failed.has(mirror)) return
+    this.failed.add(mirror)
+    this.log.warn(`mirror ${mirror} failed, the next one is asked: ${problem}`)
+  }
+
   private async makeReader(
     text: string,
     order: ResolveOrder,
@@ -241,7 +253,13 @@ export class Importer {
   ): Promise<ImageReader> {
     const { source } = parseReference(text)
     if (source.kind === 'registry')
-      return openRegistry(source, order, this.host, { registry: this.fetcher, mirrors: this.hasty })
+      return openRegistry(
+        source,
+        order,
+        this.host,
+        { registry: this.fetcher, mirrors: this.hasty },
+        (mirror, problem) => this.tellMirror(mirror, problem),
+      )
     if (source.kind === 'oci') return new LayoutReader((name) => this.openFile(name), source.tag, this.host)
     if (source.kind === 'squashfs' || source.kind === 'directory')
       throw new BerthError('BERTH_EINTERNAL', { problem: `a ${source.kind} is not imported` })

@@ -12,18 +12,25 @@ import type { ResolveOrder } from './wire.js'
 /** A name or address with an optional port, then for mirrors the project that stands for the registry (Harbor). */
 const RULE = /^([a-z0-9.:[\]-]+)=([a-z0-9.:[\]-]+)((?:\/[a-z0-9._-]+)*)$/
 
+/** Told what a mirror failed with: the image comes from elsewhere, so that nobody else would hear of it. */
+export type TellMirror = (mirror: string, problem: string) => void
+
+/** What any registry may say to anybody: the image or the right to it is elsewhere. */
+const NOT_THERE = ['BERTH_EIMAGENOTFOUND', 'BERTH_EAUTH']
+
 /** The reader of an image of a registry, with its mirrors where it has any. */
 export function openRegistry(
   source: RegistrySource,
   { credentials, insecure, mirrors }: ResolveOrder,
   host: HostPlatform,
   fetchers: { registry: Fetcher; mirrors: Fetcher },
+  tell: TellMirror,
 ): ImageReader {
   const read = (place: RegistrySource, fetcher: Fetcher) =>
     new RegistryReader(place, fetcher, host, credentials, insecure)
   const others = mirrorsOf(source, mirrors).map((place) => read(place, fetchers.mirrors))
   const registry = read(source, fetchers.registry)
-  return others.length === 0 ? registry : new MirroredReader(others, registry, host)
+  return others.length === 0 ? registry : new MirroredReader(others, registry, host, tell)
 }
 
 /** The first entry that is not HOST=MIRROR[/PREFIX], undefined when all are. */
@@ -52,6 +59,7 @@ export class MirroredReader implements ImageReader, ManifestPlace {
     private readonly mirrors: readonly RegistryReader[],
     private readonly registry: RegistryReader,
     private readonly host: HostPlatform,
+    private readonly tell: TellMirror = () => undefined,
   ) {}
 
   /** Only if none of them would be shown a login: which one gives the layers is not known before. */
@@ -133,6 +141,9 @@ export class MirroredReader implements ImageReader, ManifestPlace {
   private pass(reader: RegistryReader, error: unknown, signal?: AbortSignal): void {
     signal?.throwIfAborted()
     if (reader === this.registry) throw error
-    if (error instanceof BerthError && error.code === 'BERTH_EREGISTRY') this.silent.add(reader)
+    const known = error instanceof BerthError ? error : undefined
+    if (known?.code === 'BERTH_EREGISTRY') this.silent.add(reader)
+    if (known === undefined || !NOT_THERE.includes(known.code))
+      this.tell(reader.place, String(known?.fields.problem ?? known?.message ?? error))
   }
 }

@@ -22,6 +22,11 @@ export class RegistryReader implements ImageReader, ManifestPlace {
   /** The document that a tag's GET brought is not fetched again by its digest: Hub counts each. */
   private readonly seen = new Map<string, Raw>()
 
+  /** The registry's host, with its port. */
+  get place(): string {
+    return this.source.host
+  }
+
   constructor(
     private readonly source: RegistrySource,
     private readonly fetcher: Fetcher,

@@ -18,6 +18,8 @@ interface Place {
   host: FakeRegistry
   mirror: FakeRegistry
   digest: string
+  /** What was told of mirrors that failed. */
+  told: string[]
   reader: (options?: { mirrors?: string[]; documents?: CredentialDocument[] }) => MirroredReader
 }
 
@@ -31,16 +33,18 @@ async function withMirror(body: (place: Place) => Promise<void>): Promise<void> 
     mirror.putImage([LAYER])
     const { source } = parseReference(`${host.host}/team/a`)
     if (source.kind !== 'registry') throw new Error('no registry')
+    const told: string[] = []
     await body({
       host,
       mirror,
       digest,
+      told,
       reader({ mirrors = [`${host.host}=${mirror.host}/hub`], documents = [] } = {}) {
         const [registry, ...others] = [source, ...mirrorsOf(source, mirrors)].map(
           (place) => new RegistryReader(place, fetcher, HOST, documents),
         )
         if (registry === undefined) throw new Error('no reader')
-        return new MirroredReader(others, registry, HOST)
+        return new MirroredReader(others, registry, HOST, (at, problem) => told.push(`${at}: ${problem}`))
       },
     })
   } finally {
@@ -72,15 +76,17 @@ test('manifests and blobs come from the mirror, and the registry is not asked', 
   }))
 
 test('what the mirror lacks, refuses or cannot be asked for comes from the registry', () =>
-  withMirror(async ({ host, mirror, digest, reader }) => {
+  withMirror(async ({ host, mirror, digest, told, reader }) => {
     mirror.manifests.clear()
     assert.is(await pull(reader()), digest)
     const asked = host.asked.length
     assert.ok(asked > 0)
+    assert.equal(told, [])
     mirror.before.push(refuse)
     assert.is(await pull(reader()), digest)
-    const gone = `${host.host}=127.0.0.1:${await freePort()}`
-    assert.is(await pull(reader({ mirrors: [gone] })), digest)
+    const gone = `127.0.0.1:${await freePort()}`
+    assert.is(await pull(reader({ mirrors: [`${host.host}=${gone}`] })), digest)
+    assert.is(told.at(-1), `${gone}: it refuses connections`)
     assert.ok(host.asked.length > asked)
   }))
 
