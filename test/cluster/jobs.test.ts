@@ -2,8 +2,9 @@
 /** The kinds of jobs and steps that Slurm has, each with a container: what is where, and what inherits. */
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { without } from '../engine/engines.js'
 import { suite } from '../suite.js'
-import { until } from './command.js'
+import { type Running, until } from './command.js'
 import { exits, prints, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
 
@@ -14,6 +15,18 @@ const at = useCluster(test, {
   slurmConf: ['SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=1'],
 })
 const image = (): string => `--container-image=${at.images.busybox}`
+/** Slurm looks at time limits twice a minute: these steps wait for it while the other tests run. */
+const warned: Running[] = []
+test.before(() => {
+  const script = 'trap "echo told; exit 3" USR1; while :; do sleep 0.1; done'
+  const ways = ['--container-engine=native', '--container-unshare=pid']
+  if (without('crun') === undefined) ways.push('--container-engine=crun')
+  for (const way of ways) {
+    const words = ['-N1', '-n1', '-t1', '--signal=USR1@60', image(), way, 'sh', '-c', script]
+    warned.push(at.cluster.start(['srun', ...words]))
+  }
+})
+
 /** The test images have no /boot, Debian has. */
 const WHERE = 'test -d /boot && echo host || echo image'
 const where = (label: string): string => `sh -c 'echo ${label} $(${WHERE})'`
@@ -132,6 +145,10 @@ test('tasks per node, and X11 as far as Slurm goes', async () => {
   prints(seen, ['0', '1', '2', '3'])
   // Slurm makes the tunnel before any task, and refuses by itself where there is no display.
   says(await at.cluster.srun(['--x11', '-n1', image(), 'true']), /DISPLAY/)
+})
+
+test('srun --signal, ahead of the time limit, reaches the program, also behind an engine or with its own pids', async () => {
+  for (const step of warned) says(exits(await step.done, 3), /^told$/m)
 })
 
 test.run()
