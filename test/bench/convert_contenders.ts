@@ -20,7 +20,7 @@ const ZSTD_1 = `-comp zstd -Xcompression-level 1 -b 131072 ${PROCESSORS}`
  */
 export function contendersOf(withSlow: boolean): { convert: string; contenders: Contender[] } {
   const convert = build()
-  const bound = build('bench/convert_bound.cc', 'bound')
+  const bound = build('bench/convert_bound.cc')
   const image = (name: string, command: string): Contender => ({ name, command, makesImage: true })
   const other = (name: string, command: string): Contender => ({ name, command, makesImage: false })
   const unpack = 'gzip -dc $flat | tar -C $tree -x'

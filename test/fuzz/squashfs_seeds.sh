@@ -12,7 +12,8 @@ ln -s file "$tree/link"
 ln -s "dir/deep" "$tree/dirlink"
 mkfifo "$tree/pipe"
 head -c 9000 /dev/zero | tr '\0' y >"$tree/dir/blocks"
-head -c 5000 /dev/urandom >"$tree/dir/noise"
+# The same bytes each time: what fuzzers make of these images is to be the same.
+awk 'BEGIN { srand(1); for (i = 0; i < 5000; i++) printf "%c", 1 + int(rand() * 126) }' >"$tree/dir/noise"
 truncate -s 40000 "$tree/hole"
 for i in $(seq 1 40); do echo "$i" >"$tree/dir/deep/number-$i"; done
 # Not every file system that tests run on has them; root can make the others.
@@ -24,7 +25,8 @@ mknod "$tree/null" c 1 3 2>/dev/null || true
 make_image() {
 	name=$1
 	shift
-	mksquashfs "$tree" "$out/$name" -noappend -quiet -no-progress -nopad -processors 1 "$@" >/dev/null
+	mksquashfs "$tree" "$out/$name" -noappend -quiet -no-progress -nopad -processors 1 \
+		-mkfs-time 0 -all-time 0 -force-uid 0 -force-gid 0 "$@" >/dev/null
 }
 for compressor in gzip lz4 lzo zstd; do
 	make_image "$compressor" -comp "$compressor" -b 4096

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { build } from '../squash/workbench.js'
 
 export interface Ran {
   status: number | null
@@ -32,6 +33,11 @@ export function hasProgram(name: string): boolean {
 export const mountMissing = process.getuid?.() === 0 ? undefined : 'root, to mount squashfs'
 
 const LOOP_BLOCK = 4096
+
+/** The program that a Lab runs. */
+export function buildInspect(): string {
+  return build('native/reader/inspect.cc', { more: ['native/reader/compare.cc'] })
+}
 
 export class Lab {
   readonly directory = mkdtempSync(join(tmpdir(), 'berth-reader-'))

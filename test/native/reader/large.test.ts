@@ -3,13 +3,10 @@
 import * as assert from 'node:assert/strict'
 import { appendFileSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { suite } from '../../suite.js'
-import { hasProgram, Lab, mountMissing, must } from './lab.js'
-import { buildProgram } from './programs.js'
+import { buildInspect, hasProgram, Lab, mountMissing, must } from './lab.js'
 
 const test = suite('large squashfs')
-const lab = new Lab(
-  buildProgram('plain', 'inspect', ['native/reader/inspect.cc', 'native/reader/compare.cc']),
-)
+const lab = new Lab(buildInspect())
 const missing = mountMissing ?? (hasProgram('mksquashfs') ? undefined : 'squashfs-tools')
 
 test.after(() => lab.close())

@@ -6,13 +6,10 @@ import { join } from 'node:path'
 import type { Native } from '../../../src/native.js'
 import { suite } from '../../suite.js'
 import { Bench, build } from '../squash/workbench.js'
-import { hasProgram, Lab, mountMissing, must } from './lab.js'
-import { buildProgram } from './programs.js'
+import { buildInspect, hasProgram, Lab, mountMissing, must } from './lab.js'
 
 const test = suite('squashfs of berth')
-const lab = new Lab(
-  buildProgram('plain', 'inspect', ['native/reader/inspect.cc', 'native/reader/compare.cc']),
-)
+const lab = new Lab(buildInspect())
 const tree = lab.path('tree')
 const missing = mountMissing
 const addon = join(import.meta.dirname, '../../../dist/native.js')

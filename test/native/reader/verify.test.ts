@@ -4,13 +4,10 @@ import * as assert from 'node:assert/strict'
 import { mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from '../../suite.js'
-import { hasProgram, Lab, mountMissing, must } from './lab.js'
-import { buildProgram } from './programs.js'
+import { buildInspect, hasProgram, Lab, mountMissing, must } from './lab.js'
 
 const test = suite('squashfs reader')
-const lab = new Lab(
-  buildProgram('plain', 'inspect', ['native/reader/inspect.cc', 'native/reader/compare.cc']),
-)
+const lab = new Lab(buildInspect())
 const tree = lab.path('tree')
 const missing = mountMissing ?? (hasProgram('mksquashfs') ? undefined : 'squashfs-tools')
 const missingNg = missing ?? (hasProgram('gensquashfs') ? undefined : 'squashfs-tools-ng')

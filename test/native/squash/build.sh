@@ -1,8 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds a program with the squashfs writer: build.sh DIR SOURCE.cc [compiler flags, e.g. -fsanitize=address]
-# SOURCE is named from test/; a WITH_READER in the environment links the reader and the assembler too, MORE other
-# sources; LINK are flags for the linker alone.
+# Builds a program with native/core/squash: build.sh DIR SOURCE.cc [compiler flags, e.g. -fsanitize=address]
+# SOURCE is named from test/; in the environment MORE are other sources, LINK flags for the linker alone.
 # Objects stay in DIR and are rebuilt when a source or header is newer or the flags differ.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,9 +20,8 @@ exec 9>"$dir/lock"
 flock 9
 printf '%s\n' "$*" | cmp -s - "$dir/flags" || rm -f "$dir"/*.o
 printf '%s\n' "$*" >"$dir/flags"
-newest=$(ls -t "$core"/*.hh "$core"/../result.hh | head -1)
-# The reader lives in the same folder, in a namespace of its own.
-sources="$(grep -lE "^namespace berth::(squash${WITH_READER:+|unsquash|assemble})" "$core"/*.cc) $main"
+newest=$(ls -t "$core"/*.hh "$core"/../result.hh "$core"/../elf/*.hh "$root"/test/native/*/*.hh | head -1)
+sources="$(ls "$core"/*.cc) $main"
 for source in ${MORE:-}; do
 	sources="$sources $root/test/$source"
 done
@@ -36,7 +34,7 @@ for source in $sources; do
 		stale="$stale $source"
 	fi
 done
-export CXX=${CXX:-g++} DIR="$dir" FLAGS="-std=gnu++20 -O2 -g -Wall -Wextra -Werror -I$root/native $*"
+export CXX=${CXX:-g++} DIR="$dir" FLAGS="-std=gnu++20 -O2 -g -Wall -Wextra -Werror -I$root/native -I$root/test $*"
 [ -z "$stale" ] || printf '%s\n' $stale |
 	xargs -P "$(nproc)" -I{} sh -c '$CXX $FLAGS -c {} -o "$DIR/$(basename {} .cc).o"'
 program=$dir/$(basename "$main" .cc)

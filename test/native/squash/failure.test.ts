@@ -9,9 +9,7 @@ import { dir, entry, file, tar } from './tar_writer.js'
 import { Bench, build, run } from './workbench.js'
 
 const test = suite('squash failures')
-const bench = new Bench(
-  build('native/squash/convert_cli.cc', 'asan', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'),
-)
+const bench = new Bench(build(undefined, { flavour: 'sanitized' }))
 test.after(() => bench.close())
 
 const failure = (layer: Buffer, keys: Record<string, string | number> = {}): string => {

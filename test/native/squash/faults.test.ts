@@ -17,14 +17,11 @@ test.needs(
   needed,
   'disk full, quota, damage, short and interrupted calls at every write of every writer',
   () => {
-    Object.assign(process.env, {
-      WITH_READER: '1',
-      MORE: 'native/squash/faults.cc native/squash/fault_cases.cc',
-      LINK: `-Wl,${CALLS.map((call) => `--wrap=${call}`).join(',')}`,
+    const program = build('native/squash/faults_main.cc', {
+      flavour: 'sanitized',
+      more: ['native/squash/faults.cc', 'native/squash/fault_cases.cc'],
+      link: `-Wl,${CALLS.map((call) => `--wrap=${call}`).join(',')}`,
     })
-    // The same objects as the tests of saving.
-    const flags = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-O1']
-    const program = build('native/squash/faults_main.cc', 'save-sanitized', ...flags)
     const directory = fs.mkdtempSync(join(tmpdir(), 'berth-faults-'))
     try {
       const done = spawnSync(program, [directory], { encoding: 'utf8' })

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Converts layers with the command-line program, mounts the result by the kernel and lists trees entry by entry. */
-import { execFileSync, type StdioOptions, spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,11 +9,31 @@ import { basename, join } from 'node:path'
 const HERE = import.meta.dirname
 const BUILD = join(HERE, '../../../build/test-squash')
 
-/** Builds a source of test/ with the writer; answers the program's path. */
-export function build(source = 'native/squash/convert_cli.cc', name = 'plain', ...flags: string[]): string {
-  const directory = join(BUILD, name)
-  const stdio: StdioOptions = ['ignore', 'ignore', 'inherit']
-  execFileSync(join(HERE, 'build.sh'), [directory, source, ...flags], { stdio })
+const CHECKS = '-fno-sanitize-recover=all'
+/** Programs of one flavour share the objects of native/core/squash: compiling them is most of the cost. */
+const FLAVOURS = {
+  plain: { compiler: 'g++', flags: [] },
+  sanitized: { compiler: 'g++', flags: ['-fsanitize=address,undefined', CHECKS, '-O1'] },
+  fuzzed: { compiler: 'clang++', flags: ['-fsanitize=fuzzer,address,undefined', CHECKS, '-O1'] },
+} as const
+
+export interface Building {
+  flavour?: keyof typeof FLAVOURS
+  /** Other sources, named from test/ too. */
+  more?: readonly string[]
+  /** For the linker alone. */
+  link?: string
+}
+
+/** Builds a source of test/ with native/core/squash; answers the program's path. */
+export function build(source = 'native/squash/convert_cli.cc', building: Building = {}): string {
+  const { flavour = 'plain', more = [], link = '' } = building
+  const { compiler, flags } = FLAVOURS[flavour]
+  const directory = join(BUILD, flavour)
+  execFileSync(join(HERE, 'build.sh'), [directory, source, ...flags], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, CXX: compiler, MORE: more.join(' '), LINK: link },
+  })
   return join(directory, basename(source, '.cc'))
 }
 
