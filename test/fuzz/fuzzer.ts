@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Runs a libFuzzer program: a fixed number of inputs from a fixed seed, so that a machine's speed decides nothing, or
- * for BERTH_FUZZ_SECONDS from a random seed, to find what is new.
+ * for BERTH_FUZZ_SECONDS from a random seed, to find what is new. The fixed run of elf and squashfs is the same each
+ * time; the converter of layers and index has threads, whose order decides which inputs libFuzzer builds upon.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
