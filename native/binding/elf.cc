@@ -33,6 +33,7 @@ ScanOptions optionsOf(const Napi::Value &value) {
   const auto object = value.As<Napi::Object>();
   options.prefixes = textsOf(object.Get("prefixes"));
   options.exporters = textsOf(object.Get("exporters"));
+  options.told = textsOf(object.Get("told"));
   options.threads = static_cast<unsigned>(numberOf(object, "threads", 1));
   if (const Napi::Value texts = object.Get("texts"); texts.IsObject()) {
     const auto pairs = texts.As<Napi::Object>();

@@ -7,6 +7,8 @@ import type { MpiFamily, MpiRole } from './facts.js'
 export const MPI_FILES = ['libmpi']
 /** Read in images: MPI, the C library, what tells its own version. */
 export const READ_OF_IMAGES = [...MPI_FILES, 'libpmix.so', 'libc.so.6', 'libc-2.']
+/** What is asked about the symbols of an image's MPI: mpiFamily below, and what the node's may lack. */
+export const TOLD_OF_MPI = ['MPI_', 'ompi_mpi_comm_world']
 /** libpmix has "OpenPMIx 4.2.2 (PMIx Standard: …)" in it since 3.2; before, "PMIx 2.1.4". */
 export const PMIX_MARKER = { 'libpmix.so': 'PMIx ' }
 /** Below the library of C since Open MPI 6.0. */

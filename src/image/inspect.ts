@@ -10,6 +10,7 @@ import {
   mpiRole,
   PMIX_MARKER,
   READ_OF_IMAGES,
+  TOLD_OF_MPI,
 } from './elf_names.js'
 import { FACTS_VERSION, type ImageFacts, type ImageMpi, type ImageMpiLibrary, NO_FACTS } from './facts.js'
 import { type CacheEntry, parseCache } from './ldcache.js'
@@ -23,7 +24,10 @@ const WANTS_MAX = 8000
 /** Never fails: an image about which nothing can be found is used as it is. */
 export async function inspectImage(native: Native, fd: number, threads: number): Promise<ImageFacts> {
   try {
-    const options = { prefixes: READ_OF_IMAGES, exporters: MPI_FILES, texts: PMIX_MARKER, threads }
+    const options = {
+      ...{ prefixes: READ_OF_IMAGES, exporters: MPI_FILES, told: TOLD_OF_MPI },
+      ...{ texts: PMIX_MARKER, threads },
+    }
     const [scan, files] = await Promise.all([
       native.scanImage(fd, options),
       native.readSquashfs(fd, [LD_CACHE]),

@@ -6,6 +6,8 @@ export interface ScanOptions {
   prefixes: string[]
   /** Of these also the symbols, and who in the image wants them. */
   exporters: string[]
+  /** Beginnings of the defined symbols that are told, in an image; absent: all. */
+  told?: string[]
   /** Beginning of a file name → text before the version in it. */
   texts: Record<string, string>
   threads: number

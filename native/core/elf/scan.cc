@@ -30,7 +30,12 @@ constexpr size_t kTextMax = 64;
 constexpr uint64_t kElfMin = sizeof(uint64_t) * 8;
 constexpr unsigned kThreadsMax = 16;
 
-using NameSet = std::unordered_set<std::string>;
+/** Asked with views: an image's symbols are looked up by the hundred thousand. */
+struct NameHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+};
+using NameSet = std::unordered_set<std::string, NameHash, std::equal_to<>>;
 
 std::string_view baseOf(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
@@ -150,7 +155,7 @@ private:
     symbolBytes_ += candidate.inode.size;
     Found found{.path = candidate.path, .library = file->library(), .defines = {}, .wants = {}, .text = {}};
     file->symbols([&](std::string_view name, bool defined) {
-      if (!defined && exported_.contains(std::string(name)))
+      if (!defined && exported_.contains(name))
         found.wants.emplace_back(name);
     });
     sortUnique(found.wants);
@@ -209,6 +214,10 @@ Scan scan(Image &image, int fd, const ScanOptions &options) {
   UserScan users(fd, options, others, exported);
   users.run(std::clamp(options.threads, 1u, kThreadsMax));
   users.take(scan);
+  if (!options.told.empty())
+    for (Found &found : scan.found)
+      std::erase_if(found.defines,
+                    [&](const std::string &name) { return !beginsWithOne(name, options.told); });
   return scan;
 }
 

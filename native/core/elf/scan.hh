@@ -14,6 +14,8 @@ struct ScanOptions {
   /** Of these also what symbols they define, and which programs and libraries of the image want which of
    * them. */
   std::vector<std::string> exporters;
+  /** Of what these define only names that begin with one of these are told; empty: all. */
+  std::vector<std::string> told;
   /** What stands behind `marker` in files whose name begins with `prefix`. */
   struct Text {
     std::string prefix, marker;
