@@ -2,13 +2,13 @@
 #include "argv.h"
 
 #include <dlfcn.h>
-#include <getopt.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "clean.h"
 #include "component.h"
+#include "multi_prog.h"
 #include "place.h"
 #include "text.h"
 
@@ -58,24 +58,9 @@ static int exchange_first(char **argv, const char *launcher, unsigned int compon
 }
 
 static int refuse_multi_prog(struct error *error) {
-  return error_set(error, "BERTH_EMULTIPROG",
-                   "use one srun per program, joined by `:`, or Slurm 23.11 or later",
-                   "containers and --multi-prog need Slurm 23.11 or later", NULL);
-}
-
-/* isspace(3) of the C locale, which is what Slurm's parser takes for blank. */
-#define BLANK " \t\n\v\f\r"
-
-/* The first line of a --multi-prog file that is no comment starts with task numbers and a blank. */
-static bool is_multi_prog_text(const char *text) {
-  for (;;) {
-    text += strspn(text, BLANK);
-    if (*text != '#')
-      break;
-    text += strcspn(text, "\n");
-  }
-  const size_t ranks = strspn(text, "0123456789,-*");
-  return ranks > 0 && text[ranks] && strchr(BLANK, text[ranks]);
+  return error_set(
+      error, "BERTH_EMULTIPROG", "use one srun per program, joined by `:`, or submit where the plugin is",
+      "a step with --multi-prog that was submitted without the plugin needs Slurm 23.11 or later", NULL);
 }
 
 /* A batch script's own arguments may look like anything. */
@@ -97,6 +82,11 @@ int argv_put_launcher(spank_t spank, char *const *environment, const char *launc
   component_variable(component, variable);
   const bool replaced =
       strcmp(text_base(argv[0]), LAUNCHER_NAME) == 0 && text_variable(environment, variable);
+  const bool multiple = !replaced && argc >= 2 && argv[1] && !is_batch(spank) && multi_prog_is_text(argv[1]);
+  if (multiple && multi_prog_has_launcher(argv[1])) {
+    (void)spank_unsetenv(spank, ARGV0_VARIABLE);
+    return 0;
+  }
   if (!replaced && prepend) {
     const char *first[] = {launcher, NULL};
     (void)spank_unsetenv(spank, ARGV0_VARIABLE);
@@ -104,7 +94,7 @@ int argv_put_launcher(spank_t spank, char *const *environment, const char *launc
   }
   /* Slurm hands such a step over as {file name, file text, …}, and the tasks' real commands are out of reach.
    */
-  if (!replaced && argc >= 2 && argv[1] && is_multi_prog_text(argv[1]) && !is_batch(spank))
+  if (multiple)
     return refuse_multi_prog(error);
   if (!replaced && spank_setenv(spank, ARGV0_VARIABLE, argv[0], 1) != ESPANK_SUCCESS)
     return cannot_replace(argv[0], error);
@@ -113,24 +103,6 @@ int argv_put_launcher(spank_t spank, char *const *environment, const char *launc
 
 static long read_command_line(char *line) {
   return line ? text_read_file("/proc/self/cmdline", line, COMMAND_LINE_MAX) : -1;
-}
-
-/* Slurm takes options by any prefix that only one has. */
-static bool is_multi_prog_option(const char *word) {
-  const char *const option = "--multi-prog";
-  return text_starts(word, "--mul") && text_starts(option, word);
-}
-
-int argv_check_multi_prog(struct error *error) {
-  cleanup_free char *line = malloc(COMMAND_LINE_MAX);
-  const long size = find_prepend() ? -1 : read_command_line(line);
-  int word = 0;
-
-  /* getopt(3) has left optind at the command; what follows is its own business. */
-  for (size_t at = 0; (long)at < size && word < optind; at += strlen(line + at) + 1)
-    if (word++ > 0 && is_multi_prog_option(line + at))
-      return refuse_multi_prog(error);
-  return 0;
 }
 
 /* True when the word is one of this process's own command line. */
@@ -146,6 +118,17 @@ static bool was_typed(const char *word) {
   return false;
 }
 
+/* argv is {file name, file text, …}. */
+static int put_launcher_in_text(char **argv, const char *launcher, struct error *error) {
+  cleanup_free char *text = multi_prog_with_launcher(argv[1], launcher);
+  char *copy = text ? slurm_copy(text) : NULL;
+
+  if (!copy)
+    return cannot_replace(argv[0], error);
+  argv[1] = copy;
+  return 0;
+}
+
 int argv_put_launcher_local(spank_t spank, const char *launcher, unsigned int component,
                             struct error *error) {
   char variable[COMPONENT_VARIABLE_MAX];
@@ -157,7 +140,7 @@ int argv_put_launcher_local(spank_t spank, const char *launcher, unsigned int co
   /* --multi-prog: the second argument is the text of the file, which nobody typed; further ones may follow.
    */
   if (argc >= 2 && argv[1] && !was_typed(argv[1]))
-    return find_prepend() ? 0 : refuse_multi_prog(error);
+    return find_prepend() ? 0 : put_launcher_in_text(argv, launcher, error);
 
   component_variable(component, variable);
   if (setenv(variable, argv[0], 1) < 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The launcher in front of the user's command. A step's argv cannot be lengthened, so argv[0] is exchanged in
- * place and the original kept in ARGV0_VARIABLE; Slurm 23.11 and later can prepend.
+ * place and the original kept in ARGV0_VARIABLE; Slurm 23.11 and later can prepend. With --multi-prog, srun
+ * of earlier versions writes it into the text that the nodes take their commands from.
  */
 #ifndef BERTH_ARGV_H
 #define BERTH_ARGV_H
@@ -16,9 +17,6 @@
 int argv_put_launcher(spank_t spank, char *const *environment, const char *launcher, struct error *error);
 /** In srun, so that a node without the plugin meets the launcher and not the bare command; `component` tells
  * the parts of a heterogeneous step apart. 0 or -1. */
-/** In srun once it has read its options, before anything is allocated. 0, or -1 where --multi-prog cannot
- * work. */
-int argv_check_multi_prog(struct error *error);
 int argv_put_launcher_local(spank_t spank, const char *launcher, unsigned int component, struct error *error);
 
 #endif

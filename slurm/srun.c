@@ -172,8 +172,6 @@ static int check_component(spank_t spank, struct options *merged, struct error *
     *error = submit.error;
     return -1;
   }
-  if (submit.local && argv_check_multi_prog(error) < 0)
-    return -1;
   if (check_start(&submit.check, &submit.settings, context_name(), &submit.options, error) < 0)
     return -1;
   if (submit.local)

@@ -109,8 +109,8 @@ export const STEP_ERRORS = {
     exit: FAILED,
   },
   BERTH_EMULTIPROG: {
-    text: 'containers and --multi-prog need Slurm 23.11 or later',
-    hint: 'use one srun per program, joined by `:`, or Slurm 23.11 or later',
+    text: 'a step with --multi-prog that was submitted without the plugin needs Slurm 23.11 or later',
+    hint: 'use one srun per program, joined by `:`, or submit where the plugin is',
     exit: FAILED,
   },
   BERTH_ENAMESPACE: {

@@ -66,21 +66,23 @@ test.needs(notRoot, 'srun: check, registration, tasks, launcher, release', () =>
   }),
 )
 
-test.needs(notRoot, '--multi-prog is refused where Slurm cannot do it', () =>
-  rig.withWorker(BARE, async () => {
+test.needs(notRoot, '--multi-prog: the launcher stands before each program', () =>
+  rig.withWorker(BARE, async (fake) => {
     const file = join(rig.cluster.shared, 'multi')
-    writeFileSync(file, '# tasks\n0-1 echo ran\n')
-    const told = fails(await rig.cluster.srun([...N1, '-n2', '--container-image=a', '--multi-prog', file]))
-    says(told, /BERTH_EMULTIPROG/)
-    saysNot(told, /^ran/m)
-    // Slurm ignores further words, and takes any white space.
+    writeFileSync(file, '# tasks\n0 echo ran\n\n1 env A=b echo ran\n')
+    const args = [...N1, '-n2', '--container-image=a', '--multi-prog', file]
+    assert.is(exits(await rig.cluster.srun(args), 0).stdout, 'ran\nran\n')
+    assert.equal(
+      fake
+        .of(Type.HELLO)
+        .map(({ frame }) => frame.text(Tag.ARGV0))
+        .sort(),
+      ['echo', 'env'],
+    )
+    // Slurm takes any white space.
     writeFileSync(file, '\r\n\v0-1\techo ran\n')
-    for (const more of [[], ['further']]) {
-      const line = [...N1, '-n2', '--container-image=a', '--multi-prog', file, ...more]
-      const refused = fails(await rig.cluster.srun(line))
-      says(refused, /BERTH_EMULTIPROG/)
-      saysNot(refused, /^ran/m)
-    }
+    assert.is(exits(await rig.cluster.srun(args), 0).stdout, 'ran\nran\n')
+    assert.equal(fake.of(Type.HELLO).length, 4)
     // A command of the same form is none.
     exits(await rig.cluster.srun([...N1, '--container-image=a', 'echo', '0 echo']), 0)
     exits(await rig.cluster.srun([...N1, '-n2', '--multi-prog', file]), 0)
