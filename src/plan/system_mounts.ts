@@ -8,6 +8,7 @@ import type { PlannedMount } from './spec.js'
 import { planGroup, planPasswd } from './user.js'
 import { planRequestedMount } from './user_mounts.js'
 import { plainIfWritable } from './writable.js'
+import { planX11 } from './x11.js'
 
 /** Files that tell a program about the host it is on. */
 const HOST_FILES: readonly (readonly [string, string])[] = [
@@ -38,6 +39,7 @@ export function planSystemMounts(input: PlanInput): PlannedMount[] {
     ...accounts(input),
     ...aptSandbox(input),
     ...batchScript(input),
+    ...planX11(input),
   ]
 }
 

@@ -31,7 +31,7 @@ export interface ClusterOptions {
   slurmConf?: string[]
   /** Added to each node's line in it, e.g. Gres=gpu:2. */
   nodeConf?: string
-  proctrack?: 'linuxproc' | 'cgroup'
+  proctrack?: 'linuxproc' | 'pgid' | 'cgroup'
   taskPlugin?: 'none' | 'cgroup'
   /** Further files beside each node's slurm.conf, e.g. cgroup.conf; `dir` is that node's directory. */
   confFiles?: (dir: string) => Record<string, string>

@@ -17,7 +17,7 @@ export interface ClusterSetup {
   plugstack: string
   /** FirstJobId. */
   firstJob: number
-  proctrack: 'linuxproc' | 'cgroup'
+  proctrack: 'linuxproc' | 'pgid' | 'cgroup'
   taskPlugin: 'none' | 'cgroup'
   extra: readonly string[]
   /** Added to each node's line, e.g. Gres=gpu:2. */

@@ -219,4 +219,12 @@ test('each part has a reason and an origin', () => {
   }
 })
 
+test("the cookie of Slurm's X11 tunnel, and no other file that XAUTHORITY names", () => {
+  const cookie = '/tmp/.Xauthority-a1B2c3'
+  const mount = at(cookie, plan({ environment: { XAUTHORITY: cookie } }))
+  assert.ok(mount?.kind === 'bind' && mount.source === cookie && mount.flags.includes('ro'))
+  for (const other of ['/etc/shadow', '.Xauthority-a1B2c3', '/home/ada/.Xauthority'])
+    assert.equal(plan({ environment: { XAUTHORITY: other } }).length, plan().length)
+})
+
 test.run()
