@@ -117,7 +117,7 @@ function findInNetrc(text: string, hosts: readonly string[], user?: string): Cre
   return { username: found.login, password: found.password }
 }
 
-/** Of the registry that was asked about only: a mirror has logins of its own. */
+/** Of the registry that it was asked about only: a mirror has an answer of its own. */
 function findInAnswer(text: string, host: string, repository: string): Credential | undefined {
   const answer = readAnswer(text)
   return answer?.host === host && answer.repository === repository ? answer.credential : undefined

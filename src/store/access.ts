@@ -52,18 +52,31 @@ export async function openUserFile(native: Native, access: Access, path: string)
 
 /**
  * What podman, docker and enroot have kept; unreadable files are left out. Before them comes what the user's own process
- * says, where they name programs and there is such a process.
+ * says of the registry, and of those of its mirrors that the files mention, where they name programs and there is such
+ * a process.
  */
 export async function readCredentials(
   native: Native,
   access: Access,
-  source: RegistrySource,
+  registry: RegistrySource,
+  mirrors: readonly RegistrySource[] = [],
 ): Promise<CredentialDocument[]> {
   const documents = await readDocuments(native, access)
-  if (access.login === undefined || !documents.some(needsUser)) return documents
-  const { host, repository, user } = source
-  const text = await access.login({ host, repository, user })
-  return text === undefined ? documents : [{ path: '', kind: 'answer', text }, ...documents]
+  const programs = documents.filter(needsUser)
+  if (access.login === undefined || programs.length === 0) return documents
+  const asked = [registry, ...mirrors.filter(({ host }) => programs.some((file) => mentions(file, host)))]
+  const answers: CredentialDocument[] = []
+  for (const { host, repository, user } of asked) {
+    const text = await access.login({ host, repository, user })
+    if (text !== undefined) answers.push({ path: '', kind: 'answer', text })
+  }
+  return [...answers, ...documents]
+}
+
+/** A store of docker's may have a login for any host; enroot leaves the port out. */
+function mentions({ kind, text }: CredentialDocument, host: string): boolean {
+  if (kind === 'docker' && text.includes('"credsStore"')) return true
+  return text.toLowerCase().includes(kind === 'docker' ? host : host.replace(/:\d+$/, ''))
 }
 
 async function readDocuments(native: Native, access: Access): Promise<CredentialDocument[]> {

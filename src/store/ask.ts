@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageReference } from '../image/image.js'
+import { mirrorsOf } from '../image/mirror.js'
 import { type ReuseOrder, takeCount, takeDigest, takeImporting, takeResolved } from '../image/wire.js'
 import { BerthError } from '../report/errors.js'
 import { type Fields, type Frame, Tag, Type } from '../worker/frame.js'
@@ -79,11 +80,12 @@ async function employ<T>(
 
 /** Read before an importer is taken: a user's own programs may let us wait. */
 export async function credentialsFor(
-  { native }: Intake,
+  { native, mirrors }: Intake,
   { source }: ImageReference,
   access: Access,
 ): Promise<CredentialDocument[]> {
-  return source.kind === 'registry' ? readCredentials(native, access, source) : []
+  if (source.kind !== 'registry') return []
+  return readCredentials(native, access, source, mirrorsOf(source, mirrors))
 }
 
 export async function askResolve(

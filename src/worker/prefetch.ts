@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** PREFETCH: the prolog says which image a job will want; the pull goes on in the background, its failure is only logged. */
 import { native } from '../native.js'
+import { BerthError } from '../report/errors.js'
 import type { Connection } from './connection.js'
 import { keepEnvironment, readOptions, type StepFacts } from './facts.js'
 import { type Frame, ProtocolError, Tag, Type } from './frame.js'
@@ -36,7 +37,9 @@ export async function prefetch(worker: Worker, connection: Connection, frame: Fr
     if (request === undefined || request.explain || worker.site.get('importer') !== '') return
     await worker.story.pull(facts, { signal: new AbortController().signal, progress: () => undefined })
   } catch (error) {
-    worker.log(`prefetch failed: ${error instanceof Error ? error.message : error}`, { uid })
+    // Logins that a program of the user's prints are only to be had where a process of the user's waits.
+    const left = error instanceof BerthError && error.code === 'BERTH_EAUTH' ? ', left to the step' : ''
+    worker.log(`prefetch failed${left}: ${error instanceof Error ? error.message : error}`, { uid })
   } finally {
     done()
   }

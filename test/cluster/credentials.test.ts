@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { distOf } from './cluster.js'
 import { must, type Outcome, run, until } from './command.js'
+import { freePorts } from './daemon.js'
 import { exits, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { buildImages } from './images.js'
@@ -13,7 +14,10 @@ import { type Registry, startRegistry } from './registry.js'
 import { USER_A } from './users.js'
 
 const test = suite('credentials')
-const at = useCluster(test)
+const [port = 0] = await freePorts(1)
+/** Nobody's own name: all that it has is at its mirror. */
+const MIRRORED = 'mirrored.example'
+const at = useCluster(test, { berthConf: `registry_mirrors = ${MIRRORED}=127.0.0.1:${port}\n` })
 /** `ann` with SECRET, as htpasswd -B writes it. */
 const USERS = ['ann:$2y$05$Qm9zdG9uIGJhcm9ucyBhbeq6ViIJn4okMs12izMNM34WToZAxUDBK']
 const SECRET = 'open sesame'
@@ -25,14 +29,14 @@ let home = ''
 const environment: Record<string, string> = {}
 
 test.before(async () => {
-  closed = await startRegistry(at.cluster.undo, { users: USERS })
+  closed = await startRegistry(at.cluster.undo, { users: USERS, port })
   home = join(at.cluster.shared, 'home')
   for (const folder of ['bin', 'docker', 'enroot'])
     mkdirSync(join(home, folder), { recursive: true, mode: 0o755 })
   // With a job's variables: helpers are found in the PATH of srun and sbatch.
   Object.assign(environment, { HOME: home, PATH: `${home}/bin:${process.env.PATH}` })
   const { busybox } = await buildImages()
-  for (const name of ['one:1', 'two:1', 'three:1', 'four:1', 'five:1', 'six:1'])
+  for (const name of ['one:1', 'two:1', 'three:1', 'four:1', 'five:1', 'six:1', 'seven:1'])
     await closed.push(busybox, name, [`--dest-creds=ann:${SECRET}`])
 })
 
@@ -80,6 +84,10 @@ test('credHelpers: the helper runs as the user, at submit and in the step', asyn
     user: 'berth-b',
   })
   refuses(other, /BERTH_EAUTH/)
+  // The mirror's own host is what the user's files are asked about.
+  prints(await srun(`${MIRRORED}/seven:1`, env), ['busybox'])
+  const last = readFileSync(log, 'utf8').trim().split('\n').at(-1) ?? ''
+  assert.match(last, `get ${closed.host} `)
 })
 
 test('a helper that fails says so where the registry says no; without a login nothing is lost', async () => {

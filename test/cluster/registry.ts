@@ -37,12 +37,14 @@ export interface RegistryOptions {
   outlive?: boolean
   /** Lines of an htpasswd file (bcrypt): only these users may push and pull. */
   users?: readonly string[]
+  /** A free one unless given. */
+  port?: number
 }
 
 export async function startRegistry(undo: Undo, options: RegistryOptions = {}): Promise<Registry> {
   const dir = mkdtempSync(join(tmpdir(), 'berth-registry-'))
   undo.push('registry directory', () => rmSync(dir, { recursive: true, force: true }))
-  const [port = 0] = await freePorts(1)
+  const port = options.port ?? (await freePorts(1))[0] ?? 0
   const host = `127.0.0.1:${port}`
   const config = join(dir, 'config.yml')
   const log = join(dir, 'log')
