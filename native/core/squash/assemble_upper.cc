@@ -202,10 +202,8 @@ Result<> Upper::scanDirectory(uint32_t node) {
   auto directory = directories_.open(node);
   if (!directory)
     return directory.error();
-  auto xattrs = readXattrs(*directory, tree_.path(node));
-  if (!xattrs)
-    return xattrs.error();
-  tree_.inode(tree_.node(node).inode).xattrs = *xattrs;
+  if (auto done = readXattrs(*directory, tree_.path(node), tree_.inode(tree_.node(node).inode)); !done)
+    return done;
   auto names = namesOf(*directory);
   if (!names)
     return names.error();

@@ -60,7 +60,7 @@ private:
                            const struct stat &status);
   Result<uint32_t> addInode(int directory, const std::string &name, const struct stat &status);
   Result<uint16_t> owner(uint32_t id);
-  Result<uint32_t> readXattrs(int fd, const std::string &path);
+  Result<> readXattrs(int fd, const std::string &path, squash::Inode &inode);
   Result<> readFile(const Pending &pending, squash::FileStore &store);
 
   const Options &options_;

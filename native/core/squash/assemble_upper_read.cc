@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The part of Upper that reads what is in files. */
 #include "assemble_upper.hh"
+#include "acl.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -12,11 +13,11 @@ namespace berth::assemble {
 using squash::Inode;
 using squash::NONE;
 
-Result<uint32_t> Upper::readXattrs(int fd, const std::string &path) {
+Result<> Upper::readXattrs(int fd, const std::string &path, Inode &inode) {
   static thread_local std::string names(XATTR_LIST_MAX, '\0'), room(XATTR_SIZE_MAX, '\0');
   const ssize_t length = flistxattr(fd, names.data(), names.size());
   if (length < 0)
-    return errno == EOPNOTSUPP ? Result<uint32_t>(NONE) : fail("flistxattr", path);
+    return errno == EOPNOTSUPP ? Result<>(Nothing{}) : fail("flistxattr", path);
   std::vector<squash::Xattr> xattrs;
   for (size_t at = 0; at < size_t(length);) {
     const std::string name = names.c_str() + at;
@@ -26,7 +27,12 @@ Result<uint32_t> Upper::readXattrs(int fd, const std::string &path) {
       continue; // Gone meanwhile, or not for this process: nothing that an image keeps.
     xattrs.push_back({name, room.substr(0, size_t(size))});
   }
-  return xattrs_.index(std::move(xattrs));
+  inode.mode = squash::modeWithoutAcl(inode.mode, xattrs);
+  auto index = xattrs_.index(std::move(xattrs));
+  if (!index)
+    return index.error();
+  inode.xattrs = *index;
+  return Nothing{};
 }
 
 Result<squash::Placed> storeFile(int fd, uint64_t size, squash::FileStore &store) {
@@ -73,9 +79,9 @@ Result<> Upper::readFile(const Pending &pending, squash::FileStore &store) {
     return fail("openat", path);
   if (!S_ISREG(status.st_mode))
     return fail(EBUSY, "openat", path, "it was replaced while the container was saved");
-  auto xattrs = readXattrs(fd.get(), path);
-  if (!xattrs)
-    return xattrs.error();
+  Inode &inode = tree_.inode(pending.inode);
+  if (auto done = readXattrs(fd.get(), path, inode); !done)
+    return done;
   bytes_ += uint64_t(status.st_blocks) * 512;
   if (bytes_ > options_.bytesMax)
     return fail(EFBIG, "assemble", path, "the changes of the container are too large");
@@ -85,8 +91,6 @@ Result<> Upper::readFile(const Pending &pending, squash::FileStore &store) {
       placed.error().path = path;
     return placed.error();
   }
-  Inode &inode = tree_.inode(pending.inode);
-  inode.xattrs = *xattrs;
   inode.size = uint64_t(status.st_size);
   inode.data = placed->data;
   inode.offset = placed->offset;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tar.hh"
+#include "acl.hh"
 
 #include <algorithm>
 #include <cstring>
@@ -257,7 +258,9 @@ Result<> TarReader::fillOwner(TarEntry &entry, const Header &header) {
       return *error;
   if (!uid || !gid)
     return uid ? gid.error() : uid.error();
-  entry.mode = uint16_t(*mode & 07777);
+  entry.mode = modeWithoutAcl(uint16_t(*mode & 07777), entry.xattrs);
+  if (pax_.acl)
+    entry.mode = modeWithoutAcl(entry.mode, *pax_.acl);
   entry.uid = *uid;
   entry.gid = *gid;
   entry.mtime = *mtime;

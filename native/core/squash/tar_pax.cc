@@ -119,6 +119,8 @@ Result<> PaxValues::set(std::string_view key, std::string_view value) {
     return setNumber(major);
   if (key == "SCHILY.devminor")
     return setNumber(minor);
+  if (key == "SCHILY.acl.access")
+    return setText(acl);
   if (key.starts_with(SPARSE_PREFIX))
     return setSparse(key.substr(SPARSE_PREFIX.size()), value);
   if (key.starts_with(XATTR_PREFIX)) {

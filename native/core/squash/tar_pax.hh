@@ -32,6 +32,8 @@ struct PaxValues {
   std::optional<std::string> path, linkPath;
   std::optional<int64_t> size, uid, gid, mtime, major, minor;
   std::vector<Xattr> xattrs;
+  /** In text, as `tar --acls` writes it. */
+  std::optional<std::string> acl;
 
   /** GNU.sparse.*: format 0.0 and 0.1 bring their map here, 1.0 at the front of the content. */
   bool sparse = false;

@@ -182,6 +182,16 @@ test.needs(missing, 'capabilities and user attributes stay', async () => {
   await check((await lab.save(base, upper)).path, root)
 })
 
+test.needs(missing, "what an ACL's mask allowed is not the group's", async () => {
+  const base = lab.pack(lab.tree('cd $T; touch f'))
+  const { root, upper } = lab.overlay(base)
+  change(root, 'cd "$1"; mkdir -m 750 d; touch g; chmod 640 g; setfacl -m u:7:rwx g d')
+  assert.is(fs.statSync(join(root, 'g')).mode & 0o777, 0o670)
+  const mounted = lab.mountImage((await lab.save(base, upper)).path)
+  const mode = (name: string) => fs.statSync(join(mounted, name)).mode & 0o777
+  assert.equal([mode('g'), mode('d')], [0o640, 0o750])
+})
+
 test.needs(missing, 'a damaged image is refused, not copied', async () => {
   const base = lab.pack(lab.tree(BASE), '-comp', 'zstd')
   const bytes = fs.readFileSync(base)

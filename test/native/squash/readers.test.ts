@@ -194,7 +194,7 @@ test.needs(needed, 'a sparse file of a terabyte and one over 4 GiB are read at t
   assert.match(run('rdsquashfs', '-s', '/large', sparse), new RegExp(`${size}`))
 })
 
-test.needs(needed, "POSIX ACLs are not kept, and the kernel's squashfs has none", () => {
+test.needs(needed, "POSIX ACLs are not kept, and what their mask allowed is not the group's", () => {
   const acl = Buffer.from(
     '02000000010006 00ffffffff020007 0001000000040004 00ffffffff100007 00ffffffff200000 00ffffffff'.replaceAll(
       ' ',
@@ -205,17 +205,23 @@ test.needs(needed, "POSIX ACLs are not kept, and the kernel's squashfs has none"
   const layer = tar(
     file('f', 'x', {
       mode: 0o670,
-      pax: {
-        'SCHILY.xattr.system.posix_acl_access': acl,
-        'SCHILY.acl.access': 'user::rw-,user:1:rwx,group::r--,mask::rwx,other::---',
-        'SCHILY.xattr.user.kept': 'y',
-      },
+      pax: { 'SCHILY.xattr.system.posix_acl_access': acl, 'SCHILY.xattr.user.kept': 'y' },
+    }),
+    file('text', 'x', {
+      mode: 0o670,
+      pax: { 'SCHILY.acl.access': 'user::rw-,user:1:rwx,group::r-x,mask::rwx,other::---' },
+    }),
+    file('damaged', 'x', {
+      mode: 0o670,
+      pax: { 'SCHILY.xattr.system.posix_acl_access': acl.subarray(0, 23), 'SCHILY.acl.access': 'group:' },
     }),
   )
   const path = bench.path('acl')
   assert.is(bench.convert(bench.save([layer]), {}, path).error, '')
   const root = bench.mount(path)
-  assert.match(list(root).get('f') ?? '', /^100670 .* user.kept=0x79$/)
+  assert.match(list(root).get('f') ?? '', /^100640 .* user.kept=0x79$/)
+  assert.match(list(root).get('text') ?? '', /^100650 /)
+  assert.match(list(root).get('damaged') ?? '', /^100670 /)
   assert.is(run('getfattr', '-d', '-m', '-', '--only-values', `${root}/f`), 'y')
   assert.not.match(run('getfacl', '-n', '-p', `${root}/f`), /user:1:|mask/)
   // What the kernel says to who asks for one.
