@@ -19,7 +19,8 @@ struct Converter::Engine {
         line(gate, output, {options.compressor, options.level, options.blockSize, options.threads}),
         chunks(gate, output, options.tablesOwnMax), tree(key, chunks), xattrs(options.keepCapabilities),
         store(line, key, gate, chunks, options.blockSize), index(*codec, chunks, options.layers),
-        merger({tree, store, owners, xattrs, key, index}, options.entriesMax), digests(options.layers) {
+        merger({tree, store, owners, xattrs, key, index, chunks}, options.entriesMax),
+        digests(options.layers) {
     gate.watch(changed);
     gate.whenStopped([this](const Error &error) { rejectAll(error); });
   }

@@ -33,6 +33,11 @@ public:
     used_++;
   }
 
+  void clear() {
+    slots_ = {};
+    used_ = 0;
+  }
+
 private:
   static constexpr size_t SLOTS_MIN = 64;
 

@@ -35,8 +35,6 @@ uint32_t deviceNumber(uint32_t major, uint32_t minor) {
 Result<> Merger::layer(unsigned index, EntryReader &reader) {
   layer_ = index;
   ordinal_ = 0;
-  hiddenLinks_.clear();
-  hiddenFiles_.clear();
   parts_.index.begin(index);
   TarEntry entry;
   for (;;) {
@@ -58,6 +56,7 @@ Result<> Merger::layer(unsigned index, EntryReader &reader) {
     }
     parts_.index.add(entry, filled_);
   }
+  hidden_.clear();
   reader.drain();
   if (auto done = checkCount(); !done)
     return done;
@@ -157,8 +156,7 @@ Result<> Merger::addRoot(const TarEntry &entry) {
 }
 
 Result<> Merger::addDir(const TarEntry &entry, const Place &place) {
-  if (!hiddenLinks_.empty())
-    hiddenLinks_.erase(place.path);
+  hidden_.dropSymlink(place.path);
   if (!pending_.empty() && pending_.contains(place.path))
     return tarDamage("the target of a hard link is a directory");
   if (place.hidden())
@@ -212,16 +210,15 @@ uint32_t Merger::claim(const Place &place) {
 Result<> Merger::addOther(const TarEntry &entry, const Place &place, EntryReader &reader) {
   if (entry.kind == Kind::symlink && entry.target.size() > TARGET_SIZE_MAX)
     return fail(ENAMETOOLONG, "tar", {}, "a symlink's target is longer than Linux allows");
-  if (!hiddenLinks_.empty())
-    hiddenLinks_.erase(place.path);
+  hidden_.dropSymlink(place.path);
   const uint32_t number = claim(place);
   const auto waiting = pending_.empty() ? pending_.end() : pending_.find(place.path);
   const bool awaited =
       waiting != pending_.end() && layer_ < waiting->second.layer && layer_ >= waiting->second.cut;
   if (number == HIDDEN) {
-    if (entry.kind == Kind::symlink)
-      hiddenLinks_[place.path] = entry.target;
-    remember(place, Target{awaited ? waiting->second.inode : NONE, ordinal_, {}});
+    const auto symlink =
+        entry.kind == Kind::symlink ? std::optional<std::string_view>(entry.target) : std::nullopt;
+    hidden_.put(place.path, {awaited ? waiting->second.inode : NONE, ordinal_, {}}, symlink);
     if (!awaited)
       return Nothing{};
   }

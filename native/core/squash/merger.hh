@@ -16,6 +16,7 @@
 
 #include "attributes.hh"
 #include "file_store.hh"
+#include "hidden.hh"
 #include "layer_index.hh"
 #include "tar.hh"
 #include "tree.hh"
@@ -34,9 +35,11 @@ public:
     Xattrs &xattrs;
     const HashKey &key;
     LayerIndex &index;
+    Chunks &chunks;
   };
 
-  Merger(Parts parts, uint64_t entriesMax) : parts_(parts), entriesMax_(entriesMax) {}
+  Merger(Parts parts, uint64_t entriesMax)
+      : parts_(parts), entriesMax_(entriesMax), hidden_(parts.key, parts.chunks) {}
 
   /** Reads one layer to its end; layers come from the highest index to 0. */
   Result<> layer(unsigned index, EntryReader &reader);
@@ -76,14 +79,6 @@ private:
     std::string path;
     bool hidden() const { return parent == HIDDEN || parent == MISSING; }
   };
-  /** Where a hard link leads within its layer. */
-  struct Target {
-    uint32_t inode = NONE;
-    /** Entry number in this layer whose content is hidden and has passed; 0: none. */
-    uint64_t ordinal = 0;
-    /** Only in lower layers: this path. */
-    std::string lower;
-  };
   struct Pending {
     uint32_t inode;
     unsigned layer;
@@ -115,14 +110,12 @@ private:
 
   // merger_links.cc
   Result<> addLink(const TarEntry &entry, const Place &place);
-  Result<Target> findTarget(const TarEntry &entry);
-  uint32_t demand(Target &target, const TarEntry &entry);
-  void remember(const Place &place, Target target);
+  Result<LinkTarget> findTarget(const TarEntry &entry);
+  uint32_t demand(LinkTarget &target, const TarEntry &entry);
   void cutPending(std::string_view path, bool itself);
   Result<> checkCut() const;
   void settleWanted();
   Error dangling(const std::string &path, const Pending &pending) const;
-  uint64_t pathHash(std::string_view path) const { return parts_.key.name(~uint64_t{0}, path); }
 
   Parts parts_;
   uint64_t entriesMax_;
@@ -132,9 +125,7 @@ private:
   uint64_t ordinal_ = 0;
   /** Inode of the current entry's content. */
   uint32_t filled_ = NONE;
-  /** Of the current layer: symlinks and other entries that upper layers hide, by path. */
-  std::unordered_map<std::string, std::string> hiddenLinks_;
-  std::unordered_map<uint64_t, Target> hiddenFiles_;
+  Hidden hidden_;
 
   /** Hard links that wait for a lower layer, by the target's path. */
   std::unordered_map<std::string, Pending> pending_;

@@ -7,11 +7,7 @@
 
 namespace berth::squash {
 
-void Merger::remember(const Place &place, Target target) {
-  hiddenFiles_[pathHash(place.path)] = std::move(target);
-}
-
-Result<Merger::Target> Merger::findTarget(const TarEntry &entry) {
+Result<LinkTarget> Merger::findTarget(const TarEntry &entry) {
   auto place = locate(entry.target, false);
   if (!place)
     return place.error();
@@ -23,17 +19,16 @@ Result<Merger::Target> Merger::findTarget(const TarEntry &entry) {
     if (number != NONE && !tree.node(number).whiteout() && tree.node(number).layer == layer_) {
       if (tree.type(number) == Type::dir)
         return tarDamage("a hard link to a directory");
-      return Target{tree.node(number).inode, 0, {}};
+      return LinkTarget{tree.node(number).inode, 0, {}};
     }
   }
-  const auto hidden = hiddenFiles_.find(pathHash(place->path));
-  if (hidden != hiddenFiles_.end())
-    return hidden->second;
-  return Target{NONE, 0, place->path};
+  if (auto hidden = hidden_.find(place->path))
+    return std::move(*hidden);
+  return LinkTarget{NONE, 0, place->path};
 }
 
 /** The inode of a target that is needed: unknown yet unless this layer has shown it. */
-uint32_t Merger::demand(Target &target, const TarEntry &entry) {
+uint32_t Merger::demand(LinkTarget &target, const TarEntry &entry) {
   if (target.inode != NONE)
     return target.inode;
   if (target.ordinal != 0) {
@@ -58,8 +53,7 @@ Result<> Merger::addLink(const TarEntry &entry, const Place &place) {
   auto target = findTarget(entry);
   if (!target)
     return target.error();
-  if (!hiddenLinks_.empty())
-    hiddenLinks_.erase(place.path);
+  hidden_.dropSymlink(place.path);
   const auto waiting = pending_.empty() ? pending_.end() : pending_.find(place.path);
   const bool awaited =
       waiting != pending_.end() && layer_ < waiting->second.layer && layer_ >= waiting->second.cut;
@@ -68,7 +62,7 @@ Result<> Merger::addLink(const TarEntry &entry, const Place &place) {
     return tarDamage("a hard link to itself");
   const uint32_t number = claim(place);
   if (number == HIDDEN && !awaited) {
-    remember(place, std::move(*target));
+    hidden_.put(place.path, *target);
     return Nothing{};
   }
   const uint32_t awaiting = awaited ? waiting->second.inode : NONE;
@@ -78,7 +72,7 @@ Result<> Merger::addLink(const TarEntry &entry, const Place &place) {
   if (awaiting != NONE && parts_.tree.resolve(awaiting) != parts_.tree.resolve(inode))
     parts_.tree.inode(awaiting).data = inode;
   if (number == HIDDEN)
-    remember(place, std::move(*target));
+    hidden_.put(place.path, *target);
   else
     parts_.tree.node(number).inode = inode;
   return Nothing{};

@@ -92,12 +92,9 @@ Result<> Merger::enter(Walk &walk, std::string_view component) {
   const uint32_t parent = walk.nodes.back();
   std::string before = walk.path;
   walk.path = joined(walk.path, component);
-  if (!hiddenLinks_.empty()) {
-    const auto link = hiddenLinks_.find(walk.path);
-    if (link != hiddenLinks_.end()) {
-      walk.path = std::move(before);
-      return follow(walk, std::string(link->second));
-    }
+  if (const auto link = hidden_.symlink(walk.path)) {
+    walk.path = std::move(before);
+    return follow(walk, *link);
   }
   if (parent == HIDDEN || parent == MISSING) {
     walk.nodes.push_back(parent);

@@ -27,6 +27,13 @@ std::string_view Texts::get(uint32_t handle) const {
   return {reinterpret_cast<const char *>(from) + sizeof size, size};
 }
 
+void Texts::clear() {
+  for (auto *chunk : chunks_)
+    source_.giveBack(chunk);
+  chunks_.clear();
+  used_ = CHUNK_SIZE;
+}
+
 Tree::Tree(const HashKey &key, Chunks &chunks) : texts(chunks), key_(key), nodes_(chunks), inodes_(chunks) {
   auto &root = nodes_.add({});
   root.name = texts.add("");

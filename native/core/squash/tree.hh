@@ -22,6 +22,7 @@ public:
   explicit Texts(Chunks &source) : source_(source) {}
   uint32_t add(std::string_view text);
   std::string_view get(uint32_t handle) const;
+  void clear();
 
 private:
   static constexpr unsigned CHUNK_BITS = 20;

@@ -68,8 +68,10 @@ function writeMany(path: string, thousands: number): void {
 }
 
 /** The most memory of its own, without mappings of files, that the converter was seen to have. */
-async function peakOwnMegabytes(layer: string): Promise<number> {
-  const child = spawn(bench.program, [bench.path('image'), layer], { stdio: ['ignore', 'ignore', 'inherit'] })
+async function peakOwnMegabytes(...layers: string[]): Promise<number> {
+  const child = spawn(bench.program, [bench.path('image'), ...layers], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
   let code: number | null | undefined
   child.on('close', (status) => {
     code = status
@@ -95,6 +97,47 @@ test(`a million files take less than ${MEGABYTES_MAX} MB of memory that the kern
   const { size, blocks } = fs.statSync(bench.path('image'))
   // What was mapped behind the image is gone.
   assert.is(size < 20_000_000 && blocks * 512 <= size + 65536, true)
+})
+
+test(`a million files that an upper layer hides take less than ${MEGABYTES_MAX} MB`, async () => {
+  const whiteouts = Array.from({ length: 1000 }, (_, i) =>
+    entry({ name: `.wh.d${String(i).padStart(4, '0')}` }),
+  )
+  const [top = ''] = bench.save([Buffer.concat([...whiteouts, END])])
+  assert.is((await peakOwnMegabytes(bench.path('million'), top)) < MEGABYTES_MAX, true)
+})
+
+/** A memory cgroup with a hard limit, of either version; undefined where none can be had. */
+function limitedCgroup(bytes: number): string | undefined {
+  for (const [root, limit] of [
+    ['/sys/fs/cgroup/memory', 'memory.limit_in_bytes'],
+    ['/sys/fs/cgroup', 'memory.max'],
+  ] as const) {
+    if (!fs.existsSync(`${root}/cgroup.procs`)) continue
+    const group = fs.mkdtempSync(`${root}/berth-test-`)
+    if (fs.existsSync(`${group}/${limit}`)) {
+      fs.writeFileSync(`${group}/${limit}`, String(bytes))
+      return group
+    }
+    fs.rmdirSync(group)
+  }
+  return undefined
+}
+
+const group = process.getuid?.() === 0 ? limitedCgroup(MEGABYTES_MAX << 20) : undefined
+test.after(() => {
+  if (group !== undefined) fs.rmdirSync(group)
+})
+
+const without = group === undefined ? 'a memory cgroup' : undefined
+test.needs(without, `half a million files in a hard limit of ${MEGABYTES_MAX} MB`, () => {
+  const path = bench.path('half')
+  writeMany(path, 500)
+  // All memory counts here, the pages of what is read and written too: the kernel has to take them back.
+  const inside = 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"'
+  const command = [bench.program, bench.path('image'), path]
+  const done = spawnSync('sh', ['-ec', inside, 'sh', group ?? '', ...command], { encoding: 'utf8' })
+  assert.is(done.status, 0, `${done.signal} ${done.stderr}`)
 })
 
 test('a disk that is full while the tables grow gives ENOSPC, not SIGBUS', () => {
