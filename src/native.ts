@@ -83,6 +83,8 @@ export interface AssembleOptions {
   own: MadeEntry[]
   /** Further files, unless there are some of that name. */
   add: { path: string; content: string }[]
+  /** False: the file is new, and where the file system is this kernel's alone no disk is waited for; default true. */
+  durable?: boolean
 }
 
 export interface Assembled {
@@ -93,8 +95,8 @@ export interface Assembled {
 }
 
 export interface ChangeOptions {
-  /** rename replaces `other`; probe asks whether files can be made; create answers a descriptor. */
-  action: 'create' | 'rename' | 'remove' | 'probe'
+  /** rename replaces `other`; probe asks whether files can be made, exists for `name`; create answers a descriptor. */
+  action: 'create' | 'rename' | 'remove' | 'probe' | 'exists'
   /** An open directory; O_PATH is enough. */
   directory: number
   name: string
@@ -104,6 +106,8 @@ export interface ChangeOptions {
   gids: number[]
   /** Permissions of a created file, whatever the umask. */
   mode?: number
+  /** rename: whether the directory is fsynced, by default it is. */
+  durable?: boolean
 }
 
 export interface User {
@@ -291,7 +295,7 @@ export interface Native {
   scanImage(fd: number, options: ScanOptions): Promise<ImageScan>
   /** One file of the host. Undefined: no ELF file. */
   readElf(fd: number, path: string, options: ScanOptions): Promise<ElfFacts | undefined>
-  /** A new image from an image and what was changed above it: unchanged blocks are copied compressed. Ends with fsync. */
+  /** A new image from an image and what was changed above it: unchanged blocks are copied compressed. Ends with fsync when `durable`. */
   assembleSquash(options: AssembleOptions): Promise<Assembled>
   /** One change in a user's directory with that user's rights; 'create' resolves with a descriptor, others with -1. */
   changeAs(options: ChangeOptions): Promise<number>

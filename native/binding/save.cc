@@ -55,6 +55,7 @@ assemble::Options assembleOptions(const Napi::Object &object) {
       static_cast<uint64_t>(numberOf(object, "bytesMax", static_cast<int64_t>(options.bytesMax)));
   options.entriesMax =
       static_cast<uint64_t>(numberOf(object, "entriesMax", static_cast<int64_t>(options.entriesMax)));
+  options.durable = flagOf(object, "durable", options.durable);
   options.opaque = textsOf(object, "opaque");
   options.own = rowsOf<assemble::Own>(object, "own", "digest");
   options.add = rowsOf<assemble::Added>(object, "add", "content");
@@ -104,6 +105,7 @@ Napi::Value Change(const Napi::CallbackInfo &info) {
     return raise(info.Env(), fail("fcntl"));
   ChangeRequest request;
   request.action = action == "create"   ? Action::create
+                   : action == "exists" ? Action::exists
                    : action == "rename" ? Action::rename
                    : action == "remove" ? Action::remove
                                         : Action::probe;
@@ -111,6 +113,7 @@ Napi::Value Change(const Napi::CallbackInfo &info) {
   request.name = textOf(object, "name");
   request.other = textOf(object, "other");
   request.user = identityOf(object);
+  request.durable = flagOf(object, "durable", request.durable);
   request.mode = static_cast<mode_t>(numberOf(object, "mode", 0600));
   auto change = std::make_shared<ChangeAs>();
   auto work = [request, directory, change] { return change->start(request); };

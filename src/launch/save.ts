@@ -57,8 +57,8 @@ export async function saveContainer(
   try {
     const upper = pending.upper ?? keep(openUpper(pending))
     const image = keep(openSync(imagePath(held), 'r'))
-    await replaceTarget(target, umask, async (out) => {
-      const order = orderOf(site, held.image, pending.own)
+    await replaceTarget(target, umask, async (out, durable) => {
+      const order = { ...orderOf(site, held.image, pending.own), durable }
       const { uid, gid } = target.user
       const sizeMax = site.get('image_bytes_max')
       await runSaver({ distDir, user: { uid, gid }, image, upper, out, order, sizeMax, signal })

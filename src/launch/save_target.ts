@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, constants } from 'node:fs'
 import { posix } from 'node:path'
-import { native } from '../native.js'
+import { type NativeError, native } from '../native.js'
 import { explainSave, saveError } from './save_failure.js'
 
 /** O_PATH of the generic ABI, which Node does not name; right for x86_64, arm64, ppc64le, riscv64 and s390x. */
@@ -59,24 +59,33 @@ export function closeTarget(target: SaveTarget): void {
 
 /**
  * Calls `write` with a new file of the user's, which then takes the target's name; when anything fails nothing of it
- * stays, and what was there before does.
+ * stays, and what was there before does. `durable`: an older file is lost by it, so the new one must be on the disk.
  */
 export async function replaceTarget(
   target: SaveTarget,
   umask: number,
-  write: (fd: number) => Promise<void>,
+  write: (fd: number, durable: boolean) => Promise<void>,
 ): Promise<void> {
   const { directory, name, user } = target
   const temporary = `.berth-${randomBytes(TEMPORARY_BYTES).toString('hex')}`
   const change = { ...user, directory, name: temporary }
+  const durable = await existsAs(target)
   const fd = await native.changeAs({ ...change, action: 'create', mode: MODE & ~umask })
   try {
-    await write(fd)
-    await native.changeAs({ ...change, action: 'rename', other: name })
+    await write(fd, durable)
+    await native.changeAs({ ...change, action: 'rename', other: name, durable })
   } catch (error) {
     await native.changeAs({ ...change, action: 'remove' }).catch(() => undefined)
     throw error
   } finally {
     closeSync(fd)
   }
+}
+
+/** Who may not look gets the careful way. */
+async function existsAs({ directory, name, user }: SaveTarget): Promise<boolean> {
+  return await native.changeAs({ ...user, directory, name, action: 'exists' }).then(
+    () => true,
+    (error: NativeError) => error.code !== 'ENOENT',
+  )
 }

@@ -2,7 +2,8 @@
 /**
  * Saving a container after a change beside mksquashfs of the same tree, in interleaved rounds: medians of wall and CPU
  * seconds, as ratios. The image is the large one of convert.bench.ts (1 GB compressed, 3 GB of files); mksquashfs reads
- * an unpacked tree, as enroot keeps it. A copy of the file is the bound.
+ * an unpacked tree, as enroot keeps it. A copy of the file is the bound. Each as a new file, where nobody waits for the
+ * disk, and over an older one, where the new one has to be on the disk first.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
@@ -32,6 +33,9 @@ const TREE = join(DIRECTORY, 'save-tree')
 const UPPER = join(DIRECTORY, 'save-upper')
 const OUT = join(DIRECTORY, 'save-out')
 const ZSTD1 = '-comp zstd -Xcompression-level 1 -b 131072 -noappend -no-progress -quiet -processors 2'
+const MKSQUASHFS = `mksquashfs ${TREE} ${OUT} ${ZSTD1}`
+const COPY = `cp --reflink=never ${BASE} ${OUT}`
+const OWN = 'berth save'
 
 interface Sample {
   wall: number
@@ -73,18 +77,19 @@ const LIMITS = { bytesMax: 1e12, entriesMax: 1e8 }
 const ORDER = { compressor: 'zstd' as const, level: 1, threads: 2, ...LIMITS, own: [], add: [] }
 
 /** As the worker does it, with the process; CPU is that of the same work in here. */
-async function saveSample(): Promise<Sample> {
+async function saveSample(durable: boolean): Promise<Sample> {
+  const order = { ...ORDER, durable }
   const fds = [openSync(BASE, 'r'), openSync(UPPER, constants.O_DIRECTORY), openSync(OUT, 'w+')]
   const [image = -1, upper = -1, out = -1] = fds
   const user = { uid: 0, gid: 0 }
   const started = process.hrtime.bigint()
   const signal = new AbortController().signal
-  await runSaver({ distDir: DIST, user, image, upper, out, order: ORDER, sizeMax: 1e12, signal })
+  await runSaver({ distDir: DIST, user, image, upper, out, order, sizeMax: 1e12, signal })
   const wall = Number(process.hrtime.bigint() - started) / 1e9
   rmSync(OUT)
   const again = openSync(OUT, 'w+')
   const before = process.cpuUsage()
-  await native.assembleSquash({ ...ORDER, image, upper, out: again, opaque: [] })
+  await native.assembleSquash({ ...order, image, upper, out: again, opaque: [] })
   const { user: userTime, system } = process.cpuUsage(before)
   for (const fd of [...fds, again]) closeSync(fd)
   return { wall, cpu: (userTime + system) / 1e6 }
@@ -100,9 +105,12 @@ function print(line: string): void {
 
 async function round(samples: Map<string, Sample[]>, sizes: Map<string, number>): Promise<void> {
   const ways: [string, () => Sample | Promise<Sample>][] = [
-    ['berth save', saveSample],
-    ['mksquashfs of the tree', () => commandSample(`mksquashfs ${TREE} ${OUT} ${ZSTD1}; sync ${OUT}`)],
-    ['cp of the image', () => commandSample(`cp --reflink=never ${BASE} ${OUT}; sync ${OUT}`)],
+    [OWN, () => saveSample(false)],
+    ['mksquashfs of the tree', () => commandSample(MKSQUASHFS)],
+    ['cp of the image', () => commandSample(COPY)],
+    ['berth save, with fsync', () => saveSample(true)],
+    ['mksquashfs, sync', () => commandSample(`${MKSQUASHFS}; sync ${OUT}`)],
+    ['cp, sync', () => commandSample(`${COPY}; sync ${OUT}`)],
   ]
   for (const [name, way] of ways) {
     rmSync(OUT, { force: true })
@@ -125,7 +133,7 @@ for (const [what, bytes] of [
     const list = samples.get(name) ?? []
     return { wall: median(list.map(({ wall }) => wall)), cpu: median(list.map(({ cpu }) => cpu)) }
   }
-  const own = of('berth save')
+  const own = of(OWN)
   print(
     `\n${what} changed in an image of ${(statSync(BASE).size / 1e6).toFixed(0)} MB, medians of ${ROUNDS} rounds`,
   )

@@ -22,6 +22,8 @@ static Result<Fd> create(const ChangeRequest &request) {
 static Result<Fd> rename(const ChangeRequest &request) {
   if (renameat(request.directory, request.name.c_str(), request.directory, request.other.c_str()) < 0)
     return fail("renameat", request.other);
+  if (!request.durable)
+    return Fd();
   // A directory that its user may write to and not read cannot be opened for this.
   const Fd directory(openat(request.directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory)
@@ -43,6 +45,10 @@ static Result<Fd> change(const ChangeRequest &request) {
   case Action::remove:
     if (unlinkat(request.directory, request.name.c_str(), 0) < 0)
       return fail("unlinkat", request.name);
+    return Fd();
+  case Action::exists:
+    if (faccessat(request.directory, request.name.c_str(), F_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) < 0)
+      return fail("faccessat", request.name);
     return Fd();
   case Action::probe:
     if (faccessat(request.directory, ".", kWrite, AT_EACCESS) < 0)

@@ -15,10 +15,12 @@ struct ChangeRequest {
   enum class Action {
     /** Answers a new file `name`, opened read-write; EEXIST when there is one. */
     create,
-    /** `name` becomes `other`, whatever was there; then the directory is fsynced where its user may read it.
-     */
+    /** `name` becomes `other`, whatever was there; when `durable` the directory is fsynced then, where its
+     * user may read it. */
     rename,
     remove,
+    /** Whether there is a `name`: ENOENT. */
+    exists,
     /** Whether files can be made here: EACCES, EROFS. */
     probe,
   };
@@ -30,6 +32,7 @@ struct ChangeRequest {
   Identity user;
   /** create: permissions, whatever the umask. */
   mode_t mode = 0600;
+  bool durable = true;
 };
 
 /** Runs in a forked child that takes the user's file identity: a dead file server costs a process, no thread.

@@ -7,6 +7,8 @@
 
 #include "assemble_base.hh"
 #include "tables.hh"
+#include "thread.hh"
+#include "waits_for_disk.hh"
 
 namespace berth::assemble {
 
@@ -35,7 +37,7 @@ private:
   uint32_t rootTime() const { return tree_.inode(tree_.node(Tree::ROOT).inode).mtime; }
   Result<uint32_t> addDirectories(std::string_view path);
   Result<> fill(squash::BlockLine &line);
-  Result<> copyBlocks(squash::Output &output, squash::BlockLine &line);
+  Result<> startCopy(squash::Output &output, squash::BlockLine &line, squash::Thread &copy);
 
   const Options &options_;
   unsquash::Image &image_;
@@ -92,13 +94,27 @@ Result<> Assembly::addFiles() {
   return Nothing{};
 }
 
-Result<> Assembly::copyBlocks(squash::Output &output, squash::BlockLine &line) {
+/**
+ * Blocks that stay are copied meanwhile: where little has changed that takes as long as all the rest. What is
+ * written after them goes behind their end, which is known.
+ */
+Result<> Assembly::startCopy(squash::Output &output, squash::BlockLine &line, squash::Thread &copy) {
   StoredFiles &files = base_.files();
   if (auto done = files.plan(); !done)
     return done;
   files.settle(output.position(), 0, 0);
   line.adopt(files.takeAdopted());
-  return copyRuns(options_.image, options_.out, files.runs(), output);
+  const auto &runs = files.runs();
+  if (auto done = output.flush(); !done || runs.empty())
+    return done;
+  const uint64_t from = output.position();
+  output.skipTo(runs.back().to + runs.back().size);
+  return copy.start(gate_, [this, &runs, from] {
+    squash::Output own(options_.out, from);
+    const Disk disk = squash::waitsForDisk(options_.out, options_.durable) ? Disk::begins : Disk::later;
+    if (auto done = copyRuns(options_.image, options_.out, runs, own, disk); !done)
+      gate_.stop(done.error());
+  });
 }
 
 Result<> Assembly::fill(squash::BlockLine &line) {
@@ -146,7 +162,8 @@ Result<Assembled> Assembly::run(bool reuse) {
     return done.error();
   squash::BlockLine line(gate_, output,
                          {compressor_, options_.level, image_.super().blockSize, options_.threads});
-  if (auto done = reuse ? copyBlocks(output, line) : Result<>(Nothing{}); !done)
+  squash::Thread copy;
+  if (auto done = reuse ? startCopy(output, line, copy) : Result<>(Nothing{}); !done)
     return done.error();
   auto filled = line.start();
   if (filled)
@@ -161,7 +178,10 @@ Result<Assembled> Assembly::run(bool reuse) {
   auto size = tables.write();
   if (!size)
     return size.error();
-  if (fsync(options_.out) < 0)
+  copy.join();
+  if (gate_.stopped())
+    return gate_.error();
+  if (squash::waitsForDisk(options_.out, options_.durable) && fsync(options_.out) < 0)
     return fail("fsync", "image");
   return Assembled{*size, base_.files().copied(), upper_.bytes() + base_.files().bytes()};
 }

@@ -50,6 +50,8 @@ struct Options {
   /** Files to add, root's, mode 0644, unless there is something at their path. */
   std::vector<Added> add;
   bool keepCapabilities = true;
+  /** See waits_for_disk.hh. */
+  bool durable = true;
 };
 
 struct Assembled {
@@ -59,7 +61,7 @@ struct Assembled {
   uint64_t fresh = 0;
 };
 
-/** Ends with fsync. Blocks; threads end before it returns. EUCLEAN: the image is damaged. */
+/** Blocks; threads end before it returns. EUCLEAN: the image is damaged. */
 Result<Assembled> assembleImage(const Options &options);
 
 } // namespace berth::assemble

@@ -13,13 +13,13 @@ namespace {
 
 /** Shorter runs are gathered in memory: a system call each would cost more than the copy. */
 constexpr uint64_t RUN_BY_KERNEL = 1 << 20;
-/** After each the disk is told to begin. */
+/** After each the disk may be told to begin. */
 constexpr uint64_t PART_BY_KERNEL = 8 << 20;
 /** File systems share extents only where both sides are aligned to it. */
 constexpr uint64_t ALIGNMENT = 4096;
 constexpr size_t PIECE = 512 * 1024;
 
-Result<> copyByKernel(int image, int out, const Run &run, uint64_t &copied) {
+Result<> copyByKernel(int image, int out, const Run &run, Disk disk, uint64_t &copied) {
   while (copied < run.size) {
     auto from = off64_t(run.from + copied), to = off64_t(run.to + copied);
     const uint64_t part = std::min(run.size - copied, PART_BY_KERNEL);
@@ -30,8 +30,9 @@ Result<> copyByKernel(int image, int out, const Run &run, uint64_t &copied) {
       return fail("copy_file_range", "image");
     if (done <= 0)
       return Nothing{}; // Not between these file systems: read and write.
-    // The disk begins while the rest is copied, so that the fsync at the end waits for less.
-    (void)sync_file_range(out, off64_t(run.to + copied), done, SYNC_FILE_RANGE_WRITE);
+    // While the rest is copied, so that the fsync at the end waits for less.
+    if (disk == Disk::begins)
+      (void)sync_file_range(out, off64_t(run.to + copied), done, SYNC_FILE_RANGE_WRITE);
     copied += uint64_t(done);
   }
   return Nothing{};
@@ -79,7 +80,7 @@ uint64_t placeOf(const std::vector<Run> &runs, uint64_t from) {
   return run.to + (from - run.from);
 }
 
-Result<> copyRuns(int image, int out, const std::vector<Run> &runs, squash::Output &head) {
+Result<> copyRuns(int image, int out, const std::vector<Run> &runs, squash::Output &head, Disk disk) {
   Bytes piece(PIECE);
   for (Run run : runs) {
     if (auto done = head.append(Bytes(run.to - head.position())); !done)
@@ -92,7 +93,7 @@ Result<> copyRuns(int image, int out, const std::vector<Run> &runs, squash::Outp
         return done;
       run = {run.from + first, run.size - first, run.to + first};
       uint64_t copied = 0;
-      if (auto done = copyByKernel(image, out, run, copied); !done)
+      if (auto done = copyByKernel(image, out, run, disk, copied); !done)
         return done;
       head.skipTo(run.to + copied);
       run = {run.from + copied, run.size - copied, run.to + copied};

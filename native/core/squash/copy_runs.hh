@@ -20,7 +20,10 @@ struct Run {
 void settleRuns(std::vector<Run> &runs, uint64_t start);
 /** Where a byte of the image comes to be; it must be in one of the settled runs. */
 uint64_t placeOf(const std::vector<Run> &runs, uint64_t from);
+/** What becomes of bytes that were copied: somebody will wait for the disk, or nobody. */
+enum class Disk : uint8_t { begins, later };
 /** Writes settled runs of `image` to `out`, behind what `head` has written; `head` goes on behind them. */
-Result<> copyRuns(int image, int out, const std::vector<Run> &runs, squash::Output &head);
+Result<> copyRuns(int image, int out, const std::vector<Run> &runs, squash::Output &head,
+                  Disk disk = Disk::begins);
 
 } // namespace berth::assemble
