@@ -9,7 +9,7 @@ import { build } from '../squash/workbench.js'
 import { buildInspect, hasProgram, Lab, mountMissing, must, run } from './lab.js'
 
 /** Of one image: about five seconds of a core with sanitizers. For a long run a random seed, and as many as its time is for. */
-const MUTANTS = 5000
+const MUTANTS = 1200
 const SEED = FUZZ_SECONDS > 0 ? Date.now() % 1_000_000 : 1
 const WANTED = FUZZ_SECONDS > 0 ? FUZZ_SECONDS * 1000 : MUTANTS
 
