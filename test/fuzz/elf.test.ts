@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { build } from '../native/squash/workbench.js'
+import { build, FUZZ_TARGET } from '../native/squash/workbench.js'
 import { suite } from '../suite.js'
 import { fuzz } from './fuzzer.js'
 
@@ -21,7 +21,7 @@ test.needs(missing, 'fuzzing finds no crash, hang or facts above the limits', ()
   const corpus = join(directory, 'corpus')
   writeSeeds(corpus)
   fuzz({
-    program: build('fuzz/elf_fuzz.cc', { flavour: 'fuzzed', more: ELF }),
+    program: build('fuzz/elf_fuzz.cc', { flavour: 'sanitized', link: FUZZ_TARGET, more: ELF }),
     corpus,
     runs: RUNS,
     inputBytesMax: 40_000,

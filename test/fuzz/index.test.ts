@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { build } from '../native/squash/workbench.js'
+import { build, FUZZ_TARGET } from '../native/squash/workbench.js'
 import { suite } from '../suite.js'
 import { fuzz } from './fuzzer.js'
 
@@ -20,7 +20,7 @@ test.needs(missing, 'fuzzing finds no crash, hang or image that the verifier ref
   const corpus = join(directory, 'corpus')
   const seeds = join(import.meta.dirname, 'index_seeds.ts')
   execFileSync(process.execPath, ['--import', 'tsx', seeds, build(), corpus])
-  const program = build('fuzz/index_fuzz.cc', { flavour: 'fuzzed' })
+  const program = build('fuzz/index_fuzz.cc', { flavour: 'sanitized', link: FUZZ_TARGET })
   fuzz({ program, corpus, runs: RUNS, inputBytesMax: 40_000, memoryMbMax: 1500 })
 })
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { hasProgram, must } from '../native/reader/lab.js'
-import { build } from '../native/squash/workbench.js'
+import { build, FUZZ_TARGET } from '../native/squash/workbench.js'
 import { suite } from '../suite.js'
 import { fuzz } from './fuzzer.js'
 
@@ -19,7 +19,11 @@ test.after(() => rmSync(directory, { recursive: true, force: true }))
 test.needs(missing, 'fuzzing finds no crash, hang or accepted image that cannot be read', () => {
   const corpus = join(directory, 'corpus')
   must('sh', join(import.meta.dirname, 'squashfs_seeds.sh'), corpus)
-  const program = build('fuzz/squashfs_fuzz.cc', { flavour: 'fuzzed', more: ['native/reader/exercise.cc'] })
+  const program = build('fuzz/squashfs_fuzz.cc', {
+    flavour: 'sanitized',
+    link: FUZZ_TARGET,
+    more: ['native/reader/exercise.cc'],
+  })
   fuzz({ program, corpus, runs: RUNS, inputBytesMax: 20_000, memoryMbMax: 1000 })
 })
 
