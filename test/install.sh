@@ -94,6 +94,11 @@ ensure_built() {
     echo "install: npm run build:$part failed" >&2
     exit 1
   fi
+  # binding.gyp has no -Werror, for the sake of sites; here a warning is a failure.
+  if grep ': warning:' "$log" >&2; then
+    rm -f "$log"
+    exit 1
+  fi
   rm -f "$log"
   mkdir -p dist
   echo "$now" >"dist/.stamp-$part"

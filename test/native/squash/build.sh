@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds a program with native/core/squash: build.sh DIR SOURCE.cc [compiler flags, e.g. -fsanitize=address]
 # SOURCE is named from test/; in the environment MORE are other sources, LINK flags for the linker alone.
-# Objects stay in DIR and are rebuilt when a source or header is newer or the flags differ.
+# Objects stay in DIR and are rebuilt when a source or header is newer or the flags differ. With BUILT in the environment,
+# the folder's objects are those of that directory, which node-gyp's makefile keeps up to date.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../..
@@ -21,11 +22,23 @@ flock 9
 printf '%s\n' "$*" | cmp -s - "$dir/flags" || rm -f "$dir"/*.o
 printf '%s\n' "$*" >"$dir/flags"
 newest=$(ls -t "$core"/*.hh "$core"/../result.hh "$core"/../elf/*.hh "$root"/test/native/*/*.hh | head -1)
+objects=
 sources="$(ls "$core"/*.cc) $main"
+if [ -n "${BUILT:-}" ]; then
+	for source in "$core"/*.cc; do
+		objects="$objects $BUILT/$(basename "$source" .cc).o"
+	done
+	if ls $objects >/dev/null 2>&1; then
+		# LINK and CXX are words of that makefile too.
+		env -u LINK -u CXX flock "$root/package.json" make -s -j2 -C "$root/build" BUILDTYPE=Release >/dev/null
+	else
+		(cd "$root" && npm run --silent build:addon >/dev/null)
+	fi
+	sources=$main
+fi
 for source in ${MORE:-}; do
 	sources="$sources $root/test/$source"
 done
-objects=
 stale=
 for source in $sources; do
 	object=$dir/$(basename "$source" .cc).o

@@ -8,16 +8,19 @@ import { basename, join } from 'node:path'
 
 const HERE = import.meta.dirname
 const BUILD = join(HERE, '../../../build/test-squash')
+/** native/core/squash as the addon has it. */
+const ADDON_OBJECTS = join(HERE, '../../../build/Release/obj.target/berth/native/core/squash')
 
 /**
- * Programs of one flavour share the objects of native/core/squash: compiling them is most of the cost. clang++ needs half
- * the time of g++ for the checked ones, which libFuzzer's targets can be linked from as well.
+ * Programs of one flavour share the objects of native/core/squash: compiling them is most of the cost. The plain ones are
+ * those of the addon; clang++ needs half the time of g++ for the checked ones, which libFuzzer's targets share.
  */
 const FLAVOURS = {
-  plain: { compiler: 'g++', flags: [] },
+  plain: { compiler: 'g++', flags: [], built: ADDON_OBJECTS },
   sanitized: {
     compiler: 'clang++',
     flags: ['-fsanitize=fuzzer-no-link,address,undefined', '-fno-sanitize-recover=all', '-O1'],
+    built: '',
   },
 } as const
 
@@ -35,11 +38,11 @@ export interface Building {
 /** Builds a source of test/ with native/core/squash; answers the program's path. */
 export function build(source = 'native/squash/convert_cli.cc', building: Building = {}): string {
   const { flavour = 'plain', more = [], link = '' } = building
-  const { compiler, flags } = FLAVOURS[flavour]
+  const { compiler, flags, built } = FLAVOURS[flavour]
   const directory = join(BUILD, flavour)
   execFileSync(join(HERE, 'build.sh'), [directory, source, ...flags], {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, CXX: compiler, MORE: more.join(' '), LINK: link },
+    env: { ...process.env, BUILT: built, CXX: compiler, MORE: more.join(' '), LINK: link },
   })
   return join(directory, basename(source, '.cc'))
 }
