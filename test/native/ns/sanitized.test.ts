@@ -11,7 +11,16 @@ const test = suite('core under sanitizers')
 const native = join(import.meta.dirname, '../../../native')
 const folder = mkdtempSync(join(tmpdir(), 'berth-sanitized-'))
 const needs = process.getuid?.() === 0 ? undefined : 'needs root'
-const FLAGS = ['-std=gnu++20', '-D_GNU_SOURCE', '-g', '-O0', '-Wall', '-Wextra', '-Werror', `-I${native}`]
+const FLAGS = [
+  '-std=gnu++20',
+  '-D_GNU_SOURCE',
+  '-gline-tables-only',
+  '-O0',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  `-I${native}`,
+]
 const CHECKS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
 
 test.after(() => rmSync(folder, { recursive: true, force: true }))
@@ -26,7 +35,7 @@ test.needs(needs, 'building, failing and passing descriptors neither leaks nor r
     join(native, 'core/squash/sha256.cc'),
     ...sources.filter((name) => name.endsWith('.cc')),
   ]
-  const compiled = spawnSync('c++', [...FLAGS, ...CHECKS, '-o', program, ...inputs], { encoding: 'utf8' })
+  const compiled = spawnSync('clang++', [...FLAGS, ...CHECKS, '-o', program, ...inputs], { encoding: 'utf8' })
   assert.is(compiled.status, 0, compiled.stderr)
   const done = spawnSync(program, [], { encoding: 'utf8', timeout: 60_000 })
   assert.is(done.stdout, 'ok\n', done.stderr)

@@ -19,7 +19,11 @@ const FLAVOURS = {
   plain: { compiler: 'g++', flags: [], built: ADDON_OBJECTS },
   sanitized: {
     compiler: 'clang++',
-    flags: ['-fsanitize=fuzzer-no-link,address,undefined', '-fno-sanitize-recover=all', '-O1'],
+    flags: [
+      '-fsanitize=fuzzer-no-link,address,undefined',
+      '-fno-sanitize-recover=all',
+      ...['-O1', '-gline-tables-only'],
+    ],
     built: '',
   },
 } as const
