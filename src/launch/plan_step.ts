@@ -15,6 +15,10 @@ import { pmixDirectories } from './slurm_files.js'
 /** In dist/, which this folder is in. */
 const LAUNCHER = 'berth-exec'
 
+/**
+ * The plan for a task at `place`; for a step without a task yet, from the step's own words.
+ * @throws BerthError of what the request, the image or the node does not allow
+ */
 export async function planWith(
   rooms: Rooms,
   prepared: PreparedStep,
