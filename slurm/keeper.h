@@ -14,7 +14,7 @@ struct keeper {
   char runtime_dir[PATH_MAX];
   char socket[PATH_MAX];
   /** Program and arguments of the worker, NULL-terminated. */
-  char *worker[KEEPER_ARGUMENTS_MAX + 3];
+  char *worker[KEEPER_ARGUMENTS_MAX + 4];
   char node[PATH_MAX];
   char script[PATH_MAX];
 };

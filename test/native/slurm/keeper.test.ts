@@ -94,7 +94,13 @@ test.needs(notRoot, 'hands down its arguments and a clean process', async () => 
   const told = report(runtime)
   const all = (word: string): string[] =>
     [...told.matchAll(new RegExp(`^${word} (.*)$`, 'gm'))].map(([, rest]) => rest ?? '')
-  assert.equal(all('arg'), [script, `--runtime-dir=${runtime}`, '--store=/s', '--idle=3'])
+  assert.equal(all('arg'), [
+    '--max-semi-space-size=2',
+    script,
+    `--runtime-dir=${runtime}`,
+    '--store=/s',
+    '--idle=3',
+  ])
   assert.equal(all('env').sort(), [
     'LANG=C.UTF-8',
     'LISTEN_FDS=1',

@@ -24,7 +24,7 @@ namespace faults {
 namespace {
 
 constexpr uint32_t BLOCK_SIZE = 16384;
-constexpr unsigned MANY = 30'000;
+constexpr unsigned MANY = 12'000;
 
 [[noreturn]] void give_up(const std::string &what) {
   perror(what.c_str());
@@ -136,12 +136,12 @@ std::vector<Bytes> ordinaryLayers() {
   return {Layer()
               .directory("etc")
               .file("etc/passwd", 900, false, 3)
-              .file("first", 1'500'000)
-              .file("between", 200'000)
-              .file("second", 1'500'000, true, 5)
+              .file("first", 1'200'000)
+              .file("between", 150'000)
+              .file("second", 1'200'000, true, 5)
               .end(),
           Layer().file("small", 900, false).file("other", 5000).file("plain", 300'000, false).end(),
-          Layer().whiteout("between").whiteout("small").file("mine", 700'000).end()};
+          Layer().whiteout("between").whiteout("small").file("mine", 400'000).end()};
 }
 
 std::vector<Bytes> manyNames() {
@@ -154,7 +154,7 @@ std::vector<Bytes> manyNames() {
 /** What a container changed: a new file, a replaced one, a deleted one. */
 int makeUpper(const std::string &path) {
   mkdir(path.c_str(), 0755);
-  for (const auto &[name, size] : {std::pair{"new", 600'000}, {"other", 70}}) {
+  for (const auto &[name, size] : {std::pair{"new", 400'000}, {"other", 70}}) {
     std::mt19937 random{1};
     Bytes bytes(static_cast<size_t>(size));
     for (auto &byte : bytes)

@@ -10,7 +10,7 @@ namespace {
 
 faults::Fault plan;
 std::atomic<uint64_t> counts[faults::CALLS];
-std::atomic<unsigned> first{faults::CALLS};
+std::atomic<unsigned> fallen{0};
 
 bool takesSpace(faults::Call call) {
   return call == faults::PWRITE || call == faults::COPY_FILE_RANGE || call == faults::FALLOCATE;
@@ -22,11 +22,10 @@ int verdict(faults::Call call) {
     return EXDEV;
   const uint64_t number = ++counts[call];
   const bool itself = plan.call == call && number == plan.at;
-  const bool after = plan.stays && first != faults::CALLS && takesSpace(call);
+  const bool after = plan.stays && fallen != 0 && takesSpace(call);
   if (!itself && !after)
     return 0;
-  unsigned none = faults::CALLS;
-  first.compare_exchange_strong(none, call);
+  fallen |= 1u << call;
   return plan.error;
 }
 
@@ -38,12 +37,12 @@ void arm(const Fault &fault) {
   plan = fault;
   for (auto &counter : counts)
     counter = 0;
-  first = CALLS;
+  fallen = 0;
 }
 
 uint64_t count(Call call) { return counts[call]; }
-bool struck() { return first != CALLS; }
-Call firstStruck() { return Call(first.load()); }
+bool struck() { return fallen != 0; }
+bool struck(Call call) { return (fallen & 1u << call) != 0; }
 
 } // namespace faults
 

@@ -32,7 +32,7 @@ void arm(const Fault &fault);
 /** Calls of a kind since arm(). */
 uint64_t count(Call call);
 bool struck();
-/** The first call that failed. */
-Call firstStruck();
+/** Whether one of these failed; threads that meet a full disk at once may each be the one that tells. */
+bool struck(Call call);
 
 } // namespace faults

@@ -2,8 +2,8 @@
 /**
  * faults_main DIRECTORY: writes each image of fault_cases.cc with every single call that it makes failing in
  * every way: disk full from there on, quota, damaged disk, half of it done, interrupted, nothing done. An
- * error has to be the one that was given, of that call; what is no error has to give the same bytes. Prints
- * one line a case, and one that begins with `wrong` for each contradiction.
+ * error has to be the one that was given, of a call that got it; what is no error has to give the same bytes.
+ * Prints one line a case, and one that begins with `wrong` for each contradiction.
  */
 #include <cstdio>
 #include <cstring>
@@ -114,12 +114,18 @@ private:
     if (way.harmless)
       return wrong(what, "an error: " + error.syscall + " " + error.message);
     // The readers tell their calls in words.
-    const bool named = error.syscall == "squashfs"
-                           ? !error.message.empty()
-                           : error.syscall == NAMES[firstStruck()] && !error.path.empty();
+    const bool named = error.syscall == "squashfs" ? !error.message.empty()
+                                                   : struckByName(error.syscall) && !error.path.empty();
     if (error.code != way.error || !named)
       wrong(what, std::string(strerrorname_np(error.code)) + " " + error.syscall + " " + error.path + " " +
                       error.message);
+  }
+
+  static bool struckByName(const std::string &syscall) {
+    for (unsigned call = 0; call < CALLS; call++)
+      if (syscall == NAMES[call])
+        return struck(Call(call));
+    return false;
   }
 
   void wrong(const std::string &what, const std::string &how) {
