@@ -20,6 +20,19 @@ constexpr int kLeaseFd = 3;
 constexpr size_t kProgramBytesMax = 16u << 20;
 constexpr mode_t kExecuteOnly = 0111;
 
+static Result<> copyInto(int place, int program) {
+  const Fd copy(openat(place, "init", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!copy)
+    return fail("openat", "init");
+  off_t offset = 0;
+  ssize_t got = 0;
+  while ((got = sendfile(copy.get(), program, &offset, kProgramBytesMax)) > 0)
+    ;
+  if (got < 0 || fchmod(copy.get(), kExecuteOnly) < 0)
+    return fail("sendfile", "init");
+  return Nothing{};
+}
+
 static Result<Fd> copyUnreadable(const std::string &path) {
   const Fd program(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!program)
@@ -27,17 +40,13 @@ static Result<Fd> copyUnreadable(const std::string &path) {
   const auto place = makeFilesystem("tmpfs", {{"mode", "0700"}}, kernel::kAttrNoSuid | kernel::kAttrNoDev);
   if (!place)
     return place.error();
-  {
-    const Fd copy(openat(place.value().get(), "init", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!copy)
-      return fail("openat", path);
-    off_t offset = 0;
-    ssize_t got = 0;
-    while ((got = sendfile(copy.get(), program.get(), &offset, kProgramBytesMax)) > 0)
-      ;
-    if (got < 0 || fchmod(copy.get(), kExecuteOnly) < 0)
-      return fail("sendfile", path);
-  }
+  // Written by a process of its own: whoever another thread forks just now would keep our writable
+  // descriptor, and until its end nobody could execute the copy (ETXTBSY of execve(2)).
+  Standby writer;
+  if (auto begun = writer.start([&] { return copyInto(place.value().get(), program.get()); }); !begun)
+    return begun.error();
+  if (auto done = writer.finish("sendfile", path.c_str()); !done)
+    return done.error();
   Fd made(openat(place.value().get(), "init", O_RDONLY | O_CLOEXEC));
   if (!made)
     return fail("openat", path);

@@ -12,11 +12,13 @@
 #include "core/ns/filesystem.hh"
 #include "core/ns/flags.hh"
 #include "core/ns/image_mount.hh"
+#include "core/ns/pid_space.hh"
 
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <thread>
 
 using namespace berth;
@@ -128,7 +130,35 @@ static void exerciseFiles() {
   check(refused.finish(kOpenWaitMsMax).error().code == EACCES, "refused");
 }
 
+/** Its copy runs, whatever other threads fork meanwhile: each try in a process of its own, for it is kept. */
+static void tryFirstProgram() {
+  std::thread([] {
+    for (;;)
+      if (fork() == 0) {
+        usleep(200'000);
+        _exit(0);
+      }
+  }).detach();
+  const auto program = unreadableProgram("/bin/busybox");
+  check(program.ok(), "copy of a program");
+  char name[] = "true";
+  char *const argv[] = {name, nullptr};
+  execveat(program.value()->get(), "", argv, environ, AT_EMPTY_PATH);
+  check(false, "execveat of the copy");
+}
+
+static void exerciseFirstProgram() {
+  for (int i = 0; i < 10; i++) {
+    const pid_t child = fork();
+    if (child == 0)
+      tryFirstProgram();
+    int status = 0;
+    check(waitpid(child, &status, 0) == child && status == 0, "first program");
+  }
+}
+
 int main() {
+  exerciseFirstProgram();
   exerciseMaps();
   exerciseWords();
   exerciseSockets();
