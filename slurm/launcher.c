@@ -21,6 +21,7 @@
 #include "stay.h"
 #include "text.h"
 #include "wire.h"
+#include "witness.h"
 
 /* A worker that died is started again by its keeper within a second; a loaded node takes a few. */
 #define CONNECT_MS_MAX 10000
@@ -163,6 +164,7 @@ static int launch(char **argv, struct error *error) {
   const char *refused = getenv(REFUSED_VARIABLE);
   struct frame_in answer = {0};
   uint32_t status = 0;
+  bool stays = false;
   int ended = -1;
 
   if (refused)
@@ -173,13 +175,16 @@ static int launch(char **argv, struct error *error) {
     return error_set(error, "BERTH_ENOWORKER", HINT_NODE,
                      "a container was asked for, but nobody here prepared it", NULL);
   cleanup_close int connection = ask(path, argv[0] ? argv[0] : "", &answer, error);
+  cleanup_close int witness = -1;
   if (connection < 0)
     return -1;
   switch (answer.type) {
   case BERTH_JOIN:
+    stays = stay_is_asked(&answer) || join_has_pids(&answer);
+    witness = stays ? witness_start() : -1;
     if (join_has_pids(&answer) && join_namespaces(&answer, error) < 0)
       return -1;
-    if ((stay_is_asked(&answer) || join_has_pids(&answer)) && !stay(&answer, connection, &ended, error))
+    if (stays && !stay(&answer, connection, witness, &ended, error))
       return ended;
     join_run(&answer, argv, environ, error);
     stay_failed();

@@ -2,13 +2,12 @@
 #include "seat.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include "place.h"
+#include "witness.h"
 
 static int terminal_of_session(void) {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -34,13 +33,11 @@ static void leave_terminal(int terminal) {
 }
 
 void seat_prepare(struct seat *seat, bool apart, sigset_t *before) {
-  const char *reach = getenv(SIGNALS_VARIABLE);
   sigset_t all;
 
   seat->terminal = apart ? terminal_of_session() : -1;
   /* Whoever started `berth run` knows one process group; so does the terminal. */
   seat->shared = seat->terminal < 0 && (getenv("BERTH_TICKET") || is_at_terminal());
-  seat->all_told = reach && strcmp(reach, SIGNALS_REACH_ALL) == 0;
   if (seat->terminal >= 0)
     leave_terminal(seat->terminal);
   sigfillset(&all);
@@ -59,7 +56,8 @@ void seat_take(const struct seat *seat) {
 static bool has_reached_command(const struct seat *seat, const siginfo_t *info) {
   if (seat->shared && info->si_code == SI_KERNEL)
     return true;
-  return seat->all_told && info->si_code <= 0 && info->si_pid == getppid();
+  return seat->witness >= 0 && info->si_code <= 0 && info->si_pid == getppid() &&
+         witness_saw(seat->witness, info->si_signo);
 }
 
 /* False when it has not ended. */

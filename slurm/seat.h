@@ -3,9 +3,10 @@
  * Where a command sits whose launcher stays: which process group, whose terminal, and who of the two hears a
  * signal. Each signal for the task must reach the command once.
  *
- *   proctrack/cgroup and pgid signal the launcher, which is the task that Slurm knows (SIGKILL: all
- * processes) proctrack/linuxproc signals every process below slurmstepd a terminal signals its foreground
- * process group
+ * - proctrack/cgroup and pgid signal the launcher, which is the task that Slurm knows; SIGKILL goes to all
+ * processes
+ * - proctrack/linuxproc signals every process below slurmstepd, or the launcher alone: see witness.h
+ * - a terminal signals its foreground process group
  */
 #ifndef BERTH_SEAT_H
 #define BERTH_SEAT_H
@@ -19,13 +20,14 @@ struct seat {
   int terminal;
   /** The command stays in the launcher's process group. */
   bool shared;
-  /** What slurmstepd sends reaches the command too. */
-  bool all_told;
+  /** Tells whether what slurmstepd sent has reached the command too, or -1: it does not. */
+  int witness;
 };
 
 /**
- * Before the fork: blocks all signals (*before: what was blocked) and lets go of the terminal for a command
- * that is to be `apart`, in a pid namespace, where job control needs a session leader that has a number.
+ * Before the fork, `witness` set: blocks all signals (*before: what was blocked) and lets go of the terminal
+ * for a command that is to be `apart`, in a pid namespace, where job control needs a session leader that has
+ * a number.
  */
 void seat_prepare(struct seat *seat, bool apart, sigset_t *before);
 /** In the child. */

@@ -33,19 +33,21 @@ bool stay_is_asked(const struct frame_in *frame) {
 }
 
 /* What the command gave up must be seen as closed by the other side: output, PMI. */
-static void close_others(int one, int other) {
-  const int low = one < other ? one : other, high = one < other ? other : one;
+static void close_others(const int *kept, size_t count) {
+  unsigned int from = STDERR_FILENO + 1;
 
   (void)close(STDIN_FILENO);
   (void)close(STDOUT_FILENO);
-  unsigned int from = STDERR_FILENO + 1;
-  for (int i = 0; i < 2; i++) {
-    const int kept = i == 0 ? low : high;
-    if (kept < (int)from)
-      continue;
-    if (kept > (int)from)
-      (void)syscall(CLOSE_RANGE, from, kept - 1, 0);
-    from = (unsigned int)kept + 1;
+  for (;;) {
+    int next = -1;
+    for (size_t i = 0; i < count; i++)
+      if (kept[i] >= (int)from && (next < 0 || kept[i] < next))
+        next = kept[i];
+    if (next > (int)from)
+      (void)syscall(CLOSE_RANGE, from, next - 1, 0);
+    if (next < 0)
+      break;
+    from = (unsigned int)next + 1;
   }
   (void)syscall(CLOSE_RANGE, from, ~0u, 0);
 }
@@ -150,10 +152,10 @@ static bool cannot_start(const char *call, struct error *error) {
   return false;
 }
 
-bool stay(const struct frame_in *frame, int connection, int *status, struct error *error) {
+bool stay(const struct frame_in *frame, int connection, int witness, int *status, struct error *error) {
   const bool saves = stay_is_asked(frame);
   sigset_t before;
-  struct seat seat;
+  struct seat seat = {.witness = witness};
   int ends[2] = {-1, -1};
 
   if (getenv("BERTH_TICKET") && stay_with(getppid(), error) < 0)
@@ -169,7 +171,8 @@ bool stay(const struct frame_in *frame, int connection, int *status, struct erro
   if (child < 0)
     return cannot_start("fork", error);
   const bool started = has_started(reading);
-  close_others(saves ? connection : -1, join_lease(frame));
+  const int kept[] = {saves ? connection : -1, join_lease(frame), witness};
+  close_others(kept, ARRAY_SIZE(kept));
   const int ended = seat_attend(&seat, child);
   if (started && saves)
     hear(connection, ended, error);

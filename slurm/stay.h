@@ -19,9 +19,10 @@ bool stay_is_asked(const struct frame_in *frame);
  * Forks. True in the child, which goes on to become the command. In the launcher false, when the command has
  * ended and, where it is saved, the worker has answered: *status is the command's exit code (a signal that
  * ended it ends the launcher too), or error is filled, whose exit code is the command's own unless that was
- * 0. Signals that reach the launcher alone are the command's.
+ * 0. Signals that reach the launcher alone are the command's; `witness` (witness.h) was started before the
+ * launcher joined anything.
  */
-bool stay(const struct frame_in *frame, int connection, int *status, struct error *error);
+bool stay(const struct frame_in *frame, int connection, int witness, int *status, struct error *error);
 /** This process is such a child. */
 bool stay_is_child(void);
 /**

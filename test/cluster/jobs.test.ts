@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The kinds of jobs and steps that Slurm has, each with a container: what is where, and what inherits. */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { without } from '../engine/engines.js'
 import { suite } from '../suite.js'
@@ -131,6 +131,26 @@ test('a job that is put back into the queue starts again in its image', async ()
   }
   await until('its second start', startsAgain, 60_000, 500)
   exits(await done, 0)
+})
+
+test('a signal for a saved batch script alone, and one for all of its processes, reach it once each', async () => {
+  const [log, go] = [join(at.cluster.shared, 'signals'), join(at.cluster.shared, 'signals.go')]
+  const script = `#!/bin/sh\ntrap 'echo got >> ${log}' USR1\necho up > ${log}\nwhile ! test -e ${go}; do sleep 0.1; done\n`
+  const saved = [
+    '--container-writable',
+    `--container-save=${log}.sqsh`,
+    `--container-mounts=${at.cluster.shared}`,
+  ]
+  const done = at.cluster.batch(script, ['-n1', '-J', 'signaled', image(), ...saved])
+  const has = (text: string) => () => existsSync(log) && readFileSync(log, 'utf8') === text
+  await until('the script', has('up\n'))
+  exits(await at.cluster.command(['scancel', '--batch', '-s', 'USR1', '-n', 'signaled']), 0)
+  await until('its signal', has('up\ngot\n'))
+  exits(await at.cluster.command(['scancel', '--full', '-s', 'USR1', '-n', 'signaled']), 0)
+  await until('the signal of all', has('up\ngot\ngot\n'))
+  writeFileSync(go, '')
+  exits(await done, 0)
+  prints(await at.cluster.command(['cat', log]), ['up', 'got', 'got'])
 })
 
 test('tasks per node, and X11 as far as Slurm goes', async () => {
