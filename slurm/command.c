@@ -79,6 +79,17 @@ static bool goes_on(const char *path, int number) {
   return number == EACCES || number == ELOOP || number == ENAMETOOLONG;
 }
 
+/* slurmstepd would take a bare name that PATH has not from the working directory (_build_path of its task.c),
+ * and scripts rely on it: `srun install.sh python …`. */
+static bool run_here(char **argv, char **environment, struct error *error) {
+  char path[PATH_MAX];
+
+  if (!argv[0][0] || !text_join(path, sizeof(path), "./", argv[0], NULL) || access(path, F_OK) < 0)
+    return false;
+  explain(path, try_path(path, argv, environment), error);
+  return true;
+}
+
 void command_run(char **argv, char **environment, struct error *error) {
   const char *search = text_variable(environment, "PATH");
   char path[PATH_MAX], denied[PATH_MAX] = "";
@@ -116,6 +127,8 @@ void command_run(char **argv, char **environment, struct error *error) {
     explain(denied, EACCES, error);
     return;
   }
+  if (search && run_here(argv, environment, error))
+    return;
   error_set(error, "BERTH_ECOMMAND", "name a program of the image, or add its directory to PATH", argv[0],
             ": not found in the container", search ? ", PATH=" : "", search ? search : "", NULL);
   error->exit = BERTH_EXIT_NOT_FOUND;

@@ -38,6 +38,17 @@ test('the command is looked up in the PATH of its own environment', async () => 
   assert.is(told.stdout, 'hi\n')
 })
 
+test('a bare name that PATH has not is the working directory’s, as for Slurm itself', async () => {
+  const file = join(directory.path, 'install.sh')
+  writeFileSync(file, '#!/bin/sh\necho here "$@"\n', { mode: 0o755 })
+  const start = { argv0: 'install.sh', cwd: directory.path }
+  assert.is((await launch([[Type.HELLO, bare()]], ['a'], start)).stdout, 'here a\n')
+  chmodSync(file, 0o644)
+  const told = await launch([[Type.HELLO, bare()]], [], start)
+  assert.is(told.status, 126)
+  assert.match(told.stderr, /\.\/install\.sh: Permission denied/)
+})
+
 test('a command that is not there: 127 and the PATH that was searched', async () => {
   const told = await launch([[Type.HELLO, bare()]], [], { argv0: 'no-such-tool' })
   assert.is(told.status, 127)
