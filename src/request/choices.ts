@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Which of several sources a value comes from: command line (or what srun, sbatch and salloc sent on from it) over
- * SLURM_BERTH_* over an environment file over BERTH_* over PYXIS_*. A source answers for the whole value: lists of two
- * sources never mix.
+ * SLURM_BERTH_* over an environment file over BERTH_* over PYXIS_* over ENROOT_*. A source answers for the whole value: lists of
+ * two sources never mix.
  */
 import { BerthError } from '../report/errors.js'
 import { BOOLEAN_GRAMMAR, parseBoolean, SPACE_GRAMMAR } from '../site/values.js'
@@ -45,6 +45,7 @@ export class Choices {
       this.edf === undefined ? new Map() : edfLevel(this.edf.document),
       ours,
       readEnvironment('PYXIS_', environment),
+      readEnroot(environment),
       this.edf === undefined ? new Map() : EDF_DEFAULTS,
     ]
   }
@@ -196,6 +197,21 @@ function readEnvironment(prefix: string, environment: ReadonlyMap<string, string
       const value = environment.get(variable) ?? ''
       if (value !== '') level.set(spelled, { value, origin: variable })
     }
+  }
+  return level
+}
+
+/** enroot's own words for no; all others are its yes (config::fini of enroot 4). */
+const ENROOT_NO = /^(no?|N[oO]?|[fF](alse)?|FALSE)$/
+
+/** What pyxis hands on to enroot with the job's environment. */
+function readEnroot(environment: ReadonlyMap<string, string>): Level {
+  const level: Level = new Map()
+  for (const name of Object.keys(OPTIONS) as OptionName[]) {
+    const variable = optionRow(name).enroot
+    const value = variable === undefined ? '' : (environment.get(variable) ?? '')
+    if (variable === undefined || value === '') continue
+    level.set(name, { value: ENROOT_NO.test(value) ? '0' : '1', origin: variable })
   }
   return level
 }

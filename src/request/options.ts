@@ -8,6 +8,8 @@ interface Row {
   kind: Kind
   /** The environment name pyxis has for it, where pyxis has the option. */
   pyxis: boolean
+  /** The variable by which a user tells enroot below pyxis the same. */
+  enroot?: string
   /** The option that says the opposite; given together on one command line they are refused. */
   opposite?: string
   /** A flag that may carry a value beside yes and no. */
@@ -25,7 +27,12 @@ export const OPTIONS = {
   'container-profile': { kind: 'list', pyxis: false, example: 'home,scratch' },
   'container-mounts': { kind: 'list', pyxis: true, example: '/data:/data:ro,./in:/in' },
   'container-mount-cwd': { kind: 'flag', pyxis: false, opposite: 'no-container-mount-cwd' },
-  'container-mount-home': { kind: 'flag', pyxis: true, opposite: 'no-container-mount-home' },
+  'container-mount-home': {
+    kind: 'flag',
+    pyxis: true,
+    enroot: 'ENROOT_MOUNT_HOME',
+    opposite: 'no-container-mount-home',
+  },
   'container-workdir': { kind: 'single', pyxis: true, example: '/data' },
   'container-env': { kind: 'list', pyxis: true, example: 'HOME,PATH' },
   'container-name': { kind: 'single', pyxis: true, example: 'tools' },
@@ -33,12 +40,18 @@ export const OPTIONS = {
   'container-writable': {
     kind: 'flag',
     pyxis: true,
+    enroot: 'ENROOT_ROOTFS_WRITABLE',
     opposite: 'container-readonly',
     value: true,
     example: '2G',
   },
   'container-readonly': { kind: 'flag', pyxis: true, opposite: 'container-writable' },
-  'container-remap-root': { kind: 'flag', pyxis: true, opposite: 'no-container-remap-root' },
+  'container-remap-root': {
+    kind: 'flag',
+    pyxis: true,
+    enroot: 'ENROOT_REMAP_ROOT',
+    opposite: 'no-container-remap-root',
+  },
   'container-entrypoint': { kind: 'flag', pyxis: true, opposite: 'no-container-entrypoint' },
   'container-entrypoint-log': { kind: 'flag', pyxis: true },
   'container-unshare': { kind: 'list', pyxis: true, example: 'net,ipc' },

@@ -65,6 +65,15 @@ test('a value that the shim took from a variable is named as the variable', () =
   assert.deepEqual(parse(['container-mounts='], { PYXIS_CONTAINER_MOUNTS: '' }).mounts, [])
 })
 
+test("enroot's variables are the weakest, and its noes and yesses are its own", () => {
+  const enroot = { ENROOT_MOUNT_HOME: 'y', ENROOT_REMAP_ROOT: 'N', ENROOT_ROOTFS_WRITABLE: 'on' }
+  const request = parse([], enroot)
+  assert.deepEqual([request.mountHome, request.remapRoot, request.readonly], [true, false, false])
+  assert.equal(request.origins['container-mount-home'], 'ENROOT_MOUNT_HOME')
+  const over = parse(['container-readonly'], { ...enroot, PYXIS_CONTAINER_MOUNT_HOME: '0' })
+  assert.deepEqual([over.mountHome, over.readonly], [false, true])
+})
+
 test('lists of two sources do not mix', () => {
   const request = parse(['container-mounts=/a', 'container-env=A'], {
     PYXIS_CONTAINER_MOUNTS: '/b',
