@@ -45,7 +45,7 @@ export function parseRequest(input: RequestInput): Request | undefined {
     mounts: reader.take('container-mounts', (text) => parseMounts(text, input.environment)) ?? [],
     profiles: reader.take('container-profile', parseProfiles) ?? [],
     devices: reader.take('container-device', parseDevices) ?? [],
-    env: reader.take('container-env', parseEnvironmentNames) ?? [],
+    env: reader.take('container-env', (text) => parseEnvironmentNames(text, choices.warnings)) ?? [],
     unshare: reader.take('container-unshare', parseUnshare) ?? [],
     explain: reader.takeFlag('container-explain') ?? false,
     origins: reader.origins,

@@ -52,7 +52,9 @@ test('names of variables', () => {
   assert.deepEqual(parse('container-env=FOO,LANG,FOO').env, ['FOO', 'LANG'])
   rejects('container-env=', '--container-env: argument required')
   rejects('container-env=FOO,', '--container-env: invalid format: FOO,')
-  rejects('container-env=FOO=1', '--container-env: invalid format: a name has no "=": FOO=1')
+  const mistaken = parse('container-env=FOO=1,BAR')
+  assert.deepEqual(mistaken.env, ['BAR'])
+  assert.match(mistaken.warnings.join(), /^ignoring FOO=1 of --container-env: .*--container-env=FOO$/)
 })
 
 test('a name and how it is used', () => {
