@@ -89,7 +89,9 @@ function findCandidates(
   }
   const engine = name === AUTOMATIC ? offered[0] : engineByName(name, engines)
   if (engine === undefined) {
-    throw new BerthError('BERTH_EENGINE', { engine: name, engines: list(offered) })
+    const others = engines.filter((other) => !offered.includes(other))
+    const more = others.length === 0 ? '' : `; not offered here: ${list(others)}`
+    throw new BerthError('BERTH_EENGINE', { engine: name, engines: `${list(offered)}${more}` })
   }
   const lacking = missing(engine, demands)
   if (lacking === undefined) return { candidates: [engine], passed: [], reason: 'named', origin }
@@ -122,8 +124,10 @@ function checkPolicy(name: string, request: Request, site: SiteView, engines: re
   }
 }
 
-/** The site has not left it out. */
-/** Who can start containers by a daemon of root's is as good as root: such an engine is the site's to allow. */
+/**
+ * The site has not left it out. Who can start containers by a daemon of root's is as good as root: such an engine is the
+ * site's to allow.
+ */
 export function isOffered({ name, start }: Pick<Engine, 'name' | 'start'>, site: Pick<Site, 'get'>): boolean {
   const offered = site.get('engines')
   return offered.includes(name) || (offered.length === 0 && start?.byDaemon !== true)

@@ -47,7 +47,12 @@ test('the site chooses when the user does not', () => {
 })
 
 test('an unknown engine is refused, naming those there are', () => {
-  refuses(() => pick({ options: ['container-engine=dokcer'] }), 'BERTH_EENGINE', 'unknown engine dokcer')
+  const mistyped = { options: ['container-engine=dokcer'] }
+  refuses(() => pick(mistyped), 'BERTH_EENGINE', 'unknown engine dokcer')
+  assert.throws(
+    () => pick(mistyped),
+    (error: { hint?: string }) => /native, crun, .*; not offered here: docker$/.test(error.hint ?? ''),
+  )
 })
 
 test('a flag that an engine cannot serve is refused, naming the flag and who can', () => {
