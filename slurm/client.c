@@ -17,6 +17,7 @@
 /* Arguments of our own before those of plugstack.conf. */
 #define KEEPER_ARGUMENTS_OWN 6
 
+#define HINT_NODE "name Node.js of this node by node= in plugstack.conf"
 #define HINT_LOG "see worker.log in berth's runtime_dir on the node"
 
 bool client_socket(const struct settings *settings, char path[PATH_MAX]) {
@@ -26,16 +27,21 @@ bool client_socket(const struct settings *settings, char path[PATH_MAX]) {
 static bool nobody_listens(int number) { return number == ENOENT || number == ECONNREFUSED; }
 
 /* The keeper detaches itself; its first process ends when the socket is there. */
-static void start_keeper(const struct settings *settings, const struct place *place) {
+static int start_keeper(const struct settings *settings, const struct place *place, struct error *error) {
+  const char *node = settings->node ? settings->node : place->node;
   const char *argv[KEEPER_ARGUMENTS_OWN + SETTINGS_MORE_MAX] = {place->keeper};
   char *own[KEEPER_ARGUMENTS_OWN + SETTINGS_MORE_MAX] = {NULL};
   char *const environment[] = {NULL};
   size_t count = 0;
 
+  /* The keeper could tell its log only. */
+  if (access(node, X_OK) < 0)
+    return error_set(error, "BERTH_EPLUGSTACK", HINT_NODE, "cannot run ", node,
+                     ", which runs the worker: ", text_errno(errno), NULL);
   own[count++] = text_new("--runtime-dir=", settings->runtime_dir, NULL);
   own[count++] = text_new("--store=", settings->store, NULL);
   own[count++] = text_new("--config=", settings->config, NULL);
-  own[count++] = text_new("--node=", settings->node ? settings->node : place->node, NULL);
+  own[count++] = text_new("--node=", node, NULL);
   for (size_t i = 0; i < settings->more_count; i++)
     own[count++] = text_new("--", settings->more[i], NULL);
 
@@ -50,6 +56,7 @@ static void start_keeper(const struct settings *settings, const struct place *pl
     (void)child_run(argv, environment, CLIENT_CONNECT_MS_MAX);
   for (size_t i = 0; i < count; i++)
     free(own[i]);
+  return 0;
 }
 
 int client_find(const struct settings *settings) {
@@ -74,10 +81,10 @@ int client_connect(const struct settings *settings, const struct place *place, s
     if (!nobody_listens(number) || wire_now() >= deadline)
       return error_set(error, "BERTH_ENOWORKER", HINT_LOG, "no worker at ", path, ": ", text_errno(number),
                        NULL);
-    if (!started)
-      start_keeper(settings, place);
-    else
+    if (started)
       wire_sleep(CONNECT_RETRY_MS);
+    else if (start_keeper(settings, place, error) < 0)
+      return -1;
     started = true;
   }
 }

@@ -7,13 +7,28 @@
 #include "flags.h"
 #include "text.h"
 
-static bool is_no(const char *value) {
-  static const char *const words[] = {"0", "no", "n", "false"};
+#define HINT_LINE "mend berth's line in plugstack.conf"
 
-  for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-    if (strcmp(value, words[i]) == 0)
+/* The words of the worker's own settings (src/site/values.ts), for no and for yes. */
+static const char *const words[][4] = {{"0", "no", "n", "false"}, {"1", "yes", "y", "true"}};
+
+static bool says(bool yes, const char *value) {
+  for (size_t i = 0; i < ARRAY_SIZE(words[yes]); i++)
+    if (strcmp(value, words[yes][i]) == 0)
       return true;
   return false;
+}
+
+static bool take_yes(const char *argument, const char *value, struct error *error) {
+  if (!says(true, value) && !says(false, value))
+    error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, argument, ": write yes or no", NULL);
+  return says(true, value);
+}
+
+static const char *take_path(const char *argument, const char *value, struct error *error) {
+  if (value[0] != '/')
+    error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, argument, " is no absolute path", NULL);
+  return value;
 }
 
 static const char *value_of(const char *argument, const char *key) {
@@ -27,28 +42,28 @@ static void take_shifter(struct settings *settings, const char *value, struct er
     settings->groups |= FLAG_SHIFTER_SHORT;
   else if (strcmp(value, "long") == 0)
     settings->groups |= FLAG_SHIFTER_LONG;
-  else if (!is_no(value))
-    error_set(error, "BERTH_EPLUGSTACK", "write short, long or no in plugstack.conf", "shifter_flags=", value,
-              " is not known", NULL);
+  else if (!says(false, value))
+    error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, "shifter_flags=", value, ": write short, long or no",
+              NULL);
 }
 
 static bool take_known(struct settings *settings, const char *argument, struct error *error) {
   const char *value;
 
   if ((value = value_of(argument, "runtime_dir")))
-    settings->runtime_dir = value;
+    settings->runtime_dir = take_path(argument, value, error);
   else if ((value = value_of(argument, "store")))
-    settings->store = value;
+    settings->store = take_path(argument, value, error);
   else if ((value = value_of(argument, "config")))
-    settings->config = value;
+    settings->config = take_path(argument, value, error);
   else if ((value = value_of(argument, "node")))
-    settings->node = value;
+    settings->node = value[0] ? take_path(argument, value, error) : NULL;
   else if ((value = value_of(argument, "sbatch")) || (value = value_of(argument, "sbatch_support")))
-    settings->sbatch = !is_no(value);
+    settings->sbatch = take_yes(argument, value, error);
   else if ((value = value_of(argument, "shifter_flags")))
     take_shifter(settings, value, error);
   else if ((value = value_of(argument, "gsi_flags")))
-    settings->groups |= is_no(value) ? 0 : FLAG_GSI;
+    settings->groups |= take_yes(argument, value, error) ? FLAG_GSI : 0;
   else
     return false;
   return true;
@@ -56,7 +71,7 @@ static bool take_known(struct settings *settings, const char *argument, struct e
 
 void settings_read(struct settings *settings, int count, char *const *arguments, struct error *error) {
   *settings = (struct settings){
-      .runtime_dir = "/run/berth",
+      .runtime_dir = RUNTIME_DIR_DEFAULT,
       .store = "/var/lib/berth",
       .config = "/etc/berth/berth.conf",
       .sbatch = true,
@@ -64,13 +79,12 @@ void settings_read(struct settings *settings, int count, char *const *arguments,
   for (int i = 0; i < count; i++) {
     if (take_known(settings, arguments[i], error))
       continue;
-    if (settings->more_count < SETTINGS_MORE_MAX)
+    if (!strchr(arguments[i], '='))
+      error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, arguments[i], " has no value: write ", arguments[i],
+                "=VALUE", NULL);
+    else if (settings->more_count < SETTINGS_MORE_MAX)
       settings->more[settings->more_count++] = arguments[i];
     else
-      error_set(error, "BERTH_EPLUGSTACK", "shorten berth's line in plugstack.conf",
-                "too many arguments for berth in plugstack.conf", NULL);
+      error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, "too many arguments for berth in plugstack.conf", NULL);
   }
-  if (settings->runtime_dir[0] != '/')
-    error_set(error, "BERTH_EPLUGSTACK", "give an absolute path in plugstack.conf",
-              "runtime_dir=", settings->runtime_dir, " is no absolute path", NULL);
 }

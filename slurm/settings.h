@@ -12,6 +12,8 @@
 
 /* A plugstack line holds few; more are refused. */
 #define SETTINGS_MORE_MAX 64
+/* src/cli/places.ts looks there without being told. */
+#define RUNTIME_DIR_DEFAULT "/run/berth"
 
 struct settings {
   const char *runtime_dir;

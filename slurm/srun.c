@@ -188,13 +188,13 @@ static int check_component(spank_t spank, struct options *merged, struct error *
 /*
  * Slurm's commands end here when a required plugin refuses, with SLURM_EXIT_ERROR or 1, after two lines of
  * their own about the plugin. Ended by us, the mistake stands alone on the screen, and "optional" cannot run
- * it on the host.
+ * it on the host. What is left of a code must not be success.
  */
 static _Noreturn void end_command(void) {
   const char *wanted = getenv("SLURM_EXIT_ERROR");
-  const int code = wanted ? atoi(wanted) : 0;
+  const long code = wanted ? strtol(wanted, NULL, 10) & 0xff : 0;
 
-  exit(code > 0 ? code : EXIT_FAILURE);
+  exit(code > 0 ? (int)code : EXIT_FAILURE);
 }
 
 void srun_check(spank_t spank) {

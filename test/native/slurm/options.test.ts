@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which source of a flag wins, and whether a container is wanted; under the sanitizers. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -9,12 +9,17 @@ import { CHECKOUT, compile, makeDirectory } from './fake.js'
 
 const test = suite('options')
 const directory = makeDirectory()
-const sources = ['options', 'flags', 'frame', 'text'].map((name) => join(CHECKOUT, `slurm/${name}.c`))
-const driver = compile(
-  join(directory.path, 'options'),
-  [join(import.meta.dirname, 'options_driver.c'), ...sources],
-  ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
-)
+const build = (name: string, parts: readonly string[]): string =>
+  compile(
+    join(directory.path, name),
+    [
+      join(import.meta.dirname, `${name}_driver.c`),
+      ...parts.map((part) => join(CHECKOUT, `slurm/${part}.c`)),
+    ],
+    ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
+  )
+const driver = build('options', ['options', 'flags', 'frame', 'text'])
+const settings = build('settings', ['settings', 'error', 'text'])
 
 function settle(flags: readonly string[], env: Record<string, string> = {}): string[] {
   return execFileSync(driver, flags, { env, encoding: 'utf8' }).trim().split('\n')
@@ -86,6 +91,22 @@ test('none undoes, empty undoes only when inherited', () => {
 test('values with commas, equals signs, newlines and 64 KiB travel as they are', () => {
   const odd = `a,b=c\t${'x'.repeat(65_536)}`
   assert.is(settle([`container-env=${odd}`])[0], `container-env=${odd}`)
+})
+
+test('what cannot be meant on the line of plugstack.conf is told with the word that says it', () => {
+  const read = (...words: string[]): string => spawnSync(settings, words, { encoding: 'utf8' }).stdout
+  assert.is(read(), '/run/berth - 1 0\n')
+  assert.is(read('runtime_dir=/x', 'node=', 'sbatch_support=n', 'threads=2'), '/x - 0 1\n')
+  for (const [word, problem] of [
+    ['store', 'store has no value: write store=VALUE'],
+    ['store=', 'store= is no absolute path'],
+    ['config=berth.conf', 'config=berth.conf is no absolute path'],
+    ['node=node', 'node=node is no absolute path'],
+    ['sbatch=maybe', 'sbatch=maybe: write yes or no'],
+    ['gsi_flags=', 'gsi_flags=: write yes or no'],
+    ['shifter_flags=on', 'shifter_flags=on: write short, long or no'],
+  ] as const)
+    assert.match(read('runtime_dir=/x', word), `berth: error[BERTH_EPLUGSTACK]: ${problem}\nhint: `)
 })
 
 test('flags.json is the table that srun registers', () => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A real Slurm whose worker is the fake: n1 has the plugin, n2 has not, n3 has a worker that cannot start. */
+/** A real Slurm whose worker is the fake: n1 has the plugin, n2 has not, n3 and n4 have a worker that cannot start. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodeFrame, type Fields, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
@@ -13,6 +13,7 @@ const EXEC = 2
 export const N1 = ['-w', 'n1', '-N1']
 export const N2 = ['-w', 'n2', '-N1']
 export const N3 = ['-w', 'n3', '-N1']
+export const N4 = ['-w', 'n4', '-N1']
 /** What a test of this folder needs; empty: nothing is missing. */
 export const notRoot = process.getuid?.() === 0 ? '' : 'root'
 
@@ -64,7 +65,12 @@ export function useRig(test: Suite): Rig {
     const program = compileFake(directory.path)
     rig.cluster = await startCluster({
       prolog: true,
-      nodes: [{}, { plugin: false }, { plugArgs: ['node=/bin/false'] }],
+      nodes: [
+        {},
+        { plugin: false },
+        { plugArgs: ['node=/bin/false'] },
+        { plugArgs: ['node=/nonexistent/node'] },
+      ],
     })
     const runtime = rig.cluster.nodes[0]?.runtimeDir ?? ''
     mkdirSync(runtime, { recursive: true })

@@ -211,6 +211,11 @@ test.needs(notRoot, 'an empty image is an error, not a step without a container'
     const told = fails(await rig.cluster.srun([...N1, '--container-image=', 'echo', 'ran']))
     says(told, /--container-image: argument required/)
     saysNot(told, /^ran/m)
+    // The code that its user chose for failures; nothing that is left of one may be success.
+    const coded = (code: string) =>
+      rig.cluster.srun([...N1, '--container-image=', 'true'], { env: { SLURM_EXIT_ERROR: code } })
+    exits(await coded('7'), 7)
+    fails(await coded('256'))
   }),
 )
 
