@@ -30,5 +30,7 @@ bool place_find(struct place *place);
 /** Set by slurmstepd where its signals reach every process of the step and not the task alone; see seat.h. */
 #define SIGNALS_VARIABLE "BERTH_SIGNALS"
 #define SIGNALS_REACH_ALL "all"
+/** Where berth's commands find the worker of the node they run on; set where it is not the default. */
+#define RUNTIME_DIR_VARIABLE "BERTH_RUNTIME_DIR"
 
 #endif

@@ -49,6 +49,18 @@ static void take_inherited(void) {
   (void)unsetenv(REFUSED_VARIABLE);
 }
 
+static const char *context_name(void) {
+  if (submit.local)
+    return "srun";
+  return strcmp(program_invocation_short_name, "salloc") == 0 ? "salloc" : "sbatch";
+}
+
+/* The shell that salloc starts is here; steps and scripts are told on their node. */
+static void tell_place(void) {
+  if (strcmp(context_name(), "salloc") == 0 && strcmp(submit.settings.runtime_dir, RUNTIME_DIR_DEFAULT) != 0)
+    (void)setenv(RUNTIME_DIR_VARIABLE, submit.settings.runtime_dir, 0);
+}
+
 void srun_init(spank_t spank, int count, char **arguments) {
   settings_read(&submit.settings, count, arguments, &submit.error);
   submit.local = spank_context() == S_CTX_LOCAL;
@@ -58,6 +70,7 @@ void srun_init(spank_t spank, int count, char **arguments) {
     error_set(&submit.error, "BERTH_EPLUGSTACK", "give berth.so by its absolute path in plugstack.conf",
               "the directory of berth.so cannot be found", NULL);
   take_inherited();
+  tell_place();
   register_flags(spank, submit.settings.groups);
 }
 
@@ -138,12 +151,6 @@ static void warn_ignored(const struct options *merged) {
     if (line)
       text_write(STDERR_FILENO, line, strlen(line));
   }
-}
-
-static const char *context_name(void) {
-  if (submit.local)
-    return "srun";
-  return strcmp(program_invocation_short_name, "salloc") == 0 ? "salloc" : "sbatch";
 }
 
 static int check_component(spank_t spank, struct options *merged, struct error *error) {

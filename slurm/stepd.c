@@ -111,6 +111,21 @@ static void build_register(spank_t spank, struct frame_out *frame) {
   frame_add_environment(frame, job_environment(spank));
 }
 
+/* `srun enroot import …` is the first step of many, and the worker rests while nobody has a container. */
+static void wake_worker(spank_t spank) {
+  struct error unheard = {0};
+  char **argv = NULL;
+  int argc = 0;
+
+  if (spank_get_item(spank, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS || argc < 1 || !argv[0])
+    return;
+  const char *command = text_base(argv[0]);
+  if (strcmp(command, "enroot") == 0 || strcmp(command, "berth") == 0) {
+    cleanup_close int woken = client_connect(&step.settings, &step.place, &unheard);
+    (void)woken;
+  }
+}
+
 int stepd_register(spank_t spank) {
   cleanup_frame_out struct frame_out frame = {0};
 
@@ -119,6 +134,8 @@ int stepd_register(spank_t spank) {
   collect(spank);
   step.wanted = options_want_container(&step.options);
   step.refused = text_variable(job_environment(spank), REFUSED_VARIABLE) != NULL;
+  if (!step.wanted && !error_is_set(&step.error))
+    wake_worker(spank);
   if (!step.wanted || step.refused || error_is_set(&step.error))
     return 0;
   step.tasks_running = word_item(spank, S_JOB_LOCAL_TASK_COUNT);
@@ -203,9 +220,17 @@ static void set_launch(spank_t spank) {
     (void)spank_setenv(spank, SIGNALS_VARIABLE, SIGNALS_REACH_ALL, 1);
 }
 
+/* For a step on the host, as scripts run `srun enroot list`; a container does not see the worker. */
+static void tell_place(spank_t spank) {
+  if (strcmp(step.settings.runtime_dir, RUNTIME_DIR_DEFAULT) != 0)
+    (void)spank_setenv(spank, RUNTIME_DIR_VARIABLE, step.settings.runtime_dir, 1);
+}
+
 void stepd_prepare(spank_t spank) {
-  if (!step.wanted)
+  if (!step.wanted) {
+    tell_place(spank);
     return;
+  }
   if (!error_is_set(&step.error))
     set_launch(spank);
   if (!error_is_set(&step.error))

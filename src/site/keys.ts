@@ -26,7 +26,11 @@ export interface KeyRow {
 }
 
 export const KEYS = {
-  runtime_dir: { type: 'path', default: '/run/berth', help: 'socket, pid files and leases of running steps' },
+  runtime_dir: {
+    type: 'path',
+    default: '/run/berth',
+    help: 'socket, pid files and leases of running steps; another one is told to steps on the host as BERTH_RUNTIME_DIR, by which `berth ps` finds the worker',
+  },
   store: { type: 'path', default: '/var/lib/berth', help: 'converted images of this node' },
   config: {
     type: 'path',

@@ -7,7 +7,7 @@ import { Tag, Type } from '../../../src/worker/frame.js'
 import { exits, fails, says, saysNot } from '../../cluster/expect.js'
 import { suite } from '../../suite.js'
 import { type Rule, until } from './fake.js'
-import { ACK, BARE, instead, N1, N2, N3, notRoot, options, REFUSAL, useRig } from './rig.js'
+import { ACK, BARE, instead, N1, N2, N3, N4, notRoot, options, REFUSAL, useRig } from './rig.js'
 
 const test = suite('node side of the shim')
 const rig = useRig(test)
@@ -16,7 +16,16 @@ const SLOW_START_MS = 6000
 
 test.needs(notRoot, 'a step without a container option makes no connection', () =>
   rig.withWorker(BARE, async (fake) => {
-    const told = exits(await rig.cluster.srun([...N1, '-n2', 'sh', '-c', 'env | grep -c BERTH; exit 0']), 0)
+    const told = exits(
+      await rig.cluster.srun([
+        ...N1,
+        '-n2',
+        'sh',
+        '-c',
+        'env | grep BERTH | grep -vc ^BERTH_RUNTIME_DIR=; exit 0',
+      ]),
+      0,
+    )
     assert.is(told.output, '0\n0\n')
     exits(await rig.cluster.batch('#!/bin/sh\necho hi\n', N1), 0)
     assert.is(fake.seen.length, 0)
@@ -160,6 +169,12 @@ test.needs(
     assert.match(await rig.cluster.nodeState('n3'), /idle|comp/)
   },
 )
+
+test.needs(notRoot, 'a node= that names no program is told by its path, at once', async () => {
+  const told = fails(await rig.cluster.srun([...N4, '--container-image=a', 'echo', 'ran']))
+  says(told, /^berth: error\[BERTH_EPLUGSTACK\]: cannot run \/nonexistent\/node, .*: No such file/m)
+  saysNot(told, /^ran/m)
+})
 
 test.needs(notRoot, 'a worker that a busy node lets start slowly is waited for', () =>
   rig.withWorker(instead([Type.TASK, { pauseMs: SLOW_START_MS }, ACK]), async () => {
