@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
-import { dirname, isAbsolute, resolve } from 'node:path'
+import { dirname, isAbsolute, parse, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { BerthError, renderError } from '../report/errors.js'
 import { Tag } from '../worker/frame.js'
@@ -14,7 +14,8 @@ import { Exit, type Places } from './command.js'
 import { listContainers, removeContainers } from './containers.js'
 import { withSource } from './enroot_daemon.js'
 import { showTable } from './enroot_list.js'
-import { findListed, type Listed, listed, unnamedStep } from './enroot_names.js'
+import { mountOption } from './enroot_mount.js'
+import { findListed, type Listed, listed, nameOnDisk, unnamedStep } from './enroot_names.js'
 import { execIn } from './exec.js'
 import { placesFrom } from './places.js'
 import type { StepRow } from './ps.js'
@@ -133,14 +134,14 @@ async function exec({
 }
 
 async function create({ values, words: [image], places }: Parameters<Row['run']>[0]): Promise<number> {
-  const { name } = values
-  if (image === undefined || typeof name !== 'string') throw new Unmapped('usage: enroot create -n NAME FILE')
+  if (image === undefined) throw new Unmapped('usage: enroot create [-n NAME] FILE')
+  const name = typeof values.name === 'string' ? values.name : parse(image).name
   const path = /^[./]/.test(image) ? image : `./${image}`
   if (values.force === true) {
     const found = findListed(await listContainers(places), name, process.getuid?.() ?? 0)
     if (found !== undefined) await removeContainers(places, [found.id], true)
   }
-  await callWorker(places, 'containers-create', [bareName(name), path], context())
+  await callWorker(places, 'containers-create', [nameOnDisk(name), path], context())
   return Exit.OK
 }
 
@@ -150,13 +151,14 @@ async function start({
   places,
 }: Parameters<Row['run']>[0]): Promise<number> {
   if (name === undefined)
-    throw new Unmapped('usage: enroot start [-r] [-w] [-m SRC:DST] [-e NAME=VALUE] NAME [COMMAND]')
+    throw new Unmapped('usage: enroot start [-r] [-w] [-m SRC:DST] [-e NAME=VALUE] NAME|FILE [COMMAND]')
   const found = findListed(await listContainers(places), name, process.getuid?.() ?? 0)
-  if (found === undefined) throw new BerthError('BERTH_ENOSUCHCONTAINER', { name })
-  const mounts = Array.isArray(values.mount) ? values.mount : []
+  const isImage = found === undefined && existsSync(name)
+  if (found === undefined && !isImage) throw new BerthError('BERTH_ENOSUCHCONTAINER', { name })
+  const mounts = Array.isArray(values.mount) ? values.mount.map(mountOption) : []
   setVariables(values.env)
   const options = [
-    `container-name=${found.name}:no_exec`,
+    isImage ? `container-image=${resolve(name)}` : `container-name=${found?.name}:no_exec`,
     values.rw === true ? 'container-writable=1' : 'container-readonly=1',
     ...(values.root === true ? ['container-remap-root=1'] : []),
     ...(mounts.length === 0 ? [] : [`container-mounts=${mounts.join(',')}`]),
@@ -220,10 +222,6 @@ function context() {
     [Tag.ENV, environmentField(process.env)],
     [Tag.TTY, process.stderr.isTTY ? process.stderr.columns : 0],
   ] as const
-}
-
-function bareName(name: string): string {
-  return name.replace(/^pyxis_/, '')
 }
 
 /** As enroot names it: library+ubuntu+24.04.sqsh. */

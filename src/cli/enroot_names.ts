@@ -4,6 +4,8 @@ import type { ContainerRow } from './containers.js'
 import type { StepRow } from './ps.js'
 
 const PREFIX = 'pyxis_'
+/** enroot's own containers, which --container-name does not see, have this before their name here. */
+const OWN = 'enroot.'
 const JOB_SCOPE = /^job-(\d+)$/
 const UNNAMED = /^(?:\d+_)?(\d+\.\d+)$/
 
@@ -14,8 +16,14 @@ export interface Listed {
 }
 
 export function pyxisName({ name, scope }: Pick<ContainerRow, 'name' | 'scope'>): string {
+  if (name.startsWith(OWN)) return name.slice(OWN.length)
   const [, job] = JOB_SCOPE.exec(scope) ?? []
   return job === undefined ? `${PREFIX}${name}` : `${PREFIX}${job}_${name}`
+}
+
+/** The name on disk of what enroot is to make; a job's own containers are made by its steps alone. */
+export function nameOnDisk(name: string): string {
+  return name.startsWith(PREFIX) ? name.slice(PREFIX.length) : OWN + name
 }
 
 /** Those on disk, and the unnamed ones that run, as long as they do; one user's. */

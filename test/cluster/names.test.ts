@@ -68,6 +68,10 @@ function enroot(...args: string[]): Promise<Outcome> {
   return at.cluster.command([join(distOf(at.cluster), 'compat/enroot'), ...args], { env: environment() })
 }
 
+test('srun enroot, as the first step of a node: it needs not be told where the worker is, which comes for it', async () => {
+  prints(await at.cluster.srun(['-n1', join(distOf(at.cluster), 'compat/enroot'), 'list']), [])
+})
+
 test('name and image make it; name alone, or with any image, uses it; nothing is said', async () => {
   exits(await step('kept', 'echo one > /file', { image: true }), 0)
   prints(await step('kept', 'cat /file'), ['one'])
@@ -224,7 +228,17 @@ test('enroot imports a file and makes a container of it; what it cannot it says'
   exits(await enroot('import', '-o', file, `docker://${at.images.busybox}`), 0)
   assert.ok(existsSync(file))
   exits(await enroot('create', '-n', 'pyxis_made', file), 0)
+  says(fails(await enroot('create', '-n', 'pyxis_made', file)), /already exists/i)
   prints(await step('made', 'echo inside'), ['inside'])
+  // One without the prefix is enroot's own, by the name of its file where none is given.
+  exits(await enroot('create', file), 0)
+  says(exits(await enroot('list'), 0), /^imported$/m)
+  const mounted = ['-m', `${at.cluster.shared}:/in:none:x-create=dir,bind,ro`]
+  const script = 'touch /in/x || touch /kept'
+  exits(await enroot('start', '--rw', ...mounted, 'imported', 'sh', '-c', script), 0)
+  exits(await enroot('start', 'imported', 'ls', '/kept'), 0)
+  refuses(await step('imported', 'true'), /does not exist/)
+  prints(await enroot('start', file, 'echo', 'from a file'), ['from a file'])
   exits(await step('made', 'echo changed > /file'), 0)
   const saved = join(at.cluster.shared, 'exported.sqsh')
   exits(await enroot('export', '-o', saved, 'pyxis_made'), 0)

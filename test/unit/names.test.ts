@@ -4,7 +4,8 @@ import { deepEqual, equal, throws } from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findListed, listed, pyxisName, unnamedStep } from '../../src/cli/enroot_names.js'
+import { mountOption } from '../../src/cli/enroot_mount.js'
+import { findListed, listed, nameOnDisk, pyxisName, unnamedStep } from '../../src/cli/enroot_names.js'
 import { Containers, keyOf } from '../../src/store/containers.js'
 import { suite } from '../suite.js'
 
@@ -93,6 +94,7 @@ const running = (job: number, stepId: number, name: string, pids: number[]) => (
 test('pyxis calls them pyxis_NAME, pyxis_JOBID_NAME and pyxis_JOBID.STEPID', () => {
   equal(pyxisName({ name: 'a', scope: 'global' }), 'pyxis_a')
   equal(pyxisName({ name: 'a', scope: 'job-12' }), 'pyxis_12_a')
+  for (const name of ['a', 'pyxis_a']) equal(pyxisName({ name: nameOnDisk(name), scope: 'global' }), name)
   const rows = listed(
     [row('b', 'global', [[5, 6], [9]]), row('a', 'job-12')],
     [running(3, 1, '', [7, 8]), running(3, 2, 'b', [5, 6]), running(0, 0, '', [1])],
@@ -115,6 +117,17 @@ test('and they are found by these names, or by their own', () => {
   equal(unnamedStep('pyxis_12_12.3'), '12.3')
   equal(unnamedStep('pyxis_12.3'), '12.3')
   equal(unnamedStep('pyxis_a'), undefined)
+})
+
+test("enroot's mount lines are entries of --container-mounts", () => {
+  for (const [line, entry] of [
+    ['/a', '/a:/a'],
+    ['.:/work', '.:/work'],
+    ['/a,b:/c:none:rbind,ro', '/a\\,b:/c:rbind+ro'],
+    ['/a:/b:ro,x-create=dir', '/a:/b:ro+x-create=dir'],
+    ['tmpfs:/t:tmpfs:x-create=dir,rw,size=1M', 'tmpfs:/t:x-create=dir+rw+size=1M'],
+  ] as const)
+    equal(mountOption(line), entry)
 })
 
 test.run()
