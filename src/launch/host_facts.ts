@@ -38,7 +38,7 @@ class Reading {
 }
 
 export class HostReader {
-  /** By directories: as many as the site's profiles name. */
+  /** By directories and families: as many as the site's profiles name. */
   private readonly readings = new Map<string, Reading>()
 
   constructor(private readonly site: Pick<Site, 'get' | 'origin'>) {}
@@ -49,7 +49,7 @@ export class HostReader {
    */
   read(profile?: WantedMpi): Promise<HostFacts> {
     const wanted = profile ?? { named: this.site.get('mpi_host'), origin: this.site.origin('mpi_host') }
-    const key = wanted.named.join('\n')
+    const key = JSON.stringify([wanted.named, wanted.families])
     const reading = this.readings.get(key) ?? new Reading(wanted)
     this.readings.set(key, reading)
     return reading.read()

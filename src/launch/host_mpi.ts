@@ -5,6 +5,7 @@
  */
 import { dirname } from 'node:path'
 import { MPI_FILES, mpiFamily, mpiRole } from '../image/elf_names.js'
+import type { MpiFamily } from '../image/facts.js'
 import type { ElfFacts, Native } from '../native.js'
 import type { HostMpi } from '../plan/host.js'
 import type { Looked } from './host_facts.js'
@@ -17,11 +18,13 @@ const CACHE_ORIGIN = "the node's ld.so.cache"
 export interface WantedMpi {
   named: readonly string[]
   origin: string
+  /** Those that are meant; absent: all that are there. Another one is known as if nobody had named it. */
+  families?: readonly MpiFamily[]
 }
 
 export async function gatherMpi(
   native: Native,
-  { named, origin: asked }: WantedMpi,
+  { named, origin: asked, families }: WantedMpi,
   looked: Looked,
 ): Promise<{ mpi: HostMpi[]; problems: string[] }> {
   const reader = new LibraryReader(native, looked)
@@ -35,8 +38,10 @@ export async function gatherMpi(
   }
   const mpi: HostMpi[] = []
   for (const main of found) {
-    const made = await makeMpi(reader, main, found, { origin, named: named.length > 0 })
-    if (made !== undefined) mpi.push(made)
+    const family = mpiFamily(main)
+    if (family === undefined) continue
+    const isMeant = named.length > 0 && (families?.includes(family) ?? true)
+    mpi.push(await makeMpi(reader, main, found, { family, origin, named: isMeant }))
   }
   if (named.length > 0 && mpi.length === 0)
     reader.problems.push(`${origin}: no MPI library in ${named.join(', ')}`)
@@ -47,10 +52,8 @@ async function makeMpi(
   reader: LibraryReader,
   main: ElfFacts,
   found: readonly ElfFacts[],
-  { origin, named }: Pick<HostMpi, 'origin' | 'named'>,
-): Promise<HostMpi | undefined> {
-  const family = mpiFamily(main)
-  if (family === undefined) return undefined
+  { family, origin, named }: Pick<HostMpi, 'family' | 'origin' | 'named'>,
+): Promise<HostMpi> {
   const libraries: HostMpi['libraries'] = {
     c: { ...libraryOf(main.soname, main), defines: new Set(main.defines) },
   }

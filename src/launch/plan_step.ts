@@ -66,5 +66,10 @@ function mpiOfProfiles(active: readonly ActiveProfile[]): WantedMpi | undefined 
   const naming = active.filter(({ profile }) => profile.mpi !== undefined)
   if (naming.length === 0) return undefined
   const origin = `profile ${naming.map(({ profile }) => profile.name).join(', ')}`
-  return { named: naming.flatMap(({ profile }) => profile.mpi ?? []), origin }
+  const families = naming.flatMap(({ profile }) => profile.mpiFamily ?? [])
+  return {
+    ...{ named: naming.flatMap(({ profile }) => profile.mpi ?? []), origin },
+    // One that means all of its directory means all.
+    ...(families.length < naming.length ? {} : { families }),
+  }
 }

@@ -45,6 +45,8 @@ export interface Profile {
   hooks: string[]
   /** An MPI installation of the host, for --container-mpi. */
   mpi?: string
+  /** Which of them the profile means; absent: each one that is there. */
+  mpiFamily?: MpiFamily
   /** "FILE:LINE: KEY: what is wrong" */
   problems: string[]
 }
@@ -65,9 +67,13 @@ export const PROFILE_KEYS: Readonly<Record<string, string>> = {
   ld_path: 'directories of the container that its loader searches first',
   hooks: 'directories with OCI hook files',
   mpi: 'directory of an MPI installation on the host',
+  mpi_family: 'mpich, openmpi or abi: the one that is meant, where the directory has several',
 }
 
 export const PROFILE_NAME = /^[A-Za-z0-9][\w.-]{0,63}$/
+/** As symbols tell them apart. */
+const MPI_FAMILIES = ['mpich', 'openmpi', 'abi'] as const
+export type MpiFamily = (typeof MPI_FAMILIES)[number]
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/
 const TRIGGER = /^(always|(env|label|annotation)\s+([^\s=]+)(?:=(.*))?|host\s+(\/.*))$/
 
@@ -160,6 +166,10 @@ function takeLine(profile: Profile, { key, value, place }: ConfigLine): void {
     case 'mpi':
       profile.mpi = absolute([value], wrong)[0] ?? ''
       return
+    case 'mpi_family':
+      if (isFamily(value)) profile.mpiFamily = value
+      else wrong(`"${value}" should be ${MPI_FAMILIES.join(', ')}`)
+      return
     default:
       wrong('unknown key')
   }
@@ -188,6 +198,10 @@ export function parseTrigger(text: string): Trigger | undefined {
   if (kind !== 'env' && kind !== 'label' && kind !== 'annotation') return undefined
   if (kind === 'env' && !VARIABLE.test(name)) return undefined
   return { kind, name, ...(value === undefined ? {} : { value }) }
+}
+
+function isFamily(word: string): word is MpiFamily {
+  return (MPI_FAMILIES as readonly string[]).includes(word)
 }
 
 function absolute(items: string[], wrong: Wrong): string[] {

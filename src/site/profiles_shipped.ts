@@ -5,11 +5,13 @@ export const SHIPPED_PROFILES = `
 help = the host's MPICH, from where its packages put it, in place of the image's
 conflicts = openmpi
 mpi = /usr
+mpi_family = mpich
 
 [profile openmpi]
 help = the host's Open MPI, from where its packages put it, in place of the image's of the same major release
 conflicts = mpich
 mpi = /usr
+mpi_family = openmpi
 
 [profile cxi]
 help = Slingshot: libcxi and the host's libfabric with its CXI provider

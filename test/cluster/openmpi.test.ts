@@ -98,6 +98,8 @@ test.needs(
     const reference = await publishMpi(at.registry, 'openmpi-bullseye', { probe: program }, [], 'none-trixie')
     const probe = (options: readonly string[]) => srun(reference, options, ['probe'])
     agrees(await probe(ON_ONE), 2, /Open MPI v4\.1\.0/)
+    // MPICH of the same directory is meant.
+    agrees(await probe([...ON_ONE, '--container-profile=mpich']), 2, /Open MPI v4\.1\.0/)
     agrees(await probe([...ON_ONE, '--container-profile=openmpi']), 2, /Open MPI v4\.1\.4/)
     const both = await probe(['-N2', '--container-mpi=host'])
     agrees(both, 2, /Open MPI v4\.1\.4/)

@@ -182,6 +182,7 @@ const MISTAKES: [string, RegExp][] = [
   ['devices = gpu', /devices: "gpu" should be VENDOR/],
   ['ld_path = lib', /ld_path: "lib" should be an absolute path/],
   ['mpi = here', /mpi: "here" should be an absolute path/],
+  ['mpi_family = lam', /mpi_family: "lam" should be mpich, openmpi, abi/],
   ['hooks = ./x', /hooks: ".\/x" should be/],
   ['copy = /a', /copy: "\/a" should be/],
   ['depends = gone', /depends: there is no profile gone/],
