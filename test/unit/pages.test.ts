@@ -80,6 +80,7 @@ test('the comparison has every criterion and engine, and its tests have the name
     listed,
     ENGINES.map(({ name }) => name),
   )
+  for (const row of rows) assert.match(row.split('|')[4] ?? '', /`(test|package)[^`]*`|^ prose: /, row)
   for (const [, file = '', promise = ''] of page.matchAll(/`(test\/[\w/]+\.ts)`: “([^”]+)”/g))
     assert.ok(readFileSync(join(docs, '..', file), 'utf8').includes(promise), `${file}: ${promise}`)
 })
