@@ -18,6 +18,7 @@ interface Entry {
 export class Steps {
   private readonly entries = new Map<string, Entry>()
   private readonly byTask = new Map<number, { step: LiveStep; task: LeaseTask }>()
+  private readonly jobEnds = new Map<number, Set<() => void>>()
   private readonly awaited = new Map<string, Set<(step: LiveStep | undefined) => void>>()
 
   constructor(
@@ -31,9 +32,10 @@ export class Steps {
     const start = native.processStart(pid)
     if (start === 0 || this.entries.has(facts.handle)) return undefined
     const step = new LiveStep({ version: 1, facts, owner: { pid, start }, tasks: [] }, this.ports)
-    step.start()
-    this.enter(step)
+    // Before anything is taken for it: the owner may end at any moment.
+    if (!this.enter(step)) return undefined
     connection.onClosed(() => void this.release(step))
+    step.start()
     return step
   }
 
@@ -43,7 +45,7 @@ export class Steps {
     for (const name of broken) this.ports.log(`removed unreadable lease ${name}`)
     for (const lease of leases) {
       const step = new LiveStep(lease, this.ports)
-      if (native.processStart(lease.owner.pid) !== lease.owner.start) {
+      if (native.processStart(lease.owner.pid) !== lease.owner.start || !this.enter(step)) {
         this.ports.log(`${step.name}: ended while no worker ran, released`)
         void step.release()
         continue
@@ -51,7 +53,6 @@ export class Steps {
       lease.tasks = lease.tasks.filter((task) => native.processStart(task.pid) === task.start)
       this.ports.log(`${step.name}: adopted with ${lease.tasks.length} tasks`)
       step.adopt()
-      this.enter(step)
       for (const task of lease.tasks) this.byTask.set(task.pid, { step, task })
     }
   }
@@ -92,6 +93,15 @@ export class Steps {
     return found
   }
 
+  /** Calls `gone` once when the job's last step here is released; answers how to be left out. */
+  onJobGone(job: number, gone: () => void): () => void {
+    const waiting = this.jobEnds.get(job) ?? new Set()
+    this.jobEnds.set(job, waiting.add(gone))
+    return () => {
+      if (waiting.delete(gone) && waiting.size === 0) this.jobEnds.delete(job)
+    }
+  }
+
   list(): LiveStep[] {
     return [...this.entries.values()].map(({ step }) => step)
   }
@@ -106,6 +116,9 @@ export class Steps {
     if (entry?.step !== step) return
     this.entries.delete(step.facts.handle)
     for (const [pid, { step: owner }] of this.byTask) if (owner === step) this.byTask.delete(pid)
+    const { job } = step.facts
+    if (!this.list().some(({ facts }) => facts.job === job))
+      for (const gone of this.jobEnds.get(job) ?? []) gone()
     try {
       await step.release()
     } finally {
@@ -118,10 +131,11 @@ export class Steps {
     for (const { step } of this.entries.values()) step.detach()
   }
 
-  private enter(step: LiveStep): void {
+  /** False when its owner cannot be watched: it has just ended. */
+  private enter(step: LiveStep): boolean {
+    const watch = this.watchOwner(step)
+    if (watch === undefined) return false
     const busy = this.idle.busy()
-    const watch = native.watchProcess(step.lease.owner.pid, () => void this.release(step))
-    watch.unref()
     this.entries.set(step.facts.handle, {
       step,
       forget: () => {
@@ -130,5 +144,17 @@ export class Steps {
       },
     })
     for (const answer of [...(this.awaited.get(step.facts.handle) ?? [])]) answer(step)
+    return true
+  }
+
+  private watchOwner(step: LiveStep): ReturnType<typeof native.watchProcess> | undefined {
+    try {
+      const watch = native.watchProcess(step.lease.owner.pid, () => void this.release(step))
+      watch.unref()
+      return watch
+    } catch (error) {
+      this.ports.log(`${step.name}: ${error instanceof Error ? error.message : error}`)
+      return undefined
+    }
   }
 }

@@ -2,13 +2,16 @@
 import { equal, match } from 'node:assert/strict'
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { encodeFrame, Tag, Type } from '../../../src/worker/frame.js'
 import { suite } from '../../suite.js'
 import { MoodyRegistry } from './moody_registry.js'
-import { missingForNode, TestNode } from './node.js'
+import { missingForNode, TestNode, talk, UID } from './node.js'
 import { until } from './until.js'
 
 const test = suite('a worker that goes away')
 const missing = missingForNode()
+/** Of stepd.c. */
+const JOB = 4711
 /** SHORT_LIFE_SIGNALLED_MS of slurm/serve.c, and a little for the start. */
 const SHORT_LIFE_MS = 1200
 let node: TestNode
@@ -126,9 +129,16 @@ test.needs(missing, 'kill -9 while a launcher waits for an image: it asks the ne
 test.needs(missing, 'a step that is canceled in the middle of a layer leaves nothing', async () => {
   registry.turn('half')
   const asked = registry.layers
-  const step = node.step({ options: [`container-image=${registry.image()}`] })
-  step.start(0)
+  const options = [`container-image=${registry.image()}`]
+  await until('the end of the step before, which is of the same job', () => node.leases().length === 0)
+  // As the prolog: it must not go on alone.
+  const fields = options.map((option) => [Tag.OPTION, option] as const)
+  const prolog = [[Tag.JOB, JOB] as const, [Tag.UID, UID] as const, ...fields]
+  await talk(node.socket, encodeFrame(Type.PREFETCH, prolog))
   await until('the layer', () => registry.layers > asked)
+  const step = node.step({ options })
+  step.start(0)
+  await until('its step', () => node.leases().length === 1)
   step.kill()
   await until('its release', () => node.leases().length === 0)
   await until('no importer at work', async () => (await node.importers()).length === 0)
