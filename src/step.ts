@@ -21,6 +21,7 @@ import { familiarName, parseReference, pinReference } from './image/reference.js
 import { launchAsIs } from './launch/bare.js'
 import { shownStart } from './launch/engine_place.js'
 import { ensureImage, type HeldImage, holdImage } from './launch/hold_image.js'
+import type { EndHooks } from './launch/hooks.js'
 import { HostReader } from './launch/host_facts.js'
 import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
@@ -54,6 +55,8 @@ import type { StepFacts } from './worker/facts.js'
 export type { LoginQuestion } from './image/login_answer.js'
 /** Whether a plan on this node must wait for what only a task knows. */
 export { hasAccelerators } from './launch/accelerator_facts.js'
+/** The end of a container whose worker has died. */
+export { type EndHooks, runEndHooks } from './launch/hooks.js'
 /** Variables that the options mention: what the worker must keep of a job's environment. */
 export { variablesNeeded } from './request/grammar.js'
 export type { AskLogin } from './store/access.js'
@@ -85,6 +88,8 @@ export interface Turn {
   namespaces?: Namespaces
   /** They are those of a container that another step started. */
   joined?: boolean
+  /** Of that container, since the worker that made it has gone. */
+  endHooks?: EndHooks
 }
 
 /** Where a step's container hangs: cwd, environment and namespaces of its first task. */
@@ -133,6 +138,10 @@ export interface OpenedStep {
   /** The container is another step's. */
   joined?: boolean
   image?: StoredImage
+  /** When the first task's program runs. @throws BerthError BERTH_EHOOK, which fails nothing any more */
+  started?(signal: AbortSignal): Promise<void>
+  /** For a worker after this one: what its container wants done at the end. */
+  endHooks?: EndHooks
   /** Launchers stay until it is done. */
   save?: PendingSave
   /** For the user, before the payload. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * OCI hooks of a new container, run as the step's user. Those of the runtime see the job's tree with the container's root
- * beside it (a view, as engines get one), startContainer the container itself; poststop comes when the last step has left.
+ * beside it (a view, as engines get one), startContainer the container itself; poststart comes when the first task's program
+ * runs, poststop when the last step has left.
  */
 import { createHash } from 'node:crypto'
 import { close as closeFile, createReadStream } from 'node:fs'
@@ -12,7 +13,7 @@ import { explainPlan } from '../plan/explain.js'
 import type { HookStage } from '../plan/hooks.js'
 import type { Plan, PlannedHook } from '../plan/spec.js'
 import { BerthError } from '../report/errors.js'
-import { EngineRun, type ViewPlace } from './engine_run.js'
+import { EngineRun, type ViewPlace, type ViewUser } from './engine_run.js'
 import { explainBuildFailure } from './failure.js'
 import type { Namespaces } from './namespaces.js'
 
@@ -28,12 +29,27 @@ export interface HookContainer {
   id: string
 }
 
-/** What a hook finds in the state on its standard input (runtime-spec, "State"). */
+/** What is left to do when a container ends, also for a worker that did not make it. */
+export interface EndHooks {
+  hooks: PlannedHook[]
+  user: ViewUser
+  state: HookState
+}
+
+/** What a hook finds on its standard input (runtime-spec, "State"), but for what changes. */
+interface HookState {
+  ociVersion: string
+  id: string
+  bundle: string
+  annotations: object
+}
+
 const STATUS: Readonly<Record<HookStage, string>> = {
   prestart: 'creating',
   createRuntime: 'creating',
   createContainer: 'creating',
   startContainer: 'created',
+  poststart: 'running',
   poststop: 'stopped',
 }
 const BEFORE: readonly HookStage[] = ['prestart', 'createRuntime', 'createContainer']
@@ -43,7 +59,7 @@ const MS = 1000
 
 /** The hooks of one container. */
 export class Hooks {
-  private readonly state: { ociVersion: string; id: string; bundle: string; annotations: object }
+  private readonly state: HookState
 
   private constructor(
     private readonly container: HookContainer,
@@ -76,50 +92,36 @@ export class Hooks {
       for (const hook of this.of(stage)) await this.run(hook, signal)
   }
 
+  /** Those after the first task's program began, if any. @throws as stop() */
+  get started(): ((signal: AbortSignal) => Promise<void>) | undefined {
+    const hooks = this.of('poststart')
+    return hooks.length === 0 ? undefined : (signal) => runAll(hooks, (hook) => this.run(hook, signal))
+  }
+
   /** Each of them runs, whatever the others did. @throws BerthError BERTH_EHOOK of the first that failed */
   async stop(): Promise<void> {
-    const failures: unknown[] = []
-    for (const hook of this.of('poststop'))
-      await this.run(hook, undefined).catch((error: unknown) => failures.push(error))
-    // It may be the last that holds a disk: never on the loop.
-    closeFile(this.view, () => undefined)
-    if (failures.length > 0) throw failures[0]
+    try {
+      await runAll(this.of('poststop'), (hook) => this.run(hook))
+    } finally {
+      // It may be the last that holds a disk: never on the loop.
+      closeFile(this.view, () => undefined)
+    }
+  }
+
+  /** For a worker after this one. */
+  get atEnd(): EndHooks | undefined {
+    const hooks = this.of('poststop')
+    const { uid, gid, gids } = this.container.spec
+    return hooks.length === 0 ? undefined : { hooks, user: { uid, gid, gids }, state: this.state }
   }
 
   private of(stage: HookStage): PlannedHook[] {
     return this.container.plan.hooks.filter((hook) => hook.stage === stage)
   }
 
-  private async run(hook: PlannedHook, signal: AbortSignal | undefined): Promise<void> {
-    signal?.throwIfAborted()
-    const { stage, path, args, seconds } = hook
-    const isInside = stage === 'startContainer'
-    const untrusted = isInside ? undefined : await distrust(hook)
-    const fail = (problem: string, said = '') => {
-      const hookName = [path, ...args].join(' ')
-      return new BerthError('BERTH_EHOOK', { stage, hook: hookName, problem, said: said || 'nothing' })
-    }
-    if (untrusted !== undefined) throw fail(untrusted)
-    const place = isInside ? this.inside(hook) : this.outside(hook)
-    const run = new EngineRun([path, ...args], place, this.stateFor(stage))
-    const abort = (): void => void run.kill()
-    signal?.addEventListener('abort', abort, { once: true })
-    const isOver = await run.isEnded(seconds * MS)
-    const { exitCode } = run
-    await run.finish()
-    signal?.removeEventListener('abort', abort)
-    signal?.throwIfAborted()
-    const said = run.summary(LINES_SHOWN)
-    if (!isOver) throw fail(`it was not done after ${seconds} s`, said)
-    if (exitCode !== 0)
-      throw fail(exitCode === undefined ? 'it could not be run' : `exit code ${exitCode}`, said)
-  }
-
-  private stateFor(stage: HookStage): string {
-    const { pid } = this.container
-    const alive = pid === undefined || stage === 'poststop' ? {} : { pid }
-    const { ociVersion, id, ...rest } = this.state
-    return `${JSON.stringify({ ociVersion, id, status: STATUS[stage], ...alive, ...rest })}\n`
+  private run(hook: PlannedHook, signal?: AbortSignal): Promise<void> {
+    const place = hook.stage === 'startContainer' ? this.inside(hook) : this.outside(hook)
+    return runHook(hook, place, stateText(hook, this.state, this.container.pid), signal)
   }
 
   private outside({ env }: PlannedHook): ViewPlace {
@@ -137,6 +139,64 @@ export class Hooks {
     const user = { uid: spec.insideUid, gid: spec.insideGid, gids: spec.gids }
     return { mountNs, user, environment: variables(env), ...(userNs === undefined ? {} : { userNs }) }
   }
+}
+
+/**
+ * The end of a container whose worker has died: its root and its bundle went with that one, so the hooks see the node's
+ * own tree. @throws as Hooks.stop()
+ */
+export async function runEndHooks({ hooks, user, state }: EndHooks): Promise<void> {
+  const own = await open('/proc/self/ns/mnt')
+  try {
+    await runAll(hooks, (hook) => {
+      const place = { mountNs: own.fd, user, environment: variables(hook.env) }
+      return runHook(hook, place, stateText(hook, state))
+    })
+  } finally {
+    await own.close()
+  }
+}
+
+async function runAll(
+  hooks: readonly PlannedHook[],
+  run: (hook: PlannedHook) => Promise<void>,
+): Promise<void> {
+  const failures: unknown[] = []
+  for (const hook of hooks) await run(hook).catch((error: unknown) => failures.push(error))
+  if (failures.length > 0) throw failures[0]
+}
+
+async function runHook(
+  hook: PlannedHook,
+  place: ViewPlace,
+  state: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  signal?.throwIfAborted()
+  const { stage, path, args, seconds } = hook
+  const untrusted = stage === 'startContainer' ? undefined : await distrust(hook)
+  const fail = (problem: string, said = '') => {
+    const hookName = [path, ...args].join(' ')
+    return new BerthError('BERTH_EHOOK', { stage, hook: hookName, problem, said: said || 'nothing' })
+  }
+  if (untrusted !== undefined) throw fail(untrusted)
+  const run = new EngineRun([path, ...args], place, state)
+  const abort = (): void => void run.kill()
+  signal?.addEventListener('abort', abort, { once: true })
+  const isOver = await run.isEnded(seconds * MS)
+  const { exitCode } = run
+  await run.finish()
+  signal?.removeEventListener('abort', abort)
+  signal?.throwIfAborted()
+  const said = run.summary(LINES_SHOWN)
+  if (!isOver) throw fail(`it was not done after ${seconds} s`, said)
+  if (exitCode !== 0)
+    throw fail(exitCode === undefined ? 'it could not be run' : `exit code ${exitCode}`, said)
+}
+
+function stateText({ stage }: PlannedHook, { ociVersion, id, ...rest }: HookState, pid?: number): string {
+  const alive = pid === undefined || stage === 'poststop' ? {} : { pid }
+  return `${JSON.stringify({ ociVersion, id, status: STATUS[stage], ...alive, ...rest })}\n`
 }
 
 /** The plan as the runtime's configuration, without berth's own part. */

@@ -62,9 +62,11 @@ export async function openOn(
   const key = own === undefined ? {} : { key: keyOf(own) }
   const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, built)
   turn.undo.add('container', rooms.running.use(instance))
-  await runHooks(rooms, plan, spec, instance, place, turn.signal)
+  const hooks = await runHooks(rooms, plan, spec, instance, place, turn.signal)
   return {
     ...opened,
+    ...(hooks?.started === undefined ? {} : { started: hooks.started }),
+    ...(hooks?.atEnd === undefined ? {} : { endHooks: hooks.atEnd }),
     ...withSave(built),
     launch: withVariables(opened.launch, built),
     namespaces: built,
@@ -80,8 +82,8 @@ async function runHooks(
   instance: Instance,
   { pid }: StepPlace,
   signal: AbortSignal,
-): Promise<void> {
-  if (plan.hooks.length === 0) return
+): Promise<Hooks | undefined> {
+  if (plan.hooks.length === 0) return undefined
   const { namespaces, key, job, step } = instance
   const rootNs = key === undefined ? namespaces.rootNs : running.root(key)
   if (rootNs === undefined) throw new Error('a container with hooks has kept no root')
@@ -92,6 +94,7 @@ async function runHooks(
   })
   instance.atEnd = () => hooks.stop()
   await hooks.start(signal)
+  return hooks
 }
 
 /** A task can only join a pid namespace below its own (setns(2)), and those are made below the worker's. */

@@ -11,6 +11,7 @@ import { type Container, type ContainerId, keyOf } from '../store/containers.js'
 import type { Access } from '../store/store.js'
 import { explainBuildFailure } from './failure.js'
 import { type HeldImage, holdImage, type ImageTurn } from './hold_image.js'
+import { type EndHooks, runEndHooks } from './hooks.js'
 import type { JobEnds } from './job_end.js'
 import {
   type Asker,
@@ -30,6 +31,8 @@ export interface NamedTurn extends ImageTurn {
   namespaces?: Namespaces
   /** And they are another step's. */
   joined?: boolean
+  /** What the earlier worker would have done when nobody is in them any more. */
+  endHooks?: EndHooks
 }
 
 /** How the engine that was picked makes namespaces. */
@@ -155,11 +158,13 @@ export function adoptRunning(
   { uid, job, step }: Pick<Asker, 'uid' | 'job'> & { step: number },
   request: Request,
   id: ContainerId | undefined,
-  turn: Pick<NamedTurn, 'undo' | 'namespaces'>,
+  turn: Pick<NamedTurn, 'undo' | 'namespaces' | 'endHooks'>,
 ): Instance | undefined {
   if (turn.namespaces === undefined) return undefined
   const key = id === undefined ? {} : { key: keyOf(id) }
   const instance = running.adopt({ uid, job, step, request, ...key }, turn.namespaces)
+  const { endHooks } = turn
+  if (endHooks !== undefined) instance.atEnd = () => runEndHooks(endHooks)
   turn.undo.add('container', running.use(instance))
   return instance
 }

@@ -19,12 +19,13 @@ export interface HookWords {
   timeout?: number
 }
 
-/** In the order of a container's life. poststart has no moment here: tasks join a container, one after the other. */
+/** In the order of a container's life, which starts with its first task. */
 export const HOOK_STAGES = [
   'prestart',
   'createRuntime',
   'createContainer',
   'startContainer',
+  'poststart',
   'poststop',
 ] as const
 export type HookStage = (typeof HOOK_STAGES)[number]
@@ -46,7 +47,7 @@ export function planHook(
   const allowed = allowedHook(input.site.get('hooks_allow'), path)
   if (allowed === undefined) return 'hooks_allow does not name it'
   const known = HOOK_STAGES.find((one) => one === stage)
-  if (known === undefined) return `there is no moment for ${stage} when tasks join a container`
+  if (known === undefined) return `there is no moment of the name ${stage}`
   if (input.engine !== NATIVE) return `engine ${input.engine} runs its own hooks only`
   const isInside = known === 'startContainer'
   if (isInside && allowed.digest !== '') return 'a program of the container cannot be held against a digest'

@@ -61,7 +61,12 @@ async function join(asker: Asker, connection: Connection, quiet: () => void): Pr
   if (warnings !== '') connection.send(Type.PROGRESS, [[Tag.TEXT, warnings]])
   const { fields, fds } = asker.step.join(opened, connection.peer.pid)
   connection.send(Type.JOIN, fields, fds)
-  if (opened.save === undefined) return false
+  if (opened.save === undefined) {
+    // exec closes the launcher's end.
+    connection.onClosed(() => asker.step.noteStarted(opened))
+    return false
+  }
+  asker.step.noteStarted(opened)
   connection.subject = asker.step
   connection.expects = [Type.ENDED]
   asker.step.awaitEnd(connection)

@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { EndHooks } from '../step.js'
 import type { StepFacts } from './facts.js'
 import { LEASE_BYTES_MAX } from './limits.js'
 
@@ -46,6 +47,8 @@ export interface Lease {
   namespaces?: Record<string, string>
   /** They are of a container that another step started. */
   joined?: true
+  /** Of the container that this step started. */
+  endHooks?: EndHooks
 }
 
 const SUFFIX = '.json'

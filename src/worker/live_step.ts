@@ -51,6 +51,7 @@ export class LiveStep {
   private ended = false
   private failed = false
   private running = false
+  private startedTold = false
   private speaker: Connection | undefined
   private saving: Saving | undefined
   /** Launchers that wait, of whom credentials may be asked. */
@@ -125,8 +126,10 @@ export class LiveStep {
         if (this.reopened !== undefined) break
       }
       const { reopened } = this
-      if (reopened === undefined) delete this.lease.namespaces
-      else {
+      if (reopened === undefined) {
+        delete this.lease.namespaces
+        void this.endContainer()
+      } else {
         this.undo.add('namespaces', () => {
           for (const { fd } of reopened.fds.splice(0)) native.closeFd(fd)
         })
@@ -136,6 +139,21 @@ export class LiveStep {
     const found = place === undefined ? undefined : reopenPlace(place, tasks, this.ports.story.reopen)
     if (found !== undefined) this.takePlace(found)
     this.start()
+  }
+
+  /** After a worker's crash: it has ended meanwhile. */
+  async bury(): Promise<void> {
+    await this.endContainer()
+    await this.release()
+  }
+
+  /** Nobody is left in what an earlier worker made; once, whatever becomes of this one. */
+  private async endContainer(): Promise<void> {
+    const { endHooks } = this.lease
+    if (endHooks === undefined) return
+    delete this.lease.endHooks
+    this.ports.leases.write(this.lease)
+    await this.ports.story.runEndHooks(endHooks).catch((error: unknown) => this.log(messageOf(error)))
   }
 
   /**
@@ -208,6 +226,15 @@ export class LiveStep {
     return ''
   }
 
+  /** The first task's program runs: hooks that wait for that begin, and hold nobody up. */
+  noteStarted({ started }: OpenedStep): void {
+    if (this.startedTold || this.ended) return
+    this.startedTold = true
+    started?.(this.signal).catch((error: unknown) => {
+      if (!this.ended) this.log(messageOf(error))
+    })
+  }
+
   /** What was asked for and has no effect: for one launcher of the job, before its program starts. */
   takeWarnings(opened: OpenedStep): string {
     if (this.running || this.facts.node !== 0) return ''
@@ -273,6 +300,7 @@ export class LiveStep {
       throw error
     })
     if (opened.joined) this.lease.joined = true
+    if (opened.endHooks !== undefined) this.lease.endHooks = opened.endHooks
     this.remember(opened.image, opened.namespaces)
     for (const note of opened.notes) this.log(note)
     return opened
@@ -304,6 +332,7 @@ export class LiveStep {
       ...(this.lease.image === undefined ? {} : { pinned: this.lease.image }),
       ...(this.reopened === undefined ? {} : { namespaces: this.reopened }),
       ...(this.lease.joined === undefined ? {} : { joined: true }),
+      ...(this.lease.endHooks === undefined ? {} : { endHooks: this.lease.endHooks }),
     }
   }
 
@@ -334,6 +363,10 @@ export class LiveStep {
     const known = error instanceof BerthError ? `${error.code} ${error.message}` : undefined
     this.log(`failed: ${known ?? (error instanceof Error ? error.stack : error)}`)
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** PMIx' directories are named by slurmstepd in each task's environment, after the task was announced. */

@@ -47,7 +47,7 @@ export class Steps {
       const step = new LiveStep(lease, this.ports)
       if (native.processStart(lease.owner.pid) !== lease.owner.start || !this.enter(step)) {
         this.ports.log(`${step.name}: ended while no worker ran, released`)
-        void step.release()
+        void step.bury().finally(this.idle.busy())
         continue
       }
       lease.tasks = lease.tasks.filter((task) => native.processStart(task.pid) === task.start)

@@ -15,6 +15,7 @@ import {
   type Rooms,
   removeContainer,
   reopenStep,
+  runEndHooks,
   saveStep,
 } from '../step.js'
 
@@ -34,6 +35,7 @@ export interface Story {
   makeContainer: Rest<typeof makeContainer>
   begin: typeof beginStep
   reopen: typeof reopenStep
+  runEndHooks: typeof runEndHooks
   join: typeof joinStep
 }
 
@@ -52,6 +54,7 @@ export function storyIn(rooms: Rooms): Story {
     makeContainer: (...rest) => makeContainer(rooms, ...rest),
     begin: beginStep,
     reopen: reopenStep,
+    runEndHooks,
     join: joinStep,
   }
 }

@@ -75,9 +75,11 @@ const NEWER = (dir: string) => ({
 
 /** On standard input the state; what it says goes where every user can write. */
 const HOOK = (dir: string): string => `#!/bin/sh
-bundle=$(sed -n 's/.*"bundle":"\\([^"]*\\)".*/\\1/p' | tee ${dir}/out/$1.bundle)
+state=$(cat)
+bundle=$(echo "$state" | sed -n 's/.*"bundle":"\\([^"]*\\)".*/\\1/p' | tee ${dir}/out/$1.bundle)
 echo "$1 $(id -u) $WORD" >${dir}/out/$1
 case $1 in
+poststart) echo "$state" | sed 's/.*"status":"\\([a-z]*\\)","pid":\\([0-9]*\\).*/\\1 \\2/' >${dir}/out/running ;;
 createContainer) echo made >$bundle/../root/opt/hooked ;;
 fail) echo first; echo "will not" >&2; exit 3 ;;
 slow) exec sleep 300 ;;
@@ -96,7 +98,7 @@ function prepareHooks(dir: string): void {
   chmodSync(join(dir, 'out'), 0o1777)
   writeFileSync(join(dir, 'allowed/hook'), HOOK(dir), { mode: 0o755 })
   const write = (place: string, hook: object) => writeFileSync(join(dir, place), JSON.stringify(hook))
-  for (const stage of ['createRuntime', 'createContainer', 'poststop'])
+  for (const stage of ['createRuntime', 'createContainer', 'poststart', 'poststop'])
     write(`hooks/${stage}.json`, hookFile(dir, stage, stage))
   const inside = hookFile(dir, 'startContainer', '-c')
   inside.hook.path = '/bin/sh'
@@ -304,10 +306,16 @@ test.needs(
   needed,
   'hooks that the site allows run as the user: around the container, in it, and after it; others fail the step',
   async () => {
-    const with_ = (profile: string, command = 'true') =>
-      gpus([`--container-profile=${profile}`, '--container-writable'], command)
+    const with_ = (profile: string, command = 'true', more: string[] = []) =>
+      gpus([`--container-profile=${profile}`, '--container-writable', ...more], command)
     const uid = String(USER_A.uid)
-    prints(await with_('hooks', 'cat /opt/started'), ['made', uid])
+    const started = `while [ ! -s ${host}/out/running ]; do sleep 0.1; done; cat ${host}/out/running`
+    const seen = exits(
+      await with_('hooks', `cat /opt/started; echo $$; ${started}`, [`--container-mounts=${host}/out`]),
+      0,
+    )
+    const [made, by, pid, running] = lines(seen)
+    assert.equal([made, by, running], ['made', uid, `running ${pid}`])
     const out = (name: string) => readFileSync(join(host, 'out', name), 'utf8').trim()
     for (const stage of ['createRuntime', 'createContainer']) {
       assert.is(out(stage), `${stage} ${uid} of-${stage}`)
@@ -316,6 +324,28 @@ test.needs(
     await until('the poststop hook', () => existsSync(join(host, 'out/poststop')), 60_000)
     refuses(await with_('fail'), /createRuntime hook .*allowed\/hook fail: exit code 3; it said: .*will not/)
     refuses(await with_('slow'), /hook slow: it was not done after 1 s; it said: nothing/)
+  },
+)
+
+test.needs(
+  needed,
+  'poststop hooks of a container whose worker was killed are run by the next one',
+  async () => {
+    const [node] = cluster.nodes
+    const done = join(host, 'out/poststop')
+    rmSync(done, { force: true })
+    const wait = `echo ready; while [ ! -e ${host}/out/go ]; do sleep 0.1; done`
+    const options = ['--container-profile=hooks', '--container-writable', `--container-mounts=${host}/out`]
+    const step = cluster.start(['srun', '-n1', `--container-image=${image}`, ...options, 'sh', '-c', wait])
+    await step.sees(/ready/)
+    process.kill(node?.workerPid() ?? 0, 'SIGKILL')
+    // Another worker, which finds the first step alive.
+    prints(await gpus([], 'echo another', 0), ['another'])
+    assert.not(existsSync(done))
+    writeFileSync(join(host, 'out/go'), '')
+    exits(await step.done, 0)
+    await until('the poststop hook', () => existsSync(done), 60_000)
+    assert.is(readFileSync(done, 'utf8'), `poststop ${USER_A.uid} of-poststop\n`)
   },
 )
 

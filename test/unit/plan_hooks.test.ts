@@ -89,10 +89,10 @@ test('a hook without a moment, of the image with a digest, or for another engine
   const site = `hooks_allow = /opt/hook=${DIGEST},/opt/`
   const of = (stage: string, engine?: string) =>
     refusal(() => withHook(hook({ always: true }, { stages: [stage] }), { site }, engine))
-  assert.match(of('poststart'), /no moment for poststart/)
+  assert.match(of('later'), /no moment of the name later/)
   assert.match(of('startContainer'), /cannot be held against a digest/)
   assert.match(of('createRuntime', 'podman'), /engine podman runs its own hooks only/)
-  assert.is(of('createRuntime'), '')
+  for (const stage of ['createRuntime', 'poststart', 'poststop']) assert.is(of(stage), '')
   const long = withHook(hook({ always: true }, { timeout: 86_400 }), { site: 'hooks_allow = /opt/' })
   assert.is(long.hooks[0]?.seconds, 300)
 })
