@@ -11,7 +11,7 @@ import { must, type Outcome } from './command.js'
 import { exits, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
 import { publishLike } from './images.js'
-import { notInSid, packagesFile, publishMpi } from './mpi_images.js'
+import { agrees, compileProbe, notInSid, packagesFile, publishMpi } from './mpi_images.js'
 import { makeTar, type TarEntry } from './tar.js'
 
 const missing = ['mpicc.mpich', 'musl-gcc'].filter((name) => !hasProgram(name)).join(', ')
@@ -128,6 +128,20 @@ test.needs(
     const why = await reasons(image)
     assert.match(why, /MPICH \(.*\) is kept: .*it lacks MPI_Abi_get_version, which .*newer needs/)
     assert.match(why, /standard ABI \(.*\) is kept: this node has no/)
+  },
+)
+
+test.needs(
+  notInSidNow,
+  'a program in an image of MPICH 5 that needs no new function runs with the node’s 4.0, and right',
+  async () => {
+    const probe = await compileProbe(folder, 'mpicc.mpich')
+    const image = await publishMpi(at.registry, 'mpich-sid', { probe })
+    const run = (...options: string[]) =>
+      at.cluster.srun(['-n2', '--mpi=pmi2', ...options, `--container-image=${image}`, 'probe', 'node'])
+    agrees(await run(), 2, /MPICH Version: +4\.0\.2/)
+    assert.match(await reasons(image), /MPICH \(.*\) is replaced by the node's .*\/libmpich\.so\.12\.2/)
+    agrees(await run('--container-mpi=image'), 2, /MPICH Version: +[5-9]\./)
   },
 )
 

@@ -53,7 +53,7 @@ const NOT_UNPACKED = [
   ...['libamd*', 'libhsa-*', '*/libze_validation*'],
 ]
 
-/** The image with `programs` in /opt/bin; pushed under its own name. @param above another image's packages over its own */
+/** The image with `programs` in /opt/bin; pushed under its own name and theirs. @param above another image's packages over its own */
 export async function publishMpi(
   registry: Registry,
   name: MpiImage,
@@ -78,7 +78,7 @@ export async function publishMpi(
       compression: 'none',
       env: ['PATH=/opt/bin:/usr/bin:/bin'],
     })
-    return await registry.push(layout, `${name}:1`)
+    return await registry.push(layout, `${name}:${Object.keys(programs).join('-')}`)
   } finally {
     rmSync(layout, { recursive: true, force: true })
   }
