@@ -12,6 +12,8 @@ export interface Finding {
   state: 'ok' | 'warn' | 'fail'
   found: string
   fix?: string
+  /** Of a reason that the plan of an image gives. */
+  code?: string
 }
 
 export const doctor: Command = {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the plan for an image says, as lines of `berth doctor TOPIC IMAGE`. */
+import type { KeptNote } from '../plan/spec.js'
 import { BerthError } from '../report/errors.js'
 import { type FieldValue, type FrameTag, Tag } from '../worker/frame.js'
 import { callWorker, environmentField } from './client.js'
@@ -21,12 +22,15 @@ export async function describeImage(places: Places, words: readonly string[]): P
         [Tag.CWD, process.cwd()],
         [Tag.ENV, environmentField(process.env)],
       ],
-    )) as { berth: { notes?: string[]; warnings?: string[] } }
-    const { notes = [], warnings = [] } = plan.berth
+    )) as { berth: { notes?: string[]; kept?: KeptNote[]; warnings?: string[] } }
+    const { notes = [], kept = [], warnings = [] } = plan.berth
     if (notes.length + warnings.length === 0)
       return [{ check, state: 'ok', found: 'nothing of the node is added' }]
     return [
-      ...notes.map((found): Finding => ({ check, state: 'ok', found })),
+      ...notes.map((found): Finding => {
+        const code = kept.find(({ note }) => note === found)?.code
+        return { check, state: 'ok', found, ...(code === undefined ? {} : { code }) }
+      }),
       ...warnings.map((found): Finding => ({ check, state: 'warn', found })),
     ]
   } catch (error) {

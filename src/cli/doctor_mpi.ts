@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { gatherMpi } from '../launch/host_mpi.js'
 import type { HostMpi } from '../plan/host.js'
+import { MPI_REMEDIES, type MpiKeptCode } from '../plan/mpi_kept.js'
 import { loadSite, type Site } from '../site/site.js'
 import type { CommandInput, Places } from './command.js'
 import type { Finding } from './doctor.js'
@@ -15,26 +16,6 @@ export interface MpiNode {
   environment: Readonly<Record<string, string | undefined>>
 }
 
-const MISSING = 'install that library on the node, or let its ld.so.cache have the directory'
-
-/** A reason of plan/mpi.ts and plan/mpi_fit.ts → what to change; the first that matches. */
-const REMEDIES: readonly [RegExp, string][] = [
-  [
-    /needs glibc/,
-    'build the image on a newer distribution, or name an MPI that was built on an older one with mpi_host',
-  ],
-  [/built on musl/, 'build the image on a distribution with glibc'],
-  [/it lacks /, "build the program with an MPI no newer than the node's"],
-  [/has ABI /, "build the program with an MPI of the node's ABI"],
-  [/not found on this node/, MISSING],
-  [/the image is for /, "use an image for the node's processor"],
-  [/this node has no /, 'name its directory with mpi_host in berth.conf if the node has one'],
-  [/no MPI library|no MPI was found/, 'an MPI that is linked into the program statically cannot be replaced'],
-  [
-    /C library is not known/,
-    'build the image on a distribution with glibc, its libc.so.6 at the usual place',
-  ],
-]
 /** Prefixes of the notes that concern MPI; others of the same plan are for other topics. */
 const CONCERNS = /^(mpi|pmix?|fabric): /
 
@@ -86,7 +67,7 @@ function describeLibrary(host: HostMpi): Finding {
   const bindings = others.length === 0 ? '' : `, with ${others.join(' ')}`
   const found = `${family} ABI ${major}: ${libraries.c?.path} (${origin})${bindings}; needs ${dependencies.size} libraries`
   if (missing.length > 0) {
-    const fix = MISSING
+    const fix = MPI_REMEDIES['missing-library']
     return { check, state: 'warn', found: `${found}, and does not find ${missing.join(' ')}`, fix }
   }
   if (open !== undefined && !named)
@@ -116,12 +97,12 @@ export function judgeMpi(seen: readonly Finding[]): Finding[] {
   if (own.length === 0)
     return [{ check: 'image', state: 'ok', found: 'nothing of the node concerns its MPI' }]
   return own.map((finding): Finding => {
-    const fix = remedyOf(finding.found)
-    if (fix === undefined) return finding
-    return { ...finding, state: finding.state === 'fail' ? 'fail' : 'warn', fix }
+    const fix = remedyOf(finding.code)
+    return fix === '' ? finding : { ...finding, state: 'warn', fix }
   })
 }
 
-function remedyOf(reason: string): string | undefined {
-  return REMEDIES.find(([pattern]) => pattern.test(reason))?.[1]
+/** '': nothing is wrong, or a worker of another release has a code that is not known here. */
+function remedyOf(code = ''): string {
+  return Object.hasOwn(MPI_REMEDIES, code) ? MPI_REMEDIES[code as MpiKeptCode] : ''
 }

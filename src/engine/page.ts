@@ -34,6 +34,7 @@ const EXAMPLE: StartPlace = {
     annotations: {},
     warnings: [],
     notes: [],
+    kept: [],
     hooks: [],
   },
 }

@@ -73,6 +73,7 @@ function explainReasons(plan: Plan, engine?: ShownEngine): object {
     ...(plan.hooks.length === 0 ? {} : { hooks: plan.hooks.map(explainHook) }),
     warnings: plan.warnings,
     notes: plan.notes,
+    ...(plan.kept.length === 0 ? {} : { kept: plan.kept }),
   }
 }
 

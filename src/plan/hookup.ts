@@ -26,5 +26,6 @@ export function planHookup(input: PlanInput): HookupEdits {
     variables: parts.flatMap(({ variables = [] }) => variables),
     warnings: parts.flatMap(({ warnings = [] }) => warnings),
     notes: parts.flatMap(({ notes = [] }) => notes),
+    kept: parts.flatMap(({ kept = [] }) => kept),
   }
 }

@@ -11,6 +11,7 @@ import type { HostLibrary, HostMpi } from './host.js'
 import type { PlanInput } from './input.js'
 import type { LoaderEntry } from './loader_cache.js'
 import { besideKept, type Fit, fitMpi, unusedLosses } from './mpi_fit.js'
+import { keptBy, type MpiKept, remediesOf } from './mpi_kept.js'
 import { mpiMode, mpiOrigin } from './mpi_mode.js'
 import { keepsOpenMpi, planPlaces } from './open_mpi.js'
 import type { HookupEdits, PlannedMount } from './spec.js'
@@ -37,80 +38,79 @@ export function planMpi(input: PlanInput): Partial<HookupEdits> {
     const why = facts.truncated
       ? 'no MPI was found in what could be read of the image'
       : 'the image has no MPI library'
-    if (mode === 'host') throw cannot(input, why)
-    return { notes: [...problems, note(why)] }
+    if (mode === 'host') throw cannot(input, [keptBy('no-mpi', why)])
+    return { notes: [...problems, note(why)], kept: [{ code: 'no-mpi', note: note(why) }] }
   }
   const decisions = decideAll(input, facts)
-  const taken = decisions.flatMap(({ fit, host }) =>
-    fit === undefined || host === undefined ? [] : [{ ...fit, host }],
-  )
-  if (mode === 'host' && taken.length === 0) throw cannot(input, decisions.map(({ why }) => why).join('; '))
+  const taken = decisions.flatMap((one) => (one.kept === undefined ? [{ ...one.fit, host: one.host }] : []))
+  if (mode === 'host' && taken.length === 0)
+    throw cannot(
+      input,
+      decisions.flatMap(({ kept }) => kept ?? []),
+    )
   return {
     mounts: mountsOf(input, taken),
     loader: entriesOf(facts, taken),
     variables: taken.some(({ host }) => host.open !== undefined)
       ? planPlaces(input, { reason: "places of the image's Open MPI", origin: mpiOrigin(input) })
       : [],
-    notes: [
-      ...problems,
-      ...decisions.flatMap(({ wanted, fit, host, why }) => explain(wanted, fit, host, why)),
-    ],
+    notes: [...problems, ...decisions.flatMap(explain)],
+    kept: decisions.flatMap((one) =>
+      one.kept === undefined ? [] : explain(one).map((text) => ({ code: one.kept.code, note: text })),
+    ),
   }
 }
 
-function decideAll(input: PlanInput, facts: ImageFacts): (Decision & { wanted: ImageMpi })[] {
-  const decisions = keepOpenMpiWhole(facts.mpi.map((wanted) => ({ wanted, ...decide(input, facts, wanted) })))
-  if (decisions.every(({ fit }) => fit !== undefined)) return decisions
+/** Of one MPI of the image: what takes its place, or why it is kept. */
+type Decision = { wanted: ImageMpi } & (
+  | { fit: Fit; host: HostMpi; kept?: never }
+  | { kept: MpiKept; fit?: never }
+)
+
+function decideAll(input: PlanInput, facts: ImageFacts): Decision[] {
+  const decisions = keepOpenMpiWhole(facts.mpi.map((wanted) => decide(input, facts, wanted)))
+  if (decisions.every(({ kept }) => kept === undefined)) return decisions
   return decisions.map((one) =>
-    one.fit === undefined || one.host === undefined
-      ? one
-      : { ...one, fit: besideKept(facts, one.fit, one.host) },
+    one.kept === undefined ? { ...one, fit: besideKept(facts, one.fit, one.host) } : one,
   )
 }
 
 /** Two of an image may read the same modules and PMIx: those that are kept need theirs. */
-function keepOpenMpiWhole(decisions: (Decision & { wanted: ImageMpi })[]) {
+function keepOpenMpiWhole(decisions: Decision[]): Decision[] {
   const open = decisions.filter(({ wanted }) => wanted.family === 'openmpi')
-  const kept = open.find(({ fit }) => fit === undefined)
-  if (kept === undefined) return decisions
-  const why = `another Open MPI of the image is kept (${mainOf(kept.wanted)})`
+  const stays = open.find(({ kept }) => kept !== undefined)
+  if (stays === undefined) return decisions
+  const kept = keptBy('another-kept', `another Open MPI of the image is kept (${mainOf(stays.wanted)})`)
   return decisions.map((one) =>
-    one.fit !== undefined && open.includes(one) ? { wanted: one.wanted, why } : one,
+    one.kept === undefined && open.includes(one) ? { wanted: one.wanted, kept } : one,
   )
 }
 
 type Taken = Fit & { host: HostMpi }
 
-interface Decision {
-  fit?: Fit
-  host?: HostMpi
-  /** Where there is no fit. */
-  why: string
-}
-
 function decide(input: PlanInput, facts: ImageFacts, wanted: ImageMpi): Decision {
   const { family, major } = wanted
   const kin = (input.host?.mpi ?? []).filter((host) => host.family === family)
-  if (kin.length === 0) return { why: `this node has no ${FAMILIES[family]}` }
-  const same = kin.filter((host) => host.major === major)
-  if (same.length === 0)
-    return {
-      why: `the node's ${FAMILIES[family]} has ABI ${kin.map((host) => host.major).join(', ')}, the image's ${major}`,
-    }
-  let why = ''
-  for (const host of same) {
-    const keeps = family === 'openmpi' ? keepsOpenMpi(host, mpiMode(input)) : undefined
-    if (keeps !== undefined) return { why: keeps }
+  if (kin.length === 0) return { wanted, kept: keptBy('no-family', `this node has no ${FAMILIES[family]}`) }
+  let misfit: MpiKept | undefined
+  for (const host of kin.filter((one) => one.major === major)) {
+    const kept = family === 'openmpi' ? keepsOpenMpi(host, mpiMode(input)) : undefined
+    if (kept !== undefined) return { wanted, kept }
     const fit = fitMpi(facts, wanted, host)
-    if (typeof fit !== 'string') return { fit, host, why: '' }
-    why ||= `the node's ${main(host)} does not fit: ${fit}`
+    if (!('code' in fit)) return { wanted, fit, host }
+    misfit ??= keptBy(fit.code, `the node's ${main(host)} does not fit: ${fit.why}`)
   }
-  return { why }
+  const abis = kin.map((host) => host.major).join(', ')
+  const other = `the node's ${FAMILIES[family]} has ABI ${abis}, the image's ${major}`
+  return { wanted, kept: misfit ?? keptBy('abi', other) }
 }
 
-function explain(wanted: ImageMpi, fit: Fit | undefined, host: HostMpi | undefined, why: string): string[] {
+/** One line where it is kept. */
+function explain(decision: Decision): string[] {
+  const { wanted } = decision
   const what = `the image's ${FAMILIES[wanted.family]} (${mainOf(wanted)})`
-  if (fit === undefined || host === undefined) return [note(`${what} is kept: ${why}`)]
+  if (decision.kept !== undefined) return [note(`${what} is kept: ${decision.kept.why}`)]
+  const { fit, host } = decision
   const more = [...fit.additions.keys(), ...(host.open?.directories ?? [])].sort()
   const with_ = more.length === 0 ? '' : `, with ${more.join(' ')}`
   const lost = unusedLosses(wanted, fit)
@@ -174,6 +174,11 @@ function note(text: string): string {
   return `mpi: ${text}`
 }
 
-function cannot(input: PlanInput, problem: string): BerthError {
-  return new BerthError('BERTH_EMPI', { image: input.image.reference, problem, origin: mpiOrigin(input) })
+function cannot(input: PlanInput, kept: readonly MpiKept[]): BerthError {
+  return new BerthError('BERTH_EMPI', {
+    image: input.image.reference,
+    problem: kept.map(({ why }) => why).join('; '),
+    next: remediesOf(kept) || '`berth doctor mpi` tells what the node has',
+    origin: mpiOrigin(input),
+  })
 }

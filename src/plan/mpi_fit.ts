@@ -6,6 +6,7 @@
 import { compareVersions } from '../image/elf_names.js'
 import type { ImageFacts, ImageMpi, ImageMpiLibrary } from '../image/facts.js'
 import type { HostLibrary, HostMpi, HostMpiLibrary } from './host.js'
+import { keptBy, type MpiKept } from './mpi_kept.js'
 
 export interface Replacement {
   image: ImageMpiLibrary
@@ -33,16 +34,19 @@ const PMIX = /^libpmix\.so/
 /** Symbols named in a reason. */
 const SHOWN_MAX = 3
 
-/** A fit, or one clause on why there is none. */
-export function fitMpi(image: ImageFacts, wanted: ImageMpi, host: HostMpi): Fit | string {
+/** A fit, or why there is none. */
+export function fitMpi(image: ImageFacts, wanted: ImageMpi, host: HostMpi): Fit | MpiKept {
   const { libc } = image
-  if (libc.kind !== 'glibc')
-    return libc.kind === 'musl'
-      ? "the image is built on musl, and the node's libraries need glibc"
-      : "the image's C library is not known"
+  if (libc.kind === 'musl')
+    return keptBy('musl', "the image is built on musl, and the node's libraries need glibc")
+  if (libc.kind !== 'glibc') return keptBy('unknown-libc', "the image's C library is not known")
   if (libc.machine !== host.machine)
-    return `the image is for ${MACHINES[libc.machine] ?? libc.machine}, the node's MPI for ${MACHINES[host.machine] ?? host.machine}`
-  if (host.missing.length > 0) return `${host.missing.join(', ')} is needed by it and not found on this node`
+    return keptBy(
+      'machine',
+      `the image is for ${MACHINES[libc.machine] ?? libc.machine}, the node's MPI for ${MACHINES[host.machine] ?? host.machine}`,
+    )
+  if (host.missing.length > 0)
+    return keptBy('missing-library', `${host.missing.join(', ')} is needed by it and not found on this node`)
   const stranger = wanted.family === 'openmpi' ? strangerOf(wanted, host) : undefined
   if (stranger !== undefined) return stranger
   const replacements = wanted.libraries.flatMap((library): Replacement[] => {
@@ -51,15 +55,21 @@ export function fitMpi(image: ImageFacts, wanted: ImageMpi, host: HostMpi): Fit 
   })
   const lost = lostSymbols(wanted, replacements)
   if (lost.length > 0)
-    return `it lacks ${shown(lost)}, which ${wanted.users.example === '' ? 'the image' : wanted.users.example} needs`
+    return keptBy(
+      'symbols',
+      `it lacks ${shown(lost)}, which ${wanted.users.example === '' ? 'the image' : wanted.users.example} needs`,
+    )
   const additions = additionsOf(image, host, replacements)
   const tooNew = [...replacements.map((one) => one.host), ...additions.values()].find(
     ({ glibc }) => compareVersions(glibc, libc.version) > 0,
   )
   if (tooNew !== undefined)
-    return `${fileName(tooNew.path)} needs glibc ${tooNew.glibc}, the image offers ${libc.version}`
+    return keptBy(
+      'glibc',
+      `${fileName(tooNew.path)} needs glibc ${tooNew.glibc}, the image offers ${libc.version}`,
+    )
   if (compareVersions(host.open?.glibc ?? '', libc.version) > 0)
-    return `its modules need glibc ${host.open?.glibc}, the image offers ${libc.version}`
+    return keptBy('glibc', `its modules need glibc ${host.open?.glibc}, the image offers ${libc.version}`)
   return { replacements, additions }
 }
 
@@ -73,12 +83,13 @@ function standIn({ role, soname }: ImageMpiLibrary, host: HostMpi): HostMpiLibra
  * Why parts of the one would meet parts of the other: Open MPI's bindings use what its layers do not offer to programs,
  * so all are replaced or none. Layers have other SONAMEs in another major release, though the library of C may not.
  */
-function strangerOf(wanted: ImageMpi, { open }: HostMpi): string | undefined {
-  if (open === undefined) return 'its modules were not found'
+function strangerOf(wanted: ImageMpi, { open }: HostMpi): MpiKept | undefined {
+  if (open === undefined) return keptBy('modules', 'its modules were not found')
   const layers = wanted.libraries.filter(
     ({ role, soname }) => role === 'core' && soname.startsWith('libopen'),
   )
-  if (layers.length === 0) return "the layers of the image's (libopen-pal) were not found beside it"
+  if (layers.length === 0)
+    return keptBy('layers', "the layers of the image's (libopen-pal) were not found beside it")
   const parts = [
     ...layers,
     ...wanted.libraries.filter(({ role }) => role === 'fort' || role === 'cxx' || role === 'other'),
@@ -86,7 +97,10 @@ function strangerOf(wanted: ImageMpi, { open }: HostMpi): string | undefined {
   const missing = parts.filter(({ soname }) => !open.parts.has(soname)).map(({ soname }) => soname)
   if (missing.length === 0) return undefined
   const own = [...open.parts.keys()].filter((name) => name.startsWith('libopen')).sort()
-  return `it has no ${shown(missing)} as the image's has: it is ${own.join(' and ') || 'of another release'}`
+  return keptBy(
+    'release',
+    `it has no ${shown(missing)} as the image's has: it is ${own.join(' and ') || 'of another release'}`,
+  )
 }
 
 /** Where another MPI of the image is kept: what that one loads too stays the image's, unless the node's is newer. */

@@ -13,7 +13,7 @@ import type { HookupEdits } from './spec.js'
 import { VariableEdits } from './variables.js'
 
 /** @throws BERTH_EPROFILE, BERTH_EDEVICE, BERTH_EGPU */
-export function planNode(input: PlanInput): HookupEdits {
+export function planNode(input: PlanInput): Partial<HookupEdits> {
   const variables = new VariableEdits(input)
   const profiles = planProfiles(input, variables)
   const gpus = planGpus(input)

@@ -5,6 +5,7 @@
  */
 import type { HostMpi } from './host.js'
 import type { PlanInput } from './input.js'
+import { keptBy, type MpiKept } from './mpi_kept.js'
 import type { PlannedVariable, Reason } from './spec.js'
 import { imageValue } from './variables.js'
 
@@ -21,9 +22,12 @@ const PLACES = [
  * Why auto leaves the image's: an Open MPI built for GPUs or another fabric is better than the one that a distribution
  * happens to have put on the node. One that the site names is meant for images.
  */
-export function keepsOpenMpi({ named }: HostMpi, mode: string): string | undefined {
+export function keepsOpenMpi({ named }: HostMpi, mode: string): MpiKept | undefined {
   if (named || mode === 'host') return undefined
-  return "it uses the node's process manager and fabric as it is; the node's takes its place only where the site names one (mpi_host, a profile) or with --container-mpi=host"
+  return keptBy(
+    'unnamed',
+    "it uses the node's process manager and fabric as it is; the node's takes its place only where the site names one (mpi_host, a profile) or with --container-mpi=host",
+  )
 }
 
 /** The image's word on where things are does not hold for the node's; the task's own does. */

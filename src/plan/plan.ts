@@ -41,6 +41,7 @@ export function planStep(input: PlanInput): Plan {
     hooks: hookup.hooks,
     warnings: [...request.warnings, ...hookup.warnings],
     notes: hookup.notes,
+    kept: hookup.kept,
   }
 }
 

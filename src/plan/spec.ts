@@ -7,6 +7,7 @@ import type { MountStep } from '../native.js'
 import type { Namespace } from '../request/request.js'
 import type { HookStage } from './hooks.js'
 import type { LoaderEntry } from './loader_cache.js'
+import type { MpiKeptCode } from './mpi_kept.js'
 
 export interface Reason {
   /** Why the part is there, one clause. */
@@ -42,6 +43,12 @@ export interface PlannedHook extends Reason {
   digest: string
 }
 
+/** The code of a note that tells why an MPI of the image is kept. */
+export interface KeptNote {
+  code: MpiKeptCode
+  note: string
+}
+
 /** What one contributor of hookup.ts adds to a plan. */
 export interface HookupEdits {
   mounts: PlannedMount[]
@@ -55,6 +62,7 @@ export interface HookupEdits {
   warnings: string[]
   /** One line each on what was done or left out and why: for --container-explain and the worker's log. */
   notes: string[]
+  kept: KeptNote[]
 }
 
 /** OCI's names of the namespaces. */
@@ -92,4 +100,5 @@ export interface Plan {
   warnings: string[]
   /** What the node added to the image or kept out of it, and why; one line each. */
   notes: string[]
+  kept: KeptNote[]
 }

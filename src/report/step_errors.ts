@@ -105,7 +105,7 @@ export const STEP_ERRORS = {
   },
   BERTH_EMPI: {
     text: "the node's MPI cannot be used in {image}: {problem}",
-    hint: "`berth doctor mpi {image}` says what would have to change; --container-mpi=auto keeps the image's MPI then ({origin})",
+    hint: "{next}; --container-mpi=auto keeps the image's MPI then ({origin})",
     exit: FAILED,
   },
   BERTH_EMULTIPROG: {

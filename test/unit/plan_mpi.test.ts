@@ -7,6 +7,8 @@ import { planHookup } from '../../src/plan/hookup.js'
 import type { HostLibrary, HostMpi } from '../../src/plan/host.js'
 import type { PlanInput } from '../../src/plan/input.js'
 import { planMpi } from '../../src/plan/mpi.js'
+import { MPI_REMEDIES, type MpiKeptCode } from '../../src/plan/mpi_kept.js'
+import { BerthError } from '../../src/report/errors.js'
 import { suite } from '../suite.js'
 import { planInput } from './plan_input.js'
 
@@ -98,12 +100,21 @@ function plan(given: Case = {}) {
   return planMpi(inputOf(given))
 }
 
-/** The image's library is kept, for this reason. */
-function kept(given: Case, reason: RegExp): void {
-  const { mounts = [], notes = [] } = plan(given)
-  assert.deepEqual(mounts, [])
-  assert.match(notes.join('\n'), reason)
-  assert.throws(() => plan({ ...given, options: ['container-mpi=host'] }), { code: 'BERTH_EMPI' })
+/** The image's library is kept, for this reason; who asked for the node's is told the way out. */
+function kept(given: Case, code: MpiKeptCode, reason: RegExp): void {
+  const made = plan(given)
+  assert.deepEqual(made.mounts ?? [], [])
+  assert.deepEqual(
+    made.kept?.map((one) => one.code),
+    [code],
+  )
+  assert.match(made.kept?.[0]?.note ?? '', reason)
+  assert.ok(made.notes?.includes(made.kept?.[0]?.note ?? ''))
+  assert.throws(
+    () => plan({ ...given, options: ['container-mpi=host'] }),
+    (error: unknown) =>
+      error instanceof BerthError && error.code === 'BERTH_EMPI' && error.hint.startsWith(MPI_REMEDIES[code]),
+  )
 }
 
 test('both libraries are bound over the image’s files, whatever their names', () => {
@@ -143,20 +154,25 @@ test('an older library of the image is not used for the node’s MPI', () => {
 })
 
 test('what does not fit is kept, with the reason', () => {
-  const old = { ...facts.libc, version: '2.31' }
-  kept({ facts: { libc: old } }, /libmpi\.so\.12\.2\.2 needs glibc 2\.34, the image offers 2\.31/)
-  kept({ facts: { libc: { ...facts.libc, kind: 'musl' } } }, /built on musl/)
-  kept({ facts: { libc: { ...facts.libc, machine: 183 } } }, /for aarch64, the node's MPI for x86_64/)
-  kept({ image: { wants: ['MPI_Send_c'] } }, /it lacks MPI_Send_c, which \/opt\/app needs/)
-  kept({ image: { family: 'openmpi' } }, /is kept: this node has no Open MPI/)
-  kept({ image: { major: 14 } }, /the node's MPICH has ABI 12, the image's 14/)
-  kept({ host: { missing: ['libcxi.so.1'] } }, /libcxi\.so\.1 is needed by it and not found/)
+  const libc = (more: Partial<ImageFacts['libc']>) => ({ facts: { libc: { ...facts.libc, ...more } } })
+  kept(libc({ version: '2.31' }), 'glibc', /libmpi\.so\.12\.2\.2 needs glibc 2\.34, the image offers 2\.31/)
+  kept(libc({ kind: 'musl' }), 'musl', /built on musl/)
+  kept(libc({ kind: 'none' }), 'unknown-libc', /C library is not known/)
+  kept(libc({ machine: 183 }), 'machine', /for aarch64, the node's MPI for x86_64/)
+  kept({ image: { wants: ['MPI_Send_c'] } }, 'symbols', /it lacks MPI_Send_c, which \/opt\/app needs/)
+  kept({ image: { family: 'openmpi' } }, 'no-family', /is kept: this node has no Open MPI/)
+  kept({ image: { major: 14 } }, 'abi', /the node's MPICH has ABI 12, the image's 14/)
+  kept(
+    { host: { missing: ['libcxi.so.1'] } },
+    'missing-library',
+    /libcxi\.so\.1 is needed by it and not found/,
+  )
 })
 
 test('a binding that the node does not have stays, if the node’s library has all that it wants', () => {
   const { c } = hostMpich.libraries
   assert.ok(c !== undefined)
-  kept({ host: { libraries: { c } } }, /it lacks MPIR_Internal/)
+  kept({ host: { libraries: { c } } }, 'symbols', /it lacks MPIR_Internal/)
   const whole = { ...c, defines: new Set([...c.defines, 'MPIR_Internal']) }
   const { mounts = [] } = plan({ host: { libraries: { c: whole } } })
   assert.equal(mounts.filter(({ kind }) => kind === 'bind').length, 3)
@@ -175,7 +191,7 @@ test('beside an MPI that is kept, the node’s takes no library from it but newe
 })
 
 test('an image without MPI is left alone, and only host is an error then', () => {
-  kept({ facts: { mpi: [] } }, /^mpi: the image has no MPI library$/)
+  kept({ facts: { mpi: [] } }, 'no-mpi', /^mpi: the image has no MPI library$/)
 })
 
 test('image and off keep the image’s, and say by whom', () => {

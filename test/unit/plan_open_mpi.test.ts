@@ -5,6 +5,7 @@ import type { ImageFacts, ImageMpi, ImageMpiLibrary } from '../../src/image/fact
 import type { HostLibrary, HostMpi, HostMpiLibrary } from '../../src/plan/host.js'
 import type { PlanInput } from '../../src/plan/input.js'
 import { planMpi } from '../../src/plan/mpi.js'
+import type { MpiKeptCode } from '../../src/plan/mpi_kept.js'
 import { suite } from '../suite.js'
 import { planInput } from './plan_input.js'
 
@@ -93,8 +94,12 @@ function plan(given: Case = {}) {
 const HOST = ['container-mpi=host']
 
 test('the image’s own stays, unless the site names one or the user asks for it', () => {
-  const { mounts = [], notes = [] } = plan()
+  const { mounts = [], notes = [], kept = [] } = plan()
   assert.deepEqual(mounts, [])
+  assert.deepEqual(
+    kept.map(({ code }) => code),
+    ['unnamed'],
+  )
   assert.match(notes[0] ?? '', /is kept: .*mpi_host.*--container-mpi=host/)
   assert.notEqual(plan({ host: { named: true } }).mounts?.length, 0)
   assert.notEqual(plan({ options: HOST }).mounts?.length, 0)
@@ -131,17 +136,28 @@ test('where the image says that its modules are is forgotten, what the task says
 })
 
 test('it is all of one build or nothing', () => {
-  const refused = (given: Case, problem: RegExp) =>
-    assert.throws(() => plan({ options: HOST, ...given }), { code: 'BERTH_EMPI', message: problem })
+  const refused = (given: Case, code: MpiKeptCode, message: RegExp) => {
+    assert.throws(() => plan({ options: HOST, ...given }), { code: 'BERTH_EMPI', message })
+    const made = plan({ ...given, host: { named: true } })
+    assert.ok(made.kept?.some((one) => one.code === code))
+  }
   const five = { ...image, libraries: [own('libmpi.so.40', 'c'), own('libopen-pal.so.80')] }
-  refused({ mpi: [five] }, /it has no libopen-pal\.so\.80 as the image's has: it is libopen-pal\.so\.40/)
-  refused({ mpi: [{ ...image, libraries: [own('libmpi.so.40', 'c')] }] }, /libopen-pal.* not found beside it/)
+  refused(
+    { mpi: [five] },
+    'release',
+    /it has no libopen-pal\.so\.80 as the image's has: it is libopen-pal\.so\.40/,
+  )
+  refused(
+    { mpi: [{ ...image, libraries: [own('libmpi.so.40', 'c')] }] },
+    'layers',
+    /libopen-pal.* not found beside it/,
+  )
   const java = { ...image, libraries: [...image.libraries, own('libmpi_java.so.40', 'other')] }
-  refused({ mpi: [java] }, /it has no libmpi_java\.so\.40/)
-  const { open: _, ...bare } = host
-  refused({ only: bare }, /its modules were not found/)
-  refused({ libc: { version: '2.31' } }, /needs glibc 2\.34, the image offers 2\.31/)
-  refused({ mpi: [image, five] }, /another Open MPI of the image is kept/)
+  refused({ mpi: [java] }, 'release', /it has no libmpi_java\.so\.40/)
+  const { open: _, ...bare } = { ...host, named: true }
+  refused({ only: bare }, 'modules', /its modules were not found/)
+  refused({ libc: { version: '2.31' } }, 'glibc', /needs glibc 2\.34, the image offers 2\.31/)
+  refused({ mpi: [image, five] }, 'another-kept', /another Open MPI of the image is kept/)
 })
 
 test.run()
