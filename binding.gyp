@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The addon. Sources are found, not listed: a file in native/ is part of it.
+# The addon. Sources are found, not listed: a file in native/ is part of it, compiled with those of its folder.
 {
   "variables": {
     "have_squash": "<!(node -p \"+require('fs').existsSync('native/binding/squash.cc')\")",
@@ -10,7 +10,7 @@
   "targets": [
     {
       "target_name": "berth",
-      "sources": ["<!@(node -p \"require('fs').readdirSync('native',{recursive:true}).map(f=>'native/'+f).filter(f=>f.endsWith('.cc')).sort().join(' ')\")"],
+      "sources": ["<!@(node native/rooms.mjs)"],
       "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
       # Node-API 8 is in every Node 20 and later; exceptions stay inside core/, none crosses into JavaScript's stack.
       "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "_GNU_SOURCE", "_FILE_OFFSET_BITS=64"],

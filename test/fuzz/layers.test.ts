@@ -8,7 +8,7 @@ import { build, FUZZ_TARGET } from '../native/squash/workbench.js'
 import { suite } from '../suite.js'
 import { fuzz } from './fuzzer.js'
 
-const RUNS = 900
+const RUNS = 500
 
 const test = suite('layer fuzzer')
 const missing = ['clang++', 'zstd'].filter((name) => spawnSync(name, ['--version']).status !== 0).join(', ')

@@ -8,7 +8,7 @@ import { build, FUZZ_TARGET } from '../native/squash/workbench.js'
 import { suite } from '../suite.js'
 import { fuzz } from './fuzzer.js'
 
-const RUNS = 8000
+const RUNS = 4000
 
 const test = suite('squashfs fuzzer')
 const missing = ['clang++', 'mksquashfs'].filter((name) => !hasProgram(name)).join(', ')

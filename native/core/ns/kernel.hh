@@ -25,6 +25,9 @@ constexpr long kPidfdOpen = 434;
 constexpr long kOpenat2 = 437;
 constexpr long kMountSetattr = 442;
 
+/** sendfile(2) takes this much at once, of less than 2 GiB. */
+constexpr size_t kSendfileMax = 16u << 20;
+
 /* linux/mount.h */
 constexpr unsigned kOpenTreeClone = 1;
 constexpr unsigned kRecursive = 0x8000; /* AT_RECURSIVE */

@@ -16,8 +16,6 @@ namespace berth {
 
 /** Where berth-init finds the lease. */
 constexpr int kLeaseFd = 3;
-/** sendfile(2) takes this much at once. */
-constexpr size_t kProgramBytesMax = 16u << 20;
 constexpr mode_t kExecuteOnly = 0111;
 
 static Result<> copyInto(int place, int program) {
@@ -26,7 +24,7 @@ static Result<> copyInto(int place, int program) {
     return fail("openat", "init");
   off_t offset = 0;
   ssize_t got = 0;
-  while ((got = sendfile(copy.get(), program, &offset, kProgramBytesMax)) > 0)
+  while ((got = sendfile(copy.get(), program, &offset, kernel::kSendfileMax)) > 0)
     ;
   if (got < 0 || fchmod(copy.get(), kExecuteOnly) < 0)
     return fail("sendfile", "init");

@@ -13,8 +13,6 @@ namespace berth {
 
 /** State files of engines are small; a user's own program may run in it too. */
 constexpr const char *kViewBytesMax = "64m";
-/** sendfile(2) takes this much at once. */
-constexpr size_t kProgramBytesMax = 16u << 20;
 
 Result<Fd> openProgram(const ViewSpec &view) {
   if (view.program.empty())
@@ -34,7 +32,7 @@ static Result<> copyProgram(int root, const ViewSpec &view, int program) {
     return fail("openat", view.name);
   off_t offset = 0;
   ssize_t got = 0;
-  while ((got = sendfile(copy.get(), program, &offset, kProgramBytesMax)) > 0)
+  while ((got = sendfile(copy.get(), program, &offset, kernel::kSendfileMax)) > 0)
     ;
   return got < 0 ? Result<>(fail("sendfile", view.name)) : Nothing{};
 }

@@ -88,7 +88,7 @@ private:
 };
 #endif
 
-class Gzip final : public Inflater {
+class GzipInflater final : public Inflater {
 public:
   Result<> step(std::span<const uint8_t> &in, std::span<uint8_t> &out) override {
     while (!out.empty()) {
@@ -131,6 +131,6 @@ private:
 
 } // namespace
 
-std::unique_ptr<Inflater> makeGzipInflater() { return std::make_unique<Gzip>(); }
+std::unique_ptr<Inflater> makeGzipInflater() { return std::make_unique<GzipInflater>(); }
 
 } // namespace berth::squash

@@ -8,10 +8,10 @@
 namespace berth::squash {
 namespace {
 
-class Zstd final : public Inflater {
+class ZstdInflater final : public Inflater {
 public:
-  explicit Zstd(ZSTD_DCtx *context) : context_(context) {}
-  ~Zstd() override { ZSTD_freeDCtx(context_); }
+  explicit ZstdInflater(ZSTD_DCtx *context) : context_(context) {}
+  ~ZstdInflater() override { ZSTD_freeDCtx(context_); }
 
   Result<> step(std::span<const uint8_t> &in, std::span<uint8_t> &out) override {
     while (!out.empty()) {
@@ -44,7 +44,7 @@ Result<std::unique_ptr<Inflater>> makeZstdInflater() {
   if (context == nullptr)
     return fail(ENOMEM, "inflate");
   // The decoder's own default limit is 2^27; larger windows ("--long=31") would break the memory bound.
-  return std::unique_ptr<Inflater>(std::make_unique<Zstd>(context));
+  return std::unique_ptr<Inflater>(std::make_unique<ZstdInflater>(context));
 }
 
 } // namespace berth::squash

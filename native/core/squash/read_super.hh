@@ -7,6 +7,9 @@
 
 namespace berth::unsquash {
 
+/** An image's file ends at a multiple: what a loop device and the kernel's reader want. */
+constexpr uint64_t kPadding = 4096;
+
 struct Super {
   uint32_t inodes;
   uint32_t blockSize;

@@ -11,7 +11,6 @@ namespace {
 
 using Bytes = std::vector<uint8_t>;
 
-constexpr uint64_t kPadding = 4096;
 constexpr uint64_t kPointer = sizeof(uint64_t);
 constexpr uint32_t kIdBytes = 4;
 /** Bit of a metadata block's length: stored as it is (fs/squashfs/squashfs_fs.h). */

@@ -8,7 +8,6 @@
 namespace berth::unsquash {
 namespace {
 
-constexpr uint64_t kPadding = 4096;
 /** One call's share: keeps a cancelled process from waiting for a whole image. */
 constexpr uint64_t kStep = 64 << 20;
 constexpr size_t kBufferSize = 1 << 20;

@@ -23,7 +23,7 @@ namespace {
 
 /** Of processor time: far more than the limits allow even under sanitizers. */
 constexpr std::clock_t kOneMax = 5 * CLOCKS_PER_SEC;
-constexpr size_t kKeptMax = 40;
+constexpr size_t kKeptMax = 12;
 /** Mutants of a byte that is swept. */
 constexpr size_t kValues = 7;
 

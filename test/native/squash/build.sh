@@ -19,14 +19,16 @@ fi
 mkdir -p "$dir"
 exec 9>"$dir/lock"
 flock 9
-printf '%s\n' "$*" | cmp -s - "$dir/flags" || rm -f "$dir"/*.o "$dir"/std.pch
+printf '%s\n' "$*" | cmp -s - "$dir/flags" || rm -f "$dir"/*.o
 printf '%s\n' "$*" >"$dir/flags"
-newest=$(ls -t "$core"/*.hh "$core"/../result.hh "$core"/../elf/*.hh "$root"/test/native/*/*.hh | head -1)
+newest=$(ls -t "$core"/* "$core"/../result.hh "$core"/../elf/*.hh "$root"/test/native/*/*.hh | head -1)
+node "$root/native/rooms.mjs" >/dev/null
 objects=
-sources="$(ls "$core"/*.cc) $main"
+rooms=$(ls "$root"/build/rooms/squash-*.cc)
+sources="$rooms $main"
 if [ -n "${BUILT:-}" ]; then
-	for source in "$core"/*.cc; do
-		objects="$objects $BUILT/$(basename "$source" .cc).o"
+	for room in $rooms; do
+		objects="$objects $BUILT/$(basename "$room" .cc).o"
 	done
 	if ls $objects >/dev/null 2>&1; then
 		# LINK and CXX are words of that makefile too.
@@ -48,14 +50,6 @@ for source in $sources; do
 	fi
 done
 export CXX=${CXX:-g++} DIR="$dir" FLAGS="-std=gnu++20 -O2 -g -Wall -Wextra -Werror -I$root/native -I$root/test $*"
-if [ -z "${BUILT:-}" ]; then
-	# A third of each compilation is the standard library's headers.
-	if [ ! -e "$dir/std.pch" ]; then
-		printf '#include <%s>\n' algorithm deque functional map memory span string vector >"$dir/std.hh"
-		$CXX $FLAGS -x c++-header "$dir/std.hh" -o "$dir/std.pch"
-	fi
-	FLAGS="$FLAGS -include-pch $dir/std.pch"
-fi
 [ -z "$stale" ] || printf '%s\n' $stale |
 	xargs -P "$(nproc)" -I{} sh -c '$CXX $FLAGS -c {} -o "$DIR/$(basename {} .cc).o"'
 program=$dir/$(basename "$main" .cc)

@@ -8,8 +8,8 @@ import { basename, join } from 'node:path'
 
 const HERE = import.meta.dirname
 const BUILD = join(HERE, '../../../build/test-squash')
-/** native/core/squash as the addon has it. */
-const ADDON_OBJECTS = join(HERE, '../../../build/Release/obj.target/berth/native/core/squash')
+/** native/core/squash as the addon has it, in rooms (native/rooms.mjs). */
+const ADDON_OBJECTS = join(HERE, '../../../build/Release/obj.target/berth/build/rooms')
 
 /**
  * Programs of one flavour share the objects of native/core/squash: compiling them is most of the cost. The plain ones are
