@@ -4,7 +4,7 @@
  * dist/compat/enroot and put on PATH by whoever wants it; what cannot be mapped is refused with exit 1.
  */
 import { existsSync } from 'node:fs'
-import { copyFile } from 'node:fs/promises'
+import { chmod, copyFile } from 'node:fs/promises'
 import { dirname, isAbsolute, parse, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { BerthError, renderError } from '../report/errors.js'
@@ -32,6 +32,8 @@ interface Row {
 class Unmapped extends Error {}
 
 const IMPORT_STEP = 'enroot'
+/** Of a new file, as open(2) would make it. */
+const FILE_MODE = 0o666
 
 const COMMANDS: Readonly<Record<string, Row>> = {
   list: { options: { fancy: { type: 'boolean', short: 'f' } }, run: list },
@@ -184,6 +186,8 @@ async function fetchTo(places: Places, uri: string, output: string): Promise<num
     if (typeof answer.path !== 'string' || !isAbsolute(answer.path))
       throw new BerthError('BERTH_EINTERNAL', { problem: 'the worker named no file' })
     await copyFile(answer.path, resolve(output))
+    // The store's file is nobody's to write.
+    await chmod(resolve(output), FILE_MODE & ~process.umask())
   } finally {
     await callWorker(places, 'importer-release', claim)
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Containers with a name, as scripts written for pyxis use them: steps of one job that share, join and outlive them. */
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
@@ -226,7 +226,7 @@ test('enroot lists, joins and removes by the names of pyxis', async () => {
 test('enroot imports a file and makes a container of it; what it cannot it says', async () => {
   const file = join(at.cluster.shared, 'imported.sqsh')
   exits(await enroot('import', '-o', file, `docker://${at.images.busybox}`), 0)
-  assert.ok(existsSync(file))
+  assert.is(statSync(file).mode & 0o200, 0o200)
   exits(await enroot('create', '-n', 'pyxis_made', file), 0)
   says(fails(await enroot('create', '-n', 'pyxis_made', file)), /already exists/i)
   prints(await step('made', 'echo inside'), ['inside'])
