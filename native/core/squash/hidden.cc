@@ -6,9 +6,8 @@ namespace berth::squash {
 void Hidden::clear() {
   entries_.clear();
   index_.clear();
-  symlinks_.clear();
+  texts_.clear();
   symlinkCount_ = 0;
-  lowers_.clear();
 }
 
 uint32_t Hidden::number(uint64_t hash) const {
@@ -17,11 +16,9 @@ uint32_t Hidden::number(uint64_t hash) const {
 
 void Hidden::put(std::string_view path, const LinkTarget &target, std::optional<std::string_view> symlink) {
   const uint64_t hash = hashOf(path);
-  Entry entry{hash, target.ordinal, target.inode, symlink ? symlinks_.add(*symlink) : NONE};
-  if (!target.lower.empty()) {
-    entry.ordinal = LOWER | lowers_.size();
-    lowers_.push_back(target.lower);
-  }
+  Entry entry{hash, target.ordinal, target.inode, symlink ? texts_.add(*symlink) : NONE};
+  if (!target.lower.empty())
+    entry.ordinal = LOWER | texts_.add(target.lower);
   symlinkCount_ += symlink ? 1 : 0;
   if (const uint32_t before = number(hash); before != NONE) {
     entries_[before] = entry;
@@ -38,7 +35,7 @@ std::optional<LinkTarget> Hidden::find(std::string_view path) const {
     return std::nullopt;
   const Entry &entry = entries_[found];
   if ((entry.ordinal & LOWER) != 0)
-    return LinkTarget{entry.inode, 0, lowers_[entry.ordinal & ~LOWER]};
+    return LinkTarget{entry.inode, 0, std::string(texts_.get(uint32_t(entry.ordinal)))};
   return LinkTarget{entry.inode, entry.ordinal, {}};
 }
 
@@ -48,7 +45,7 @@ std::optional<std::string_view> Hidden::symlink(std::string_view path) const {
   const uint32_t found = number(hashOf(path));
   if (found == NONE || entries_[found].symlink == NONE)
     return std::nullopt;
-  return symlinks_.get(entries_[found].symlink);
+  return texts_.get(entries_[found].symlink);
 }
 
 void Hidden::dropSymlink(std::string_view path) {

@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,7 +27,7 @@ struct LinkTarget {
 
 class Hidden {
 public:
-  Hidden(const HashKey &key, Chunks &chunks) : key_(key), entries_(chunks), symlinks_(chunks) {}
+  Hidden(const HashKey &key, Chunks &chunks) : key_(key), entries_(chunks), texts_(chunks) {}
 
   /** At a layer's end. */
   void clear();
@@ -43,12 +42,11 @@ public:
 private:
   struct Entry {
     uint64_t hash;
-    /** Of LinkTarget; an index of lowers_ when there is one. */
+    /** Of LinkTarget; with LOWER the text of its path. */
     uint64_t ordinal;
     uint32_t inode;
     uint32_t symlink;
   };
-  /** `ordinal` is an index of lowers_. */
   static constexpr uint64_t LOWER = uint64_t{1} << 63;
 
   uint64_t hashOf(std::string_view path) const { return key_.name(~uint64_t{0}, path); }
@@ -57,10 +55,8 @@ private:
   const HashKey &key_;
   Arena<Entry> entries_;
   IdTable index_;
-  Texts symlinks_;
+  Texts texts_;
   size_t symlinkCount_ = 0;
-  /** Paths may be longer than a text; few hidden hard links lead into lower layers. */
-  std::deque<std::string> lowers_;
 };
 
 } // namespace berth::squash

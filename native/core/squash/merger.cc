@@ -58,13 +58,11 @@ Result<> Merger::layer(unsigned index, EntryReader &reader) {
   }
   hidden_.clear();
   reader.drain();
-  if (auto done = checkCount(); !done)
-    return done;
-  return checkCut();
+  return checkCount();
 }
 
 Result<> Merger::checkCount() const {
-  if (entries_ > entriesMax_)
+  if (entries_ + awaited_.size() > entriesMax_)
     return fail(EFBIG, "squash", {}, "the layers have more than " + std::to_string(entriesMax_) + " entries");
   return Nothing{};
 }
@@ -93,15 +91,14 @@ Result<> Merger::apply(const TarEntry &entry, EntryReader &reader) {
     return fail(ENAMETOOLONG, "tar", {}, "an entry's path is longer than Linux allows");
   if (entry.kind == Kind::dir)
     return addDir(entry, *place);
-  if (!pending_.empty())
-    cutPending(place->path, false);
+  awaited_.remove(place->path, Awaited::Removed::below, layer_);
   return entry.kind == Kind::link ? addLink(entry, *place) : addOther(entry, *place, reader);
 }
 
 void Merger::opaque(const Place &place) {
   const auto slash = place.path.rfind('/');
-  if (!pending_.empty())
-    cutPending(slash == std::string::npos ? "" : std::string_view(place.path).substr(0, slash), false);
+  const auto parent = std::string_view(place.path).substr(0, slash == std::string::npos ? 0 : slash);
+  awaited_.remove(parent, Awaited::Removed::below, layer_);
   if (place.hidden())
     return;
   Node &node = parts_.tree.node(place.parent);
@@ -109,10 +106,10 @@ void Merger::opaque(const Place &place) {
 }
 
 void Merger::whiteout(const Place &place, std::string_view name) {
-  if (!pending_.empty()) {
+  if (!awaited_.empty()) {
     const auto slash = place.path.rfind('/');
     const std::string parent = slash == std::string::npos ? "" : place.path.substr(0, slash + 1);
-    cutPending(parent + std::string(name), true);
+    awaited_.remove(parent + std::string(name), Awaited::Removed::itself, layer_);
   }
   if (place.hidden())
     return;
@@ -157,7 +154,7 @@ Result<> Merger::addRoot(const TarEntry &entry) {
 
 Result<> Merger::addDir(const TarEntry &entry, const Place &place) {
   hidden_.dropSymlink(place.path);
-  if (!pending_.empty() && pending_.contains(place.path))
+  if (awaited_.find(place.path) != NONE)
     return tarDamage("the target of a hard link is a directory");
   if (place.hidden())
     return Nothing{};
@@ -212,19 +209,17 @@ Result<> Merger::addOther(const TarEntry &entry, const Place &place, EntryReader
     return fail(ENAMETOOLONG, "tar", {}, "a symlink's target is longer than Linux allows");
   hidden_.dropSymlink(place.path);
   const uint32_t number = claim(place);
-  const auto waiting = pending_.empty() ? pending_.end() : pending_.find(place.path);
-  const bool awaited =
-      waiting != pending_.end() && layer_ < waiting->second.layer && layer_ >= waiting->second.cut;
+  const uint32_t awaiting = awaited_.find(place.path, layer_);
   if (number == HIDDEN) {
     const auto symlink =
         entry.kind == Kind::symlink ? std::optional<std::string_view>(entry.target) : std::nullopt;
-    hidden_.put(place.path, {awaited ? waiting->second.inode : NONE, ordinal_, {}}, symlink);
-    if (!awaited)
+    hidden_.put(place.path, {awaiting, ordinal_, {}}, symlink);
+    if (awaiting == NONE)
       return Nothing{};
   }
-  const uint32_t inode = awaited ? waiting->second.inode : parts_.tree.addInode();
-  if (awaited)
-    pending_.erase(waiting);
+  const uint32_t inode = awaiting != NONE ? awaiting : parts_.tree.addInode();
+  if (awaiting != NONE)
+    awaited_.drop(place.path);
   if (number != HIDDEN)
     parts_.tree.node(number).inode = inode;
   return fill(entry, inode, reader);
@@ -257,7 +252,7 @@ Result<> Merger::fillFile(const TarEntry &entry, uint32_t number, Inode &inode, 
   if (!content)
     return content.error();
   if (*content == Content::lost) {
-    wanted_[layer_][ordinal_] = number;
+    wantedOf(layer_).add(ordinal_, number);
     if (wantedExample_.empty())
       wantedExample_ = "\"" + entry.name + "\" of layer " + std::to_string(layer_);
   }

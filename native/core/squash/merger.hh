@@ -10,16 +10,19 @@
  */
 #pragma once
 
+#include <map>
+#include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "attributes.hh"
+#include "awaited.hh"
 #include "file_store.hh"
 #include "hidden.hh"
 #include "layer_index.hh"
 #include "tar.hh"
 #include "tree.hh"
+#include "wanted.hh"
 
 namespace berth::squash {
 
@@ -39,7 +42,8 @@ public:
   };
 
   Merger(Parts parts, uint64_t entriesMax)
-      : parts_(parts), entriesMax_(entriesMax), hidden_(parts.key, parts.chunks) {}
+      : parts_(parts), entriesMax_(entriesMax), hidden_(parts.key, parts.chunks),
+        awaited_(parts.key, parts.chunks) {}
 
   /** Reads one layer to its end; layers come from the highest index to 0. */
   Result<> layer(unsigned index, EntryReader &reader);
@@ -79,13 +83,6 @@ private:
     std::string path;
     bool hidden() const { return parent == HIDDEN || parent == MISSING; }
   };
-  struct Pending {
-    uint32_t inode;
-    unsigned layer;
-    /** Layers below this one do not count any more: the path was removed there. */
-    unsigned cut;
-    std::string from;
-  };
 
   // merger.cc
   Result<> apply(const TarEntry &entry, EntryReader &reader);
@@ -112,10 +109,8 @@ private:
   Result<> addLink(const TarEntry &entry, const Place &place);
   Result<LinkTarget> findTarget(const TarEntry &entry);
   uint32_t demand(LinkTarget &target, const TarEntry &entry);
-  void cutPending(std::string_view path, bool itself);
-  Result<> checkCut() const;
+  Wanted &wantedOf(unsigned layer);
   void settleWanted();
-  Error dangling(const std::string &path, const Pending &pending) const;
 
   Parts parts_;
   uint64_t entriesMax_;
@@ -127,10 +122,9 @@ private:
   uint32_t filled_ = NONE;
   Hidden hidden_;
 
-  /** Hard links that wait for a lower layer, by the target's path. */
-  std::unordered_map<std::string, Pending> pending_;
-  /** By layer: entry number to the inode that it fills. */
-  std::unordered_map<unsigned, std::unordered_map<uint64_t, uint32_t>> wanted_;
+  Awaited awaited_;
+  /** By layer. */
+  std::map<unsigned, std::unique_ptr<Wanted>> wanted_;
   std::string wantedExample_;
 };
 

@@ -3,7 +3,6 @@
 #include "merger.hh"
 
 #include <algorithm>
-#include <functional>
 
 namespace berth::squash {
 
@@ -13,6 +12,8 @@ Result<LinkTarget> Merger::findTarget(const TarEntry &entry) {
     return place.error();
   if (place->base.empty())
     return tarDamage("a hard link to the root");
+  if (place->path.size() > Texts::LENGTH_MAX)
+    return fail(ENAMETOOLONG, "tar", {}, "the target of a hard link is longer than Linux allows");
   Tree &tree = parts_.tree;
   if (!place->hidden()) {
     const uint32_t number = tree.find(place->parent, place->base);
@@ -32,20 +33,21 @@ uint32_t Merger::demand(LinkTarget &target, const TarEntry &entry) {
   if (target.inode != NONE)
     return target.inode;
   if (target.ordinal != 0) {
-    auto &layer = wanted_[layer_];
-    const auto [slot, fresh] = layer.try_emplace(target.ordinal, NONE);
-    if (fresh)
-      slot->second = parts_.tree.addInode();
+    Wanted &wanted = wantedOf(layer_);
+    target.inode = wanted.find(target.ordinal);
+    if (target.inode == NONE) {
+      target.inode = parts_.tree.addInode();
+      wanted.add(target.ordinal, target.inode);
+    }
     if (wantedExample_.empty())
       wantedExample_ = "hard link \"" + entry.name + "\" to the hidden \"" + entry.target + "\" of layer " +
                        std::to_string(layer_);
-    return target.inode = slot->second;
+    return target.inode;
   }
-  const auto found = pending_.find(target.lower);
-  if (found != pending_.end())
-    return found->second.inode;
+  if (const uint32_t known = awaited_.find(target.lower); known != NONE)
+    return known;
   const uint32_t inode = parts_.tree.addInode();
-  pending_.emplace(target.lower, Pending{inode, layer_, 0, entry.name});
+  awaited_.add(target.lower, inode, layer_, entry.name);
   return inode;
 }
 
@@ -54,20 +56,17 @@ Result<> Merger::addLink(const TarEntry &entry, const Place &place) {
   if (!target)
     return target.error();
   hidden_.dropSymlink(place.path);
-  const auto waiting = pending_.empty() ? pending_.end() : pending_.find(place.path);
-  const bool awaited =
-      waiting != pending_.end() && layer_ < waiting->second.layer && layer_ >= waiting->second.cut;
+  const uint32_t awaiting = awaited_.find(place.path, layer_);
   // A link to itself says nothing new (tar -x leaves the file as it is).
   if (target->lower == place.path)
     return tarDamage("a hard link to itself");
   const uint32_t number = claim(place);
-  if (number == HIDDEN && !awaited) {
+  if (number == HIDDEN && awaiting == NONE) {
     hidden_.put(place.path, *target);
     return Nothing{};
   }
-  const uint32_t awaiting = awaited ? waiting->second.inode : NONE;
-  if (awaited)
-    pending_.erase(waiting);
+  if (awaiting != NONE)
+    awaited_.drop(place.path);
   const uint32_t inode = demand(*target, entry);
   if (awaiting != NONE && parts_.tree.resolve(awaiting) != parts_.tree.resolve(inode))
     parts_.tree.inode(awaiting).data = inode;
@@ -78,38 +77,19 @@ Result<> Merger::addLink(const TarEntry &entry, const Place &place) {
   return Nothing{};
 }
 
-/** The layer removes what lower layers have at or below `path`. */
-void Merger::cutPending(std::string_view path, bool itself) {
-  for (auto &[target, pending] : pending_) {
-    const bool below = path.empty() || (target.size() > path.size() && target.starts_with(path) &&
-                                        target[path.size()] == '/');
-    if ((below || (itself && target == path)) && layer_ < pending.layer)
-      pending.cut = std::max(pending.cut, layer_);
-  }
-}
-
-Error Merger::dangling(const std::string &path, const Pending &pending) const {
-  return fail(EBADMSG, "tar", "layer " + std::to_string(pending.layer),
-              "hard link \"" + pending.from + "\" to \"" + path + "\", which no layer below has");
-}
-
-Result<> Merger::checkCut() const {
-  for (const auto &[path, pending] : pending_)
-    if (pending.cut >= layer_ && pending.cut > 0)
-      return dangling(path, pending);
-  return Nothing{};
-}
-
 Result<> Merger::checkLinks() {
   settleWanted();
-  // The first by name: which one a hash table holds first differs from run to run.
-  const std::pair<const std::string, Pending> *first = nullptr;
-  for (const auto &entry : pending_)
-    if (first == nullptr || entry.first < first->first)
-      first = &entry;
-  if (first != nullptr)
-    return dangling(first->first, first->second);
+  if (const auto link = awaited_.first())
+    return fail(EBADMSG, "tar", "layer " + std::to_string(link->layer),
+                "hard link \"" + link->name + "\" to \"" + link->target + "\", which no layer below has");
   return Nothing{};
+}
+
+Wanted &Merger::wantedOf(unsigned layer) {
+  auto &wanted = wanted_[layer];
+  if (wanted == nullptr)
+    wanted = std::make_unique<Wanted>(parts_.chunks);
+  return *wanted;
 }
 
 /** Drops wanted contents of entries that a later one of their layer replaced. */
@@ -121,23 +101,23 @@ void Merger::settleWanted() {
   for (uint32_t node = 0; node < tree.nodeCount(); node++)
     if (!tree.node(node).whiteout())
       used[tree.resolve(tree.node(node).inode)] = true;
-  for (auto &[layer, inodes] : wanted_)
-    std::erase_if(inodes, [&](const auto &wanted) { return !used[tree.resolve(wanted.second)]; });
-  std::erase_if(wanted_, [](const auto &layer) { return layer.second.empty(); });
+  for (auto &[layer, wanted] : wanted_)
+    wanted->keep([&](uint32_t inode) { return used[tree.resolve(inode)]; });
+  std::erase_if(wanted_, [](const auto &layer) { return layer.second->empty(); });
 }
 
 std::vector<unsigned> Merger::wanted() const {
   std::vector<unsigned> layers;
-  for (const auto &[layer, inodes] : wanted_)
+  for (const auto &[layer, wanted] : wanted_)
     layers.push_back(layer);
-  std::ranges::sort(layers, std::greater{});
+  std::ranges::reverse(layers);
   return layers;
 }
 
 Result<> Merger::layerAgain(unsigned index, EntryReader &reader) {
   layer_ = index;
   // What is lost comes back in.
-  const auto inodes = std::exchange(wanted_[index], {});
+  const auto wanted = std::move(wanted_.extract(index).mapped());
   TarEntry entry;
   for (ordinal_ = 1;; ordinal_++) {
     auto more = reader.next(entry);
@@ -145,14 +125,11 @@ Result<> Merger::layerAgain(unsigned index, EntryReader &reader) {
       return more.error();
     if (!*more)
       break;
-    const auto inode = inodes.find(ordinal_);
-    if (inode != inodes.end())
-      if (auto done = fill(entry, inode->second, reader); !done)
+    if (const uint32_t inode = wanted->find(ordinal_); inode != NONE)
+      if (auto done = fill(entry, inode, reader); !done)
         return done;
   }
   reader.drain();
-  if (wanted_[index].empty())
-    wanted_.erase(index);
   return Nothing{};
 }
 

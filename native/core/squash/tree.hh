@@ -19,7 +19,10 @@ namespace berth::squash {
 /** Byte strings that live as long as the conversion. */
 class Texts {
 public:
+  static constexpr size_t LENGTH_MAX = 0xffff;
+
   explicit Texts(Chunks &source) : source_(source) {}
+  /** Up to LENGTH_MAX bytes. */
   uint32_t add(std::string_view text);
   std::string_view get(uint32_t handle) const;
   void clear();
