@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Whole images of Debian packages, as the bench makes them (npm run bench convert), against overlayfs and umoci. */
+/** Whole images against overlayfs and umoci: some made here, and those of Debian packages that npm run bench convert makes. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../../suite.js'
+import { cudaLike, gccLike, pythonLike } from './lookalikes.js'
+import { tar } from './tar_writer.js'
 import { Bench, build, differences, list, run } from './workbench.js'
 
 const IMAGES = process.env.BERTH_BENCH_DIR ?? '/var/tmp/berth-bench'
@@ -20,16 +22,50 @@ function layersOf(image: string): string[] {
 
 /** umoci applies layers one after the other to one directory, unlike overlayfs. */
 function unpack(layers: readonly string[]): string {
-  const layout = bench.path('layout')
+  const scratch = bench.scratch()
+  const layout = join(scratch, 'layout')
   run('umoci', 'init', '--layout', layout)
   run('umoci', 'new', '--image', `${layout}:x`)
   for (const layer of layers) {
-    run('sh', '-ec', `gzip -dc ${layer} > ${bench.path('layer.tar')}`)
-    run('umoci', 'raw', 'add-layer', '--image', `${layout}:x`, bench.path('layer.tar'))
+    run('sh', '-ec', `gzip -dcf ${layer} > ${scratch}/layer.tar`)
+    run('umoci', 'raw', 'add-layer', '--image', `${layout}:x`, `${scratch}/layer.tar`)
   }
-  run('umoci', 'unpack', '--image', `${layout}:x`, bench.path('bundle'))
-  return bench.path('bundle/rootfs')
+  run('umoci', 'unpack', '--image', `${layout}:x`, join(scratch, 'bundle'))
+  return join(scratch, 'bundle/rootfs')
 }
+
+/** overlayfs counts names of a file that upper layers hide: here only those that can be seen. */
+function withVisibleLinks(listing: Map<string, string>): Map<string, string> {
+  const seen = new Map<string, number>()
+  const first = (line: string) => / links \d+ (\S+)/.exec(line)?.[1] ?? ''
+  for (const line of listing.values()) seen.set(first(line), (seen.get(first(line)) ?? 0) + 1)
+  const links = (_: string, name: string) => (seen.get(name) === 1 ? '' : ` links ${seen.get(name)} ${name}`)
+  return new Map([...listing].map(([name, line]) => [name, line.replace(/ links \d+ (\S+)/, links)]))
+}
+
+const likenesses = {
+  'Python-like': { make: pythonLike, entries: 2500 },
+  'GCC-like': { make: gccLike, entries: 350 },
+  'CUDA-like': { make: cudaLike, entries: 130 },
+}
+for (const [name, { make, entries }] of Object.entries(likenesses))
+  test(`${name}: every entry is as overlayfs shows it and as umoci unpacks it, with 1 and 8 threads`, () => {
+    const layers = bench.save(make().map((layer) => tar(...layer)))
+    const sums = [1, 8].map((threads) => {
+      assert.is(bench.convert(layers, { threads, seed: threads }).error, '')
+      return run('sha256sum', bench.path('image'))
+    })
+    assert.is(sums[0], sums[1])
+    try {
+      const own = list(bench.mount())
+      assert.ok(own.size > entries, `${own.size} entries`)
+      const stacked = list(bench.overlay(layers))
+      assert.equal(differences(withVisibleLinks(own), withVisibleLinks(stacked), true), [])
+      assert.equal(differences(own, list(unpack(layers))), [])
+    } finally {
+      bench.unmount()
+    }
+  })
 
 /** The large one takes minutes: BERTH_BENCH_IMAGES='medium large'. */
 for (const image of (process.env.BERTH_BENCH_IMAGES ?? 'medium').split(' ')) {

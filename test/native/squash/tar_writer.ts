@@ -21,6 +21,8 @@ export interface TarEntry {
 }
 
 const BLOCK = 512
+/** Of a header; what is longer stands in a PAX header before it. */
+const NAME_SIZE_MAX = 100
 
 function octal(header: Buffer, value: number, offset: number, size: number): void {
   if (value >= 0 && value < 8 ** (size - 1)) {
@@ -49,20 +51,26 @@ function record(key: string, value: string | Buffer): Buffer {
 /** One entry with its PAX header, if any. */
 export function entry(given: TarEntry): Buffer {
   const parts: Buffer[] = []
-  if (given.pax !== undefined) {
-    const records = Object.entries(given.pax).map(([key, value]) => record(key, value))
+  const { name, link = '' } = given
+  const pax = {
+    ...(name.length > NAME_SIZE_MAX ? { path: name } : {}),
+    ...(link.length > NAME_SIZE_MAX ? { linkpath: link } : {}),
+    ...given.pax,
+  }
+  const records = Object.entries(pax).map(([key, value]) => record(key, value))
+  if (records.length > 0) {
     parts.push(entry({ name: 'PaxHeader', type: 'x', content: Buffer.concat(records) }))
   }
   const content = Buffer.from(given.content ?? '')
   const header = Buffer.alloc(BLOCK)
-  Buffer.from(given.name as string).copy(header, 0, 0, 100)
+  Buffer.from(name as string).copy(header, 0, 0, NAME_SIZE_MAX)
   octal(header, given.mode ?? (given.type === '5' ? 0o755 : 0o644), 100, 8)
   octal(header, given.uid ?? 0, 108, 8)
   octal(header, given.gid ?? 0, 116, 8)
   octal(header, given.size ?? content.length, 124, 12)
   octal(header, given.mtime ?? 1_600_000_000, 136, 12)
   header.write(given.type ?? '0', 156)
-  header.write(given.link ?? '', 157, 100)
+  header.write(link, 157, NAME_SIZE_MAX)
   header.write('ustar\x0000', 257, 'latin1')
   if (given.device !== undefined) {
     octal(header, given.device[0], 329, 8)
@@ -70,7 +78,8 @@ export function entry(given: TarEntry): Buffer {
   }
   given.patch?.(header)
   header.fill(' ', 148, 156)
-  const sum = header.reduce((total, byte) => total + byte, 0)
+  let sum = 0
+  for (const byte of header) sum += byte
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
   parts.push(header, padded(content))
   return Buffer.concat(parts)

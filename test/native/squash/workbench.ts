@@ -110,11 +110,17 @@ export class Bench {
     return point
   }
 
-  /** What podman and containerd show: each layer unpacked alone, whiteouts translated, stacked by overlayfs. */
-  overlay(layers: readonly string[]): string {
+  /** An empty directory in memory, until unmount(). */
+  scratch(): string {
     const base = fs.mkdtempSync(join(this.directory, 'ref-'))
     run('mount', '-t', 'tmpfs', 'tmpfs', base)
     this.mounts.push(base)
+    return base
+  }
+
+  /** What podman and containerd show: each layer unpacked alone, whiteouts translated, stacked by overlayfs. */
+  overlay(layers: readonly string[]): string {
+    const base = this.scratch()
     const lowers = layers.map((layer, i) => {
       const lower = join(base, String(i))
       fs.mkdirSync(lower)
