@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { NativeError } from '../../../src/native.js'
 import { suite } from '../../suite.js'
+import { LoopDisk, missingFor } from '../loop_disk.js'
 import { attributes, describe, missing, native, run, SaveLab } from './lab.js'
 
 const test = suite('save assemble')
@@ -205,6 +206,27 @@ test.needs(missing, 'a damaged image is refused, not copied', async () => {
   })
   assert.is(code, 'EUCLEAN')
 })
+
+test.needs(
+  missing ?? missingFor('xfs'),
+  'where files can share extents a saved image takes no room',
+  async () => {
+    const disk = new LoopDisk(lab.directory, 'xfs')
+    try {
+      const base = join(disk.path, 'base')
+      fs.copyFileSync(lab.pack(lab.tree('cd $T; head -c 24000000 /dev/urandom > big')), base)
+      const before = disk.free()
+      const out = fs.openSync(join(disk.path, 'saved'), 'wx+')
+      await lab.save(base, lab.tree('echo x > $T/new'), { out })
+      fs.closeSync(out)
+      const taken = before - disk.free()
+      assert.ok(fs.statSync(join(disk.path, 'saved')).size > 24_000_000)
+      assert.ok(taken < 2 << 20, `${taken} bytes`)
+    } finally {
+      disk.close()
+    }
+  },
+)
 
 test.needs(missing, 'a full disk is an error', async () => {
   const base = lab.pack(lab.tree('cd $T; head -c 3000000 /dev/urandom > big'))

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { Native, NativeError, SquashOptions, SquashResult } from '../../../src/native.js'
 import { suite } from '../../suite.js'
+import { LoopDisk, missingFor } from '../loop_disk.js'
 import { dir, file, hardlink, opaque, symlink, type TarEntry, tar, whiteout } from './tar_writer.js'
 import { Bench, differences, list, run } from './workbench.js'
 
@@ -30,8 +31,12 @@ interface Made {
 let count = 0
 
 /** Every layer that an image of `from` has is taken from there. */
-async function make(layers: Buffer[], from: Made[] = [], more: Partial<SquashOptions> = {}): Promise<Made> {
-  const path = bench.path(`reuse-${count++}`)
+async function make(
+  layers: Buffer[],
+  from: Made[] = [],
+  more: Partial<SquashOptions> = {},
+  path = bench.path(`reuse-${count++}`),
+): Promise<Made> {
   const fd = openSync(path, 'w+')
   const images = from.map((base) => openSync(base.path, 'r'))
   const reused = layers.flatMap((layer, index) => {
@@ -122,6 +127,25 @@ test.needs(needs, 'of a base with a layer on top only that layer is sent', async
   const none = await same([lower, middle], [base], [])
   assert.ok(Math.abs(none.result.size - base.result.size) <= 8192)
 })
+
+test.needs(
+  needs ?? missingFor('xfs'),
+  'where files can share extents a stored layer takes no room',
+  async () => {
+    const disk = new LoopDisk(bench.directory, 'xfs')
+    try {
+      const files = Array.from({ length: 12 }, (_, i) => file(`f${i}`, noise((2 << 20) + i)))
+      const base = await make([tar(...files)], [], {}, join(disk.path, 'base'))
+      const before = disk.free()
+      const { result } = await make([...base.layers, top], [base], {}, join(disk.path, 'reused'))
+      const taken = before - disk.free()
+      assert.ok(result.copied > 24 << 20)
+      assert.ok(taken < 2 << 20, `${taken} bytes`)
+    } finally {
+      disk.close()
+    }
+  },
+)
 
 test.needs(needs, 'what upper layers do to the base is done', async () => {
   const base = await make([lower])
