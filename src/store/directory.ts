@@ -70,14 +70,13 @@ export class Directory {
     const { key, path, ...own } = record
     const kept = record.shared === true ? { ...own, path } : own
     const temporary = join(this.temporary, `${key}.json`)
-    const fd = openSync(temporary, 'w', 0o600)
     try {
-      writeSync(fd, JSON.stringify(kept))
-      fsyncSync(fd)
-    } finally {
-      closeSync(fd)
+      writeDurably(temporary, JSON.stringify(kept))
+      renameSync(temporary, this.jsonPath(key))
+    } catch (error) {
+      rmSync(temporary, { force: true })
+      throw error
     }
-    renameSync(temporary, this.jsonPath(key))
   }
 
   remove(key: string): void {
@@ -109,5 +108,15 @@ export class Directory {
 
   private jsonPath(key: string): string {
     return join(this.images, `${key}.json`)
+  }
+}
+
+function writeDurably(path: string, text: string): void {
+  const fd = openSync(path, 'w', 0o600)
+  try {
+    writeSync(fd, text)
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
   }
 }

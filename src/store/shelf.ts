@@ -51,8 +51,14 @@ export class Shelf {
     return this.entries.get(key)?.record
   }
 
+  /** @throws the file system's error; a file that was to become an image is removed then. */
   add(record: StoreRecord): void {
-    this.directory.write(record)
+    try {
+      this.directory.write(record)
+    } catch (error) {
+      if (!this.entries.has(record.key)) this.directory.remove(record.key)
+      throw error
+    }
     this.entries.set(record.key, { record, used: Date.now() })
   }
 

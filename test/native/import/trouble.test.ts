@@ -228,37 +228,6 @@ test.needs(needed, 'damaged squashfs files and what only looks like one never re
   assert.is((await failure(pull(store, join(lab.folder, 'squash')))).code, 'BERTH_EIMAGEFILE')
 })
 
-test.needs(needed, 'a full disk: old images go, then the import is tried once more, then told', async () => {
-  const disk = join(lab.folder, 'disk')
-  mkdirSync(disk)
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=5m', 'tmpfs', disk])
-  const small = await lab.open({ directory: join(disk, 'store') })
-  const realNow = Date.now
-  try {
-    const noise = [1, 2].map(() => makeTar([{ name: 'noise', content: randomBytes(3_000_000) }]))
-    fake.putImage([noise[0] ?? BIG], { tag: 'one' })
-    fake.putImage([noise[1] ?? BIG], { tag: 'two' })
-    fake.putImage([makeTar([{ name: 'noise', content: randomBytes(8_000_000) }])], { tag: 'large' })
-    const one = await pull(small, `${fake.host}/x:one`)
-    // Fresh images are spared: an hour later this one may go.
-    Date.now = () => realNow() + 3_600_000
-    const two = await pull(small, `${fake.host}/x:two`)
-    assert.equal(
-      small.list().map(({ key }) => key),
-      [two.key],
-    )
-    assert.is.not(one.key, two.key)
-    const error = await failure(pull(small, `${fake.host}/x:large`))
-    assert.is(error.code, 'BERTH_ESPACE')
-    assert.match(error.message, `${disk}/store: 8001`)
-    assert.equal(readdirSync(join(disk, 'store/tmp')), [])
-  } finally {
-    Date.now = realNow
-    await small.close()
-    execFileSync('umount', [disk])
-  }
-})
-
 function hasOpen(pid: number, path: string): boolean {
   try {
     const fds = `/proc/${pid}/fd`
