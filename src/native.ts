@@ -216,6 +216,12 @@ export interface Native {
   adopt(fd: number, handler: SocketHandler): NativeSocket
   socketPair(): [number, number]
   closeFd(fd: number): void
+  /**
+   * Calls `run` here and now, while no other thread of this process forks. For starting a program: libuv waits for the
+   * end of a pipe, and a helper of buildNamespace() or openAs() that is forked meanwhile would keep it open for as long
+   * as it waits for us. `run` may call nothing else of this interface.
+   */
+  withoutForks<T>(run: () => T): T
   /** Mounts `fd`, a mount that is in no namespace yet, on a directory of the worker's namespace. */
   showTree(fd: number, path: string): void
   /** Takes the topmost mount away, also while it is in use; none there is no error. */

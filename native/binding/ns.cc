@@ -153,6 +153,12 @@ static Napi::Value EndLease(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
+/** (run) => what it gives. */
+static Napi::Value WithoutForks(const Napi::CallbackInfo &info) {
+  const ForksHeld held;
+  return info[0].As<Napi::Function>().Call({});
+}
+
 void InitNs(Napi::Env env, Napi::Object exports) {
   exports.Set("attachImage", Napi::Function::New<AttachImage>(env));
   exports.Set("attachImageFd", Napi::Function::New<AttachImageFd>(env));
@@ -160,6 +166,7 @@ void InitNs(Napi::Env env, Napi::Object exports) {
   exports.Set("namespaceId", Napi::Function::New<NamespaceId>(env));
   exports.Set("showTree", Napi::Function::New<ShowTree>(env));
   exports.Set("hideTree", Napi::Function::New<HideTree>(env));
+  exports.Set("withoutForks", Napi::Function::New<WithoutForks>(env));
   exports.Set("endLease", Napi::Function::New<EndLease>(env));
   InitHost(env, exports);
 }

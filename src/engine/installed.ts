@@ -90,8 +90,10 @@ function run(
   const env = { PATH: directories.join(':'), ...home, USER: 'nobody', LANG: 'C.UTF-8' }
   const options = { uid: NOBODY, gid: NOBODY, cwd: PACKED_ROOT, timeout: ASK_MS_MAX, env }
   return new Promise((resolve) => {
-    const child = execFile(path, words, options, (error, stdout, stderr) =>
-      resolve({ output: `${stdout}${stderr}`, failed: error !== null }),
+    const child = native.withoutForks(() =>
+      execFile(path, words, options, (error, stdout, stderr) =>
+        resolve({ output: `${stdout}${stderr}`, failed: error !== null }),
+      ),
     )
     child.stdin?.end()
   })

@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { native } from '../native.js'
 
 export interface ViewUser {
   uid: number
@@ -48,11 +49,13 @@ export class EngineRun {
     const ids = [user.uid, user.gid, user.gids.join(',')].map(String)
     const namespaces = userNs === undefined ? [mountNs] : [mountNs, userNs]
     const names = userNs === undefined ? 'mnt' : 'mnt,user'
-    this.child = spawn(TEND, [...ids, names, ...argv], {
-      cwd: '/',
-      env: { ...environment },
-      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', 'pipe', ...namespaces],
-    })
+    this.child = native.withoutForks(() =>
+      spawn(TEND, [...ids, names, ...argv], {
+        cwd: '/',
+        env: { ...environment },
+        stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', 'pipe', ...namespaces],
+      }),
+    )
     // One that does not read it has no need of it.
     this.child.stdin?.on('error', () => undefined).end(input)
     this.quiet = new Promise((resolve) => void this.child.once('close', () => resolve()))

@@ -8,6 +8,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import type { ImageReference } from '../image/image.js'
 import { parseReference } from '../image/reference.js'
+import { native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { Site } from '../site/site.js'
 import type { Undo } from './undo.js'
@@ -116,10 +117,12 @@ async function run(
   if (setpriv === undefined) return { status: 'no setpriv on this node', stdout: '', stderr: '' }
   const groups = gids.length === 0 ? '--clear-groups' : `--groups=${gids.join(',')}`
   const become = [`--reuid=${uid}`, `--regid=${gid}`, groups, '--inh-caps=-all', '--no-new-privs', '--']
-  const child = spawn(setpriv, [...become, ...words], {
-    ...{ cwd: '/', env, detached: true },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = native.withoutForks(() =>
+    spawn(setpriv, [...become, ...words], {
+      ...{ cwd: '/', env, detached: true },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  )
   const ended: Ended = { status: 0, stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     ended.stdout = (ended.stdout + text).slice(-STDOUT_BYTES_MAX)

@@ -57,12 +57,14 @@ export class ImporterProcess {
     options: ImporterOptions,
   ) {
     const [ours, theirs] = native.socketPair()
-    this.child = spawn(nodeOf(options.distDir), argumentsOf(options), {
-      ...options.user,
-      cwd: '/',
-      env: importerEnvironment(),
-      stdio: ['ignore', 'ignore', 'inherit', theirs],
-    })
+    this.child = native.withoutForks(() =>
+      spawn(nodeOf(options.distDir), argumentsOf(options), {
+        ...options.user,
+        cwd: '/',
+        env: importerEnvironment(),
+        stdio: ['ignore', 'ignore', 'inherit', theirs],
+      }),
+    )
     native.closeFd(theirs)
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {

@@ -82,6 +82,9 @@ void ParentLink::waitForEnd() {
  */
 static std::mutex startMutex;
 
+ForksHeld::ForksHeld() { startMutex.lock(); }
+ForksHeld::~ForksHeld() { startMutex.unlock(); }
+
 static std::vector<pid_t> unreaped;
 
 static void leaveUnreaped(pid_t pid) {

@@ -70,6 +70,16 @@ private:
   bool stuck_ = false;
 };
 
+/**
+ * No Child starts while it is alive. For who makes descriptors for a program that it starts (uv_spawn): a
+ * Child that inherited them would keep them open, and the starter wait for their end.
+ */
+class ForksHeld {
+public:
+  ForksHeld();
+  ~ForksHeld();
+};
+
 /** Signals off while alive; forked children inherit that, so that no handler of Node's runs in them. */
 class SignalsBlocked {
 public:

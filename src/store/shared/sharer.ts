@@ -53,15 +53,18 @@ export class Sharer {
   ) {
     const [ours, theirs] = native.socketPair()
     const own = join(distDir, 'node')
-    this.child = spawn(
-      existsSync(own) ? own : process.execPath,
-      [`--max-old-space-size=${HEAP_MIB_MAX}`, join(distDir, 'bin/sharer.js'), JSON.stringify(settings)],
-      {
+    const argv = [
+      `--max-old-space-size=${HEAP_MIB_MAX}`,
+      join(distDir, 'bin/sharer.js'),
+      JSON.stringify(settings),
+    ]
+    this.child = native.withoutForks(() =>
+      spawn(existsSync(own) ? own : process.execPath, argv, {
         ...user,
         cwd: '/',
         env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' },
         stdio: ['ignore', 'ignore', 'inherit', theirs],
-      },
+      }),
     )
     native.closeFd(theirs)
     this.child.once('error', (error) => this.end(`cannot be started: ${error.message}`))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Many at once, killed in the middle, below a job's own namespaces: nothing is left behind. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -247,6 +247,12 @@ test.needs(needs, 'an image inside a larger file is found by its offset', async 
   assert.is(inside.stdout, 'the image\n')
   lab.native.closeFd(loop.mountFd)
   lab.native.closeFd(loop.loopFd)
+})
+
+test.needs(needs, 'a program that is started while a namespace is begun does not wait for it', () => {
+  const script = join(import.meta.dirname, 'spawner.ts')
+  const done = spawnSync(process.execPath, ['--import', 'tsx', script], { encoding: 'utf8', timeout: 90_000 })
+  assert.is(done.status, 0, `signal ${done.signal}: ${done.stderr}`)
 })
 
 test.run()
