@@ -24,20 +24,16 @@ void Awaited::Removals::add(unsigned layer) {
     before = std::exchange(last, uint16_t(layer));
 }
 
-uint32_t Awaited::number(uint64_t hash) const {
-  return index_.find(hash, [&](uint32_t number) { return paths_[number].hash == hash; });
-}
-
 /** Shows `visit` the directories above `path` from the root on. NONE: nobody waits there or below. */
 template <typename Visit> uint32_t Awaited::walk(std::string_view path, Visit visit) const {
   if (empty())
     return NONE;
   uint64_t hash = ROOT_HASH;
-  uint32_t at = number(hash);
+  uint32_t at = paths_.find(hash);
   while (at != NONE && !path.empty()) {
     visit(paths_[at]);
     hash = key_.name(hash, component(path));
-    at = number(hash);
+    at = paths_.find(hash);
   }
   return at;
 }
@@ -62,13 +58,11 @@ void Awaited::add(std::string_view path, uint32_t inode, unsigned layer, std::st
   const std::string_view target = path;
   uint64_t hash = ROOT_HASH;
   for (;;) {
-    uint32_t at = number(hash);
+    uint32_t at = paths_.find(hash);
     if (at == NONE) {
-      at = uint32_t(paths_.size());
       Path fresh;
-      fresh.hash = hash;
-      paths_.add(fresh);
-      index_.add(hash, at, [&](uint32_t other) { return paths_[other].hash; });
+      fresh.key = hash;
+      at = paths_.add(fresh);
     }
     if (!path.empty()) {
       hash = key_.name(hash, component(path));

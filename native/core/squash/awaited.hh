@@ -11,9 +11,8 @@
 #include <string_view>
 #include <utility>
 
-#include "chunks.hh"
 #include "content_hash.hh"
-#include "id_table.hh"
+#include "keyed.hh"
 #include "tree.hh"
 
 namespace berth::squash {
@@ -56,7 +55,7 @@ private:
     unsigned above(unsigned layer) const { return last == layer ? before : last; }
   };
   struct Path {
-    uint64_t hash;
+    uint64_t key;
     /** NONE: nobody waits for this path, some for one below. */
     uint32_t inode = NONE;
     uint32_t target = NONE, name = NONE;
@@ -66,12 +65,10 @@ private:
   /** Of a name in an error message. */
   static constexpr size_t TEXT_MAX = 1024;
 
-  uint32_t number(uint64_t hash) const;
   template <typename Visit> uint32_t walk(std::string_view path, Visit visit) const;
 
   const HashKey &key_;
-  Arena<Path> paths_;
-  IdTable index_;
+  Keyed<Path> paths_;
   Texts texts_;
   size_t waiting_ = 0;
 };

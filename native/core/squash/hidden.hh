@@ -9,9 +9,8 @@
 #include <string>
 #include <string_view>
 
-#include "chunks.hh"
 #include "content_hash.hh"
-#include "id_table.hh"
+#include "keyed.hh"
 #include "tree.hh"
 
 namespace berth::squash {
@@ -41,7 +40,7 @@ public:
 
 private:
   struct Entry {
-    uint64_t hash;
+    uint64_t key;
     /** Of LinkTarget; with LOWER the text of its path. */
     uint64_t ordinal;
     uint32_t inode;
@@ -49,12 +48,10 @@ private:
   };
   static constexpr uint64_t LOWER = uint64_t{1} << 63;
 
-  uint64_t hashOf(std::string_view path) const { return key_.name(~uint64_t{0}, path); }
-  uint32_t number(uint64_t hash) const;
+  uint64_t keyOf(std::string_view path) const { return key_.name(~uint64_t{0}, path); }
 
   const HashKey &key_;
-  Arena<Entry> entries_;
-  IdTable index_;
+  Keyed<Entry> entries_;
   Texts texts_;
   size_t symlinkCount_ = 0;
 };
