@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +22,6 @@
 #define SEND_MS_MAX 5000
 /* The worker says something every few seconds while it saves, however large the container is. */
 #define SILENCE_MS_MAX (15 * 60 * 1000)
-#define CLOSE_RANGE 436
 #define HINT_AGAIN "the file that was there is unchanged; run the step again"
 
 bool stay_is_asked(const struct frame_in *frame) {
@@ -44,12 +42,12 @@ static void close_others(const int *kept, size_t count) {
       if (kept[i] >= (int)from && (next < 0 || kept[i] < next))
         next = kept[i];
     if (next > (int)from)
-      (void)syscall(CLOSE_RANGE, from, next - 1, 0);
+      close_between(from, (unsigned int)next - 1);
     if (next < 0)
       break;
     from = (unsigned int)next + 1;
   }
-  (void)syscall(CLOSE_RANGE, from, ~0u, 0);
+  close_between(from, ~0u);
 }
 
 static bool tell_end(int connection, int status, struct frame_in *answer) {

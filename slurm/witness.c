@@ -5,13 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "clean.h"
 #include "place.h"
-
-#define CLOSE_RANGE 436
 
 static bool take(int number) {
   const struct timespec now = {0};
@@ -26,7 +23,7 @@ static _Noreturn void attend(int asked) {
   /* As the command: a signal for the launcher's process group (`scancel --full`) does not reach it. */
   (void)setpgid(0, 0);
   (void)dup2(asked, STDIN_FILENO);
-  (void)syscall(CLOSE_RANGE, STDIN_FILENO + 1, ~0u, 0);
+  close_between(STDIN_FILENO + 1, ~0u);
   for (int number; read(STDIN_FILENO, &number, sizeof(number)) == sizeof(number);) {
     const bool saw = take(number);
     (void)!send(STDIN_FILENO, &saw, sizeof(saw), MSG_NOSIGNAL);

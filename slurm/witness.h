@@ -2,9 +2,8 @@
  *
  * Whether a signal was meant for every process of the step, or for the launcher alone. proctrack/linuxproc
  * signals all of them, children before their parents (kill_tree.c of Slurm), except what is for a batch
- * script (`scancel --batch`,
- * --signal=B:…). The witness is a child that holds its signals back: what it has got by now, the command has
- * got.
+ * script (`scancel --batch`, --signal=B:…). The witness is a child that holds its signals back: what it has
+ * got by now, the command has got.
  */
 #ifndef BERTH_WITNESS_H
 #define BERTH_WITNESS_H
