@@ -2,7 +2,7 @@
 /** `berth`: finds the command, reads its arguments, turns failures into two lines and an exit code. */
 
 import { FAILED } from '../report/error_row.js'
-import { BerthError, renderError } from '../report/errors.js'
+import { BerthError, messageOf, renderError } from '../report/errors.js'
 import { nearest } from '../report/nearest.js'
 import { type Arguments, parseArguments, UsageError } from './arguments.js'
 import { type Command, Exit, type OptionSpec } from './command.js'
@@ -104,8 +104,4 @@ function checkWords({ words, rest }: Arguments, max = Number.POSITIVE_INFINITY):
 function complain(fact: string, hint: string, code: number = Exit.USER): number {
   process.stderr.write(`berth: ${fact}\nhint: ${hint}\n`)
   return code
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The process that reads image and changes and writes the new image: started without rights, asked once. */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { getSystemErrorName } from 'node:util'
 import { type Assembled, type AssembleOptions, type NativeError, native } from '../native.js'
+import { nodeOf } from '../store/importer.js'
 
 /** JavaScript's share: the order and its answer. */
 const HEAP_MIB_MAX = 64
@@ -31,8 +31,7 @@ export interface SaverOptions {
 export async function runSaver(options: SaverOptions): Promise<Assembled> {
   const { distDir, user, image, upper, out, order, sizeMax, signal } = options
   const [ours, theirs] = native.socketPair()
-  const node = existsSync(join(distDir, 'node')) ? join(distDir, 'node') : process.execPath
-  const argv = [node, `--max-old-space-size=${HEAP_MIB_MAX}`, join(distDir, 'bin/saver.js')]
+  const argv = [nodeOf(distDir), `--max-old-space-size=${HEAP_MIB_MAX}`, join(distDir, 'bin/saver.js')]
   const saver = await native
     .startSaver({
       ...user,

@@ -34,6 +34,11 @@ export class BerthError extends Error {
   }
 }
 
+/** Of what was thrown, whatever it is. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
 function fill(template: string, fields: ErrorFields): string {
   return template.replace(/\{(\w+)\}/g, (whole, name: string) => String(fields[name] ?? whole))
 }

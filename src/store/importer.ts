@@ -165,7 +165,8 @@ export class ImporterProcess {
   }
 }
 
-function nodeOf(distDir: string): string {
+/** Node.js of the installation, else the one that runs. */
+export function nodeOf(distDir: string): string {
   const own = join(distDir, 'node')
   return existsSync(own) ? own : process.execPath
 }

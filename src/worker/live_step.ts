@@ -9,7 +9,7 @@ import type { JoinFrame } from '../launch/join.js'
 import type { Namespaces } from '../launch/namespaces.js'
 import type { Undo } from '../launch/undo.js'
 import { native } from '../native.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import type { LogFields } from '../report/log.js'
 import type { ImportEvent } from '../report/progress.js'
 import type { Request } from '../request/request.js'
@@ -363,10 +363,6 @@ export class LiveStep {
     const known = error instanceof BerthError ? `${error.code} ${error.message}` : undefined
     this.log(`failed: ${known ?? (error instanceof Error ? error.stack : error)}`)
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 /** PMIx' directories are named by slurmstepd in each task's environment, after the task was announced. */

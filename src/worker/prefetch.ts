@@ -4,7 +4,7 @@
  * It is given up with the job's last step. One whose job has none yet goes to its end: nothing tells that a job has gone.
  */
 import { native } from '../native.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import type { Connection } from './connection.js'
 import { keepEnvironment, readOptions, type StepFacts } from './facts.js'
 import { type Frame, ProtocolError, Tag, Type } from './frame.js'
@@ -45,7 +45,7 @@ export async function prefetch(worker: Worker, connection: Connection, frame: Fr
   } catch (error) {
     // Logins that a program of the user's prints are only to be had where a process of the user's waits.
     const left = error instanceof BerthError && error.code === 'BERTH_EAUTH' ? ', left to the step' : ''
-    worker.log(`prefetch failed${left}: ${error instanceof Error ? error.message : error}`, { uid })
+    worker.log(`prefetch failed${left}: ${messageOf(error)}`, { uid })
   } finally {
     forget()
     done()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** All steps the worker knows, by handle and by task; liveness by lease connection and by pidfd of the owner. */
 import { native } from '../native.js'
+import { messageOf } from '../report/errors.js'
 import type { Connection } from './connection.js'
 import type { StepFacts } from './facts.js'
 import type { Idle } from './idle.js'
@@ -153,7 +154,7 @@ export class Steps {
       watch.unref()
       return watch
     } catch (error) {
-      this.ports.log(`${step.name}: ${error instanceof Error ? error.message : error}`)
+      this.ports.log(`${step.name}: ${messageOf(error)}`)
       return undefined
     }
   }

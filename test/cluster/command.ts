@@ -170,7 +170,7 @@ export async function must(argv: readonly string[], options: RunOptions = {}): P
 }
 
 /** Between two questions of a long wait: each may start a program, on processors that what is waited for needs. */
-const PAUSE_MS_MAX = 200
+const PAUSE_MS_MAX = 100
 const PAUSE_SHARE = 1 / 10
 
 /** Waits until `holds` answers true, asking every `everyMs` at first; @throws Error naming `what` when time is up. */

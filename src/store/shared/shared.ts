@@ -7,7 +7,7 @@ import { open } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { LoopImage, Native } from '../../native.js'
-import { BerthError } from '../../report/errors.js'
+import { BerthError, messageOf } from '../../report/errors.js'
 import { type Learned, learn, parseRecord, type StoreRecord } from '../record.js'
 import type { Shelf } from '../shelf.js'
 import { takeCopy } from './copy.js'
@@ -338,8 +338,4 @@ export class Shared {
     this.idle = setTimeout(() => this.sharer?.leave(), IDLE_MS_MAX)
     this.idle.unref()
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

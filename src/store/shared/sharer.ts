@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The sharer process from the worker's side: orders with a bound on their time. A late one costs the process its life. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseData, takeCount } from '../../image/wire.js'
 import type { Native, NativeSocket } from '../../native.js'
 import { encodeFrame, type Frame, FrameReader, Tag, Type } from '../../worker/frame.js'
+import { nodeOf } from '../importer.js'
 import type { OrderName, Orders, Sent, SharerSettings } from './wire.js'
 
 const HEAP_MIB_MAX = 64
@@ -52,14 +52,13 @@ export class Sharer {
     user: { uid: number; gid: number },
   ) {
     const [ours, theirs] = native.socketPair()
-    const own = join(distDir, 'node')
     const argv = [
       `--max-old-space-size=${HEAP_MIB_MAX}`,
       join(distDir, 'bin/sharer.js'),
       JSON.stringify(settings),
     ]
     this.child = native.withoutForks(() =>
-      spawn(existsSync(own) ? own : process.execPath, argv, {
+      spawn(nodeOf(distDir), argv, {
         ...user,
         cwd: '/',
         env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' },
