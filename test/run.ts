@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Runs the test files below the named folders of test/, one process each, so that a crash or a leaked handle in one
- * file cannot hide in another; as many at once as the machine has processors, for most of a cluster's time is waiting.
+ * file cannot hide in another; one more at once than the machine has processors, for most of a cluster's time is waiting.
  * A file's output is printed in one piece when it ends. Last line: `N passed, N failed, N skipped`.
  */
 import { spawn } from 'node:child_process'
@@ -81,10 +81,12 @@ function retold(said: string): string {
 const sum = { passed: 0, failed: 0, skipped: 0 }
 const failures: string[] = []
 
+/** One lane begins at the end: the folders go from tests that compute to clusters, which wait. */
 async function runAll(files: string[], lanes: number): Promise<void> {
-  const waiting = files.values()
-  const lane = async (): Promise<void> => {
-    for (const file of waiting) {
+  const waiting = [...files]
+  const lane = async (_: unknown, index: number): Promise<void> => {
+    const next = () => (index > 0 && index === lanes - 1 ? waiting.pop() : waiting.shift())
+    for (let file = next(); file !== undefined; file = next()) {
       const count = await runFile(file)
       if (count.failed > 0) failures.push(`FAILED: ${file}\n${count.failure}`)
       sum.passed += count.passed
@@ -96,7 +98,7 @@ async function runAll(files: string[], lanes: number): Promise<void> {
 }
 
 const only = process.env.BERTH_TEST_ONLY ?? ''
-const lanes = Number(process.env.BERTH_TEST_LANES ?? Math.min(availableParallelism(), LANES_MAX))
+const lanes = Number(process.env.BERTH_TEST_LANES ?? Math.min(availableParallelism() + 1, LANES_MAX))
 const testsOf = (folder: string) =>
   findTests(join(import.meta.dirname, folder)).filter((file) => file.includes(only))
 const folders = process.argv.slice(2)

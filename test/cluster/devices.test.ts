@@ -190,7 +190,6 @@ test.before(async () => {
 test.after(async () => {
   if (cluster === undefined) return
   await cluster.stop()
-  await run(['rmdir', '--ignore-fail-on-non-empty', NODE_CGROUP])
   assert.equal(leftovers(cluster.dir), [])
 })
 

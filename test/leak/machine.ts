@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a run may leave behind on a machine: mounts, loop devices, cgroups, processes, System V segments. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
 export type Machine = Record<'mounts' | 'loops' | 'cgroups' | 'processes' | 'directories', string[]>
@@ -25,6 +25,21 @@ export function lookAtMachine(): Machine {
         .filter((name) => /^berth-(cluster|registry)-/.test(name))
         .map((name) => `${base}/${name}`),
     ),
+  }
+}
+
+/**
+ * Removes the cgroups of nodes that `before` has not and that are empty: Slurm 22.05 (cgroup version 1) removes those of
+ * steps, jobs and users, and leaves the one of the node for its next job.
+ */
+export function removeNodeCgroups(before: Machine): void {
+  for (const path of cgroups('/sys/fs/cgroup')) {
+    if (!/\/slurm_n\d+$/.test(path) || before.cgroups.includes(path)) continue
+    try {
+      rmdirSync(path)
+    } catch {
+      // Not empty: what keeps it is the leak that is told.
+    }
   }
 }
 
