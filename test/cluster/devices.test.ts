@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { type Cluster, startCluster } from './cluster.js'
-import { must, run, until } from './command.js'
+import { must, until } from './command.js'
 import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
 import { hostRelease, otherRelease, publishImages } from './images.js'
 import { leftovers } from './leftovers.js'
@@ -20,9 +20,6 @@ const test = suite('devices')
 const MAJOR = 240
 /** Of version 2 Slurm 22.05 needs systemd's leave or a machine of its own. */
 const needed = existsSync('/sys/fs/cgroup/devices') ? undefined : 'no version 1 hierarchy of devices'
-
-/** slurmd leaves it behind; one that another cluster uses stays. */
-const NODE_CGROUP = '/sys/fs/cgroup/devices/slurm_n1'
 
 let cluster: Cluster
 let image = ''
