@@ -282,6 +282,8 @@ export interface Native {
     to: number,
     options: { sizeMax: number; offset?: number; owners?: 'keep' | 'root' },
   ): Promise<number>
+  /** All files of such a copy become root's, as with copySquashfs' `owners`. Resolves with its new size. */
+  giveToRoot(fd: number): Promise<number>
   /**
    * Reads every table and block. The file must be one that nobody else can write (a copy): see
    * docs/decisions/0003-verify-before-mount.md. EUCLEAN: damaged, the message says where; EOPNOTSUPP: a compressor

@@ -10,7 +10,7 @@ runtime_packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge li
 build_packages=(build-essential python3 cmake libslurm-dev libpmix-dev libisal-dev libzstd-dev liblz4-dev
   zlib1g-dev clang libmpich-dev libopenmpi-dev musl-tools clang-format libclang-rt-dev)
 # Engines and peers that tests and bench compare with; a machine without them skips those.
-peer_packages=(bubblewrap patchelf umoci squashfs-tools-ng isal crun runc charliecloud podman uidmap docker.io)
+peer_packages=(gnupg bubblewrap patchelf umoci squashfs-tools-ng isal crun runc charliecloud podman uidmap docker.io)
 
 say() { printf 'install: %s\n' "$*"; }
 

@@ -78,6 +78,16 @@ Napi::Value Copy(const Napi::CallbackInfo &info) {
       [](Napi::Env env, uint64_t size) { return Napi::Number::New(env, static_cast<double>(size)); });
 }
 
+/** giveToRoot(fd) */
+Napi::Value GiveToRoot(const Napi::CallbackInfo &info) {
+  const auto fd = own(info[0]);
+  if (!fd)
+    return raise(info.Env(), fd.error());
+  return promise(
+      info.Env(), [fd = fd.value()] { return unsquash::giveToRoot(fd->get()); },
+      [](Napi::Env env, uint64_t size) { return Napi::Number::New(env, static_cast<double>(size)); });
+}
+
 using Files = std::map<std::string, std::string>;
 
 /** What is not there, no regular file or too large is left out; damage is an error. */
@@ -122,6 +132,7 @@ Napi::Value Read(const Napi::CallbackInfo &info) {
 void InitReader(Napi::Env env, Napi::Object exports) {
   exports["verifySquashfs"] = Napi::Function::New(env, Verify, "verifySquashfs");
   exports["copySquashfs"] = Napi::Function::New(env, Copy, "copySquashfs");
+  exports["giveToRoot"] = Napi::Function::New(env, GiveToRoot, "giveToRoot");
   exports["readSquashfs"] = Napi::Function::New(env, Read, "readSquashfs");
 }
 

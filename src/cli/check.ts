@@ -3,6 +3,7 @@
 import { pickEngine } from '../engine/select.js'
 import { parseReference } from '../image/reference.js'
 import { readHookFiles } from '../launch/hook_files.js'
+import { sifKeysFailure } from '../launch/sif_signatures.js'
 import { uselessEntries } from '../plan/hooks.js'
 import { checkProfiles } from '../plan/profile_check.js'
 import { checkNamedProfiles } from '../plan/profile_choice.js'
@@ -49,7 +50,7 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
     const options = await renderOptions(words, input.places)
     const site = loadSite(siteSettings(input))
     if (options.length === 0 && args.values.context === undefined)
-      return checkSite(site, await sharedProblem(site), json)
+      return checkSite(site, [await sharedProblem(site), sifKeysFailure(site)], json)
     const request = checkRequest(options, args.values.context ?? 'run', site)
     // With --context the plugin asks, which has said it already.
     if (args.values.context === undefined) tellIgnored(options)
@@ -75,8 +76,8 @@ async function sharedProblem(site: Site): Promise<BerthError | undefined> {
 }
 
 /** Mistakes in profiles fail only the steps that use them; here they count, since somebody asks. */
-function checkSite(site: Site, shared: BerthError | undefined, json: boolean): number {
-  const found = [...site.errors, ...(shared === undefined ? [] : [shared])]
+function checkSite(site: Site, places: (BerthError | undefined)[], json: boolean): number {
+  const found = [...site.errors, ...places.filter((problem) => problem !== undefined)]
   const profiles = [...checkProfiles(site.profiles), ...checkHooks(site)]
   const usable = found.length === 0 && profiles.length === 0
   if (json) {

@@ -45,4 +45,6 @@ export interface StoredImage {
   group: string
   layers: { digest: string; diffId: string; size: number }[]
   created: number
+  /** Who signed the SIF that it was, of those whose word the site took then. */
+  signer?: string
 }

@@ -29,9 +29,8 @@ import type { ImageReader, OpenedImage } from './reader.js'
 import { familiarName, parseReference } from './reference.js'
 import { RETRY } from './retry.js'
 import { convertReusing } from './reuse.js'
-import { findPartition } from './sif.js'
 import type { Slice } from './slice.js'
-import { GROUP, PASSWD, takeSquashfs } from './squashfile.js'
+import { findSquashfs, GROUP, PASSWD, takeSquashfs } from './squashfile.js'
 import {
   failFields,
   type Imported,
@@ -161,8 +160,7 @@ export class Importer {
     const { report, stop } = this.reporter()
     report({ done: 0, total: fstatSync(source).size, layer: 0, layers: 1, reused: 0 })
     const taken = async () => {
-      const part = findPartition(source, path, this.host)
-      const place = { path, ...(part === undefined ? {} : { part }) }
+      const place = await findSquashfs(source, path, this.host, order)
       return takeSquashfs(this.native, source, output, order, place)
     }
     const { imported, captured } = await taken().finally(stop)

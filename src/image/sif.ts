@@ -15,6 +15,16 @@ export interface SifPartition {
   architecture: string
 }
 
+/** What its header and table said when they were read: nobody asks the file again, which its owner may change. */
+export interface Sif {
+  partition: SifPartition
+  header: Buffer
+  /** Descriptors in use. */
+  entries: readonly Buffer[]
+  /** Of the partition, one of them. */
+  primary: Buffer
+}
+
 /** Behind the line for the shell. */
 const MAGIC = Buffer.from('SIF_MAGIC\0')
 const MAGIC_AT = 32
@@ -32,7 +42,7 @@ const DESCRIPTORS_MAX = 1024
 const USED_AT = 4
 const OFFSET_AT = 17
 const SIZE_AT = 25
-const EXTRA_AT = 201
+export const EXTRA_AT = 201
 const PARTITION = 0x4004
 const OCI_INDEX = 0x400a
 /** Kinds of partitions: what runs, and what is laid over it. */
@@ -67,7 +77,7 @@ export function isSif(start: Buffer): boolean {
 }
 
 /** Undefined: no SIF. @throws BerthError BERTH_ESIF, BERTH_ESIFENGINE, BERTH_EPLATFORM */
-export function findPartition(fd: number, path: string, host: HostPlatform): SifPartition | undefined {
+export function readSif(fd: number, path: string, host: HostPlatform): Sif | undefined {
   const header = readAt(fd, 0, HEADER_BYTES)
   if (!isSif(header)) return undefined
   const refuse: Refuse = (problem, engine) => {
@@ -86,16 +96,23 @@ export function findPartition(fd: number, path: string, host: HostPlatform): Sif
   const entries = Array.from({ length: count }, (_, index) =>
     table.subarray(index * DESCRIPTOR_BYTES, (index + 1) * DESCRIPTOR_BYTES),
   ).filter((entry) => entry.length === DESCRIPTOR_BYTES && entry[USED_AT] === 1)
-  const partition = choose(entries, refuse)
+  const primary = choose(entries, refuse)
+  const code = primary.toString('latin1', EXTRA_AT + 8, EXTRA_AT + 10)
+  const partition = { ...placeOf(primary), architecture: ARCHITECTURES[code] ?? '' }
   if (partition.offset + partition.size > fileSize) return refuse('ends before its file system does')
   checkPlatform({ os: '', architecture: partition.architecture, variant: '' }, host)
-  return partition
+  return { partition, header, entries, primary }
+}
+
+/** Where the content of an object lies. */
+export function placeOf(entry: Buffer): { offset: number; size: number } {
+  return { offset: takeNumber(entry, OFFSET_AT), size: takeNumber(entry, SIZE_AT) }
 }
 
 /** With an engine: it is no damage, that one can run it. */
 type Refuse = (problem: string, engine?: string) => never
 
-function choose(entries: readonly Buffer[], refuse: Refuse): SifPartition {
+function choose(entries: readonly Buffer[], refuse: Refuse): Buffer {
   const typed = (type: number) => entries.filter((entry) => entry.readInt32LE(0) === type)
   const partitions = typed(PARTITION)
   const kindOf = (entry: Buffer) => entry.readInt32LE(EXTRA_AT + 4)
@@ -110,12 +127,7 @@ function choose(entries: readonly Buffer[], refuse: Refuse): SifPartition {
     return refuse(...(OTHER_SYSTEMS[system] ?? [`holds a file system of type ${system}`, BOTH]))
   if (partitions.some((entry) => kindOf(entry) === OVERLAY))
     return refuse('holds an overlay over its file system', BOTH)
-  const code = primary.toString('latin1', EXTRA_AT + 8, EXTRA_AT + 10)
-  return {
-    offset: takeNumber(primary, OFFSET_AT),
-    size: takeNumber(primary, SIZE_AT),
-    architecture: ARCHITECTURES[code] ?? '',
-  }
+  return primary
 }
 
 /** What no file can have becomes what no file has. */
@@ -125,7 +137,7 @@ function takeNumber(bytes: Buffer, at: number): number {
 }
 
 /** Shorter at the end of the file. */
-function readAt(fd: number, start: number, bytes: number): Buffer {
+export function readAt(fd: number, start: number, bytes: number): Buffer {
   const buffer = Buffer.alloc(bytes)
   let done = 0
   while (done < bytes) {

@@ -5,9 +5,11 @@ import { createReadStream, fstatSync } from 'node:fs'
 import type { Native, NativeError } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { ImageConfig } from './image.js'
+import type { HostPlatform } from './platform.js'
 import { readSavedConfig, SAVED_CONFIG } from './saved.js'
-import type { SifPartition } from './sif.js'
+import { readSif, type SifPartition } from './sif.js'
 import { SIF_FILES, sifConfig } from './sif_config.js'
+import { checkSignatures, type SignedSystem } from './sif_signature.js'
 import type { Imported, ImportOrder } from './wire.js'
 
 export const PASSWD = 'etc/passwd'
@@ -23,21 +25,41 @@ const RC = 'etc/rc'
 export interface SquashfsPlace {
   path: string
   part?: SifPartition
+  /** The copy must be what was signed. */
+  signed?: SignedSystem
+}
+
+/** All of the file, or the system of a SIF. @throws BerthError BERTH_ESIF… of any kind, BERTH_EPLATFORM, BERTH_ESITE */
+export async function findSquashfs(
+  source: number,
+  path: string,
+  host: HostPlatform,
+  { signatures }: ImportOrder,
+): Promise<SquashfsPlace> {
+  const sif = readSif(source, path, host)
+  // The store asks for signatures of what was a SIF when it looked.
+  if (sif === undefined && signatures !== undefined)
+    throw new BerthError('BERTH_ESIF', { path, problem: 'was changed while it was read' })
+  if (sif === undefined) return { path }
+  const signed = signatures && (await checkSignatures(sif, source, path, signatures))
+  return { path, part: sif.partition, ...(signed === undefined ? {} : { signed }) }
 }
 
 /**
  * With `output`: a private copy there, every table and block of it checked. Without: only what the file says.
- * @throws BerthError BERTH_ESQUASHFS, BERTH_ETOOBIG, BERTH_ESPACE
+ * @throws BerthError BERTH_ESQUASHFS, BERTH_ESIFSIGNATURE, BERTH_ETOOBIG, BERTH_ESPACE
  */
 export async function takeSquashfs(
   native: Native,
   source: number,
   output: number | undefined,
   order: ImportOrder,
-  { path, part }: SquashfsPlace,
+  place: SquashfsPlace,
 ): Promise<{ imported: Imported; captured: Record<string, Buffer> }> {
+  const { path, part, signed } = place
   try {
-    const checked = output === undefined ? undefined : await copyVerified(native, source, output, order, part)
+    const checked =
+      output === undefined ? undefined : await copyVerified(native, source, output, order, place)
     const sha256 = order.check === true ? await checkWhole(native, source, order) : undefined
     const own = part === undefined ? [ENVIRONMENT, RC] : SIF_FILES
     const captured = await native.readSquashfs(output ?? source, [PASSWD, GROUP, SAVED_CONFIG, ...own])
@@ -53,10 +75,11 @@ export async function takeSquashfs(
       reused: 0,
       problem: '',
       ...(sha256 === undefined ? {} : { sha256 }),
+      ...(signed === undefined ? {} : { signer: signed.signer }),
     }
     return { imported, captured }
   } catch (error) {
-    throw explain(error as NativeError, path)
+    throw error instanceof BerthError ? error : explain(error as NativeError, path)
   }
 }
 
@@ -75,12 +98,12 @@ async function copyVerified(
   source: number,
   output: number,
   order: ImportOrder,
-  part?: SifPartition,
+  { part, signed }: SquashfsPlace,
 ) {
   const before = fstatSync(source, { bigint: true })
-  const size = await native.copySquashfs(source, output, {
+  let size = await native.copySquashfs(source, output, {
     sizeMax: order.bytesMax,
-    owners: order.owners,
+    owners: signed === undefined ? order.owners : 'keep',
     ...(part === undefined ? {} : { offset: part.offset }),
   })
   if (part !== undefined && size > roundUp(part.size))
@@ -88,6 +111,10 @@ async function copyVerified(
   const after = fstatSync(source, { bigint: true })
   if (before.mtimeNs !== after.mtimeNs || before.size !== after.size) {
     throw Object.assign(new Error('it was written while it was copied'), { code: 'EUCLEAN' })
+  }
+  if (signed !== undefined) {
+    await signed.checkCopy(output, size)
+    if (order.owners === 'root') size = await native.giveToRoot(output)
   }
   const { bytesMax, entriesMax, threads } = order
   const { entries } = await native.verifySquashfs(output, { bytesMax, entriesMax, threads })

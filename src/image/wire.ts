@@ -40,6 +40,16 @@ export interface ImportOrder {
   owners: 'keep' | 'root'
   /** Whether facts for hookup are wanted too. */
   facts: boolean
+  /** Of a SIF: what its signatures must be; absent: nobody asks. */
+  signatures?: SignatureOrder
+}
+
+export interface SignatureOrder {
+  policy: 'check' | 'require'
+  /** Where the site has its public keys, for messages. */
+  file: string
+  /** What is in that file, in base64. */
+  keys: string
 }
 
 /** Layer `at` of stored image number `image` is layer `layer` of the new one. */
@@ -85,6 +95,8 @@ export interface Imported {
   problem: string
   /** Of the file, after a check. */
   sha256?: string
+  /** Whose signature of a SIF held. */
+  signer?: string
 }
 
 const TEXT_CHARS_MAX = 8192
@@ -108,7 +120,7 @@ export function takeImporting(frame: Frame): ImportingData {
 }
 
 export function takeImported(frame: Frame): Imported {
-  const { size, entries, config, layers, reused, problem, sha256 } = takeData(frame)
+  const { size, entries, config, layers, reused, problem, sha256, signer } = takeData(frame)
   return {
     reused: takeCount(reused),
     problem: takeText(problem),
@@ -117,6 +129,7 @@ export function takeImported(frame: Frame): Imported {
     config: takeConfig(config),
     layers: takeLayers(layers),
     ...(sha256 === undefined ? {} : { sha256: takeText(sha256) }),
+    ...(signer === undefined ? {} : { signer: takeText(signer) }),
   }
 }
 

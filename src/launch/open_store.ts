@@ -8,6 +8,7 @@ import type { Site } from '../site/site.js'
 import type { Space } from '../site/values.js'
 import { Store } from '../store/store.js'
 import { sharedOptions } from './open_shared.js'
+import { sifSignatures } from './sif_signatures.js'
 
 /** The account that sites are advised to make, then the one that every system has. */
 const IMPORTER_ACCOUNTS = ['berth', 'nobody']
@@ -47,6 +48,7 @@ export async function openStore(
     mirrors: mirrorRules(site),
     ...(shared === undefined ? {} : { shared }),
     reuse: site.get('reuse'),
+    signatures: sifSignatures(site),
     log,
     distDir,
     native,

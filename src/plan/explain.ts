@@ -60,11 +60,12 @@ export function explainPlan(plan: Plan, engine?: ShownEngine): string {
 
 function explainReasons(plan: Plan, engine?: ShownEngine): object {
   const { reason, origin, writableSize } = plan.root
+  const { reference, digest, signer } = plan.image
   return {
     schema: SCHEMA,
     engine: plan.engine,
     ...(engine === undefined ? {} : { engineChoice: because(engine.why), engineStart: engine.start }),
-    image: { reference: plan.image.reference, digest: plan.image.digest },
+    image: { reference, digest, ...(signer === undefined ? {} : { signer }) },
     root: { writableSize, reason, origin },
     cwd: plan.process.cwdReason,
     env: plan.process.env.map(explainVariable),

@@ -21,7 +21,10 @@ export function planStep(input: PlanInput): Plan {
   return {
     ociVersion: OCI_VERSION,
     engine,
-    image: { reference: image.reference, digest: stored?.digest ?? '', path: stored?.path ?? '' },
+    image: {
+      ...{ reference: image.reference, digest: stored?.digest ?? '', path: stored?.path ?? '' },
+      ...(stored?.signer === undefined ? {} : { signer: stored.signer }),
+    },
     root: planRoot(input),
     process: {
       ...planCwd(input),

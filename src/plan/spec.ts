@@ -78,7 +78,7 @@ export const NAMESPACE_TYPES: Readonly<Record<Namespace, NamespaceType>> = {
 export interface Plan {
   ociVersion: string
   engine: string
-  image: { reference: string; digest: string; path: string }
+  image: { reference: string; digest: string; path: string; signer?: string }
   /** writableSize: size option of the tmpfs that holds what is written to the root: bytes or "50%". */
   root: { readonly: boolean; writableSize: string } & Reason
   process: {

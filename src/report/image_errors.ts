@@ -103,6 +103,11 @@ export const IMAGE_ERRORS = {
     hint: 'in a step without --container-image {engine} runs it by itself; for berth build it as a plain SIF, or take the image from its registry',
     exit: FAILED,
   },
+  BERTH_ESIFSIGNATURE: {
+    text: 'image file {path} (SIF) {problem}',
+    hint: 'sign it by `apptainer sign` with a key of {keys}, or ask the operators of this node to put its key there; `apptainer verify` tells more',
+    exit: FAILED,
+  },
   BERTH_ESITEIMPORTER: {
     text: 'failed to import docker image: {image}: the importer of this site, {program}, {problem}',
     hint: 'ask the operators: the program is theirs, named in {origin}',

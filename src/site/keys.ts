@@ -107,6 +107,16 @@ export const KEYS = {
     default: 'root',
     help: 'root: all files of an image appear as those of the user who runs it; keep: only those of its root',
   },
+  sif_signatures: {
+    type: ['ignore', 'check', 'require'],
+    default: 'ignore',
+    help: 'signatures of SIF files: check refuses those that do not hold, require also files without',
+  },
+  sif_keys: {
+    type: 'path',
+    default: '/etc/apptainer/global-pgp-public',
+    help: "OpenPGP public keys, armored or not, whose signatures hold; by default Apptainer's own of this node",
+  },
   store_quota: {
     type: 'space',
     default: '0',

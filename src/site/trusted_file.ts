@@ -18,6 +18,12 @@ const { O_RDONLY, O_NONBLOCK } = constants
 
 /** @returns the text, or an Error that says why it is not read */
 export function readTrusted(file: string): string | Error {
+  const bytes = readTrustedBytes(file, FILE_BYTES_MAX)
+  return bytes instanceof Error ? bytes : bytes.toString('utf8')
+}
+
+/** @returns what is in it, or an Error that says why it is not read */
+export function readTrustedBytes(file: string, bytes_max: number): Buffer | Error {
   let fd: number
   try {
     fd = openSync(file, O_RDONLY | O_NONBLOCK)
@@ -28,8 +34,8 @@ export function readTrusted(file: string): string | Error {
     const status = fstatSync(fd)
     if (!status.isFile()) return new Error('is no regular file')
     if (!isTrusted(status)) return new Error('is not read: others than root can write it')
-    if (status.size > FILE_BYTES_MAX) return new Error(`is larger than ${FILE_BYTES_MAX} bytes`)
-    return readFileSync(fd, 'utf8')
+    if (status.size > bytes_max) return new Error(`is larger than ${bytes_max} bytes`)
+    return readFileSync(fd)
   } catch (error) {
     return new Error(`cannot be read: ${codeOf(error)}`)
   } finally {

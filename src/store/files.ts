@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Squashfs files by path: trusted ones are mounted themselves, of others a verified copy is kept in the store. */
+import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { ImageReference, StoredImage } from '../image/image.js'
+import type { SignatureOrder } from '../image/wire.js'
 import type { LoopImage } from '../native.js'
 import type { Access } from './access.js'
 import { type ImportProgress, WAITING } from './ask.js'
@@ -13,6 +15,8 @@ import type { StoreRecord } from './record.js'
 import { type OpenedFile, openSquashfs, TrustedFiles } from './squashfile.js'
 
 const FACTS_MAX = 1000
+/** Of a hash, in a key: two policies of a site do not meet by chance. */
+const POLICY_CHARS = 16
 
 export class FileImages {
   private readonly trusted: TrustedFiles
@@ -39,7 +43,7 @@ export class FileImages {
     const file = await openSquashfs(native, path, access)
     if (file.trusted) return this.takeTrusted(reference, path, file, { access })
     native.closeFd(file.fd)
-    const known = shelf.byKey(this.copyKey(file))
+    const known = shelf.byKey(this.copyKey(file, this.signaturesOf(file)))
     if (known !== undefined) shelf.use(known)
     return known
   }
@@ -75,8 +79,17 @@ export class FileImages {
     }
   }
 
-  private copyKey({ key }: OpenedFile): string {
-    return this.intake.settings.owners === 'root' ? `${key}-root` : key
+  /** @throws BerthError BERTH_ESITE when the site's keys cannot be read */
+  private signaturesOf({ sif }: OpenedFile): SignatureOrder | undefined {
+    return sif ? this.intake.signatures?.() : undefined
+  }
+
+  /** What was taken by another policy or other keys has another key: it is not found any more. */
+  private copyKey({ key }: OpenedFile, signatures: SignatureOrder | undefined): string {
+    const owned = this.intake.settings.owners === 'root' ? `${key}-root` : key
+    if (signatures === undefined) return owned
+    const hash = createHash('sha256').update(`${signatures.policy} ${signatures.keys}`).digest('hex')
+    return `${owned}-${hash.slice(0, POLICY_CHARS)}`
   }
 
   private async takeCopy(
@@ -86,9 +99,10 @@ export class FileImages {
   ): Promise<StoredImage> {
     const { native, shelf } = this.intake
     const { fd } = file
-    const key = this.copyKey(file)
     let taken = false
     try {
+      const signatures = this.signaturesOf(file)
+      const key = this.copyKey(file, signatures)
       const known = shelf.byKey(key)
       if (known !== undefined) {
         shelf.use(known)
@@ -100,7 +114,9 @@ export class FileImages {
         report(WAITING)
         try {
           const leave = await this.gate.enter(access.uid, stop)
-          return await importSquashfs(this.intake, reference, key, fd, access, report, stop).finally(leave)
+          const settings = { ...this.intake.settings, ...(signatures === undefined ? {} : { signatures }) }
+          const intake = { ...this.intake, settings }
+          return await importSquashfs(intake, reference, key, fd, access, report, stop).finally(leave)
         } finally {
           native.closeFd(fd)
         }

@@ -10,6 +10,7 @@ import { parseReference } from '../image/reference.js'
 import {
   type Imported,
   type ImportOrder,
+  type SignatureOrder,
   type SquashfsCheck,
   takeDigest,
   takeResolved,
@@ -59,6 +60,7 @@ export interface Intake {
   /** Importers that one user may keep busy. */
   turns: Turns
   reuse: ReusePolicy
+  signatures: (() => SignatureOrder) | undefined
   log: (line: string) => void
 }
 

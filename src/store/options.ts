@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the site tells the store, and what callers ask of it. */
+import type { SignatureOrder } from '../image/wire.js'
 import type { Native } from '../native.js'
 import type { Access } from './access.js'
 import type { ImportProgress } from './ask.js'
@@ -36,6 +37,8 @@ export interface StoreOptions {
   mirrors?: string[]
   /** Whose images may lend layers to those of a user; default 'user'. */
   reuse?: ReusePolicy
+  /** What signatures of SIF files must be, asked for each file: keys come and go. @throws BERTH_ESITE */
+  signatures?: (() => SignatureOrder) | undefined
   /** The addon; by default the one beside the program. */
   native?: Native
 }
@@ -58,4 +61,6 @@ export interface ImageRow {
   pinned: boolean
   /** Compressed bytes of layers that other images lent when it was imported. */
   reused: number
+  /** Whose signature of a SIF held. */
+  signer?: string
 }

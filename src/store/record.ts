@@ -37,6 +37,7 @@ export function parseRecord(text: string, key: string, path: string): StoreRecor
     path: shared ? takeText(json.path) : path,
     ...(shared ? { shared } : {}),
     ...(typeof json.sha256 === 'string' ? { sha256: takeText(json.sha256) } : {}),
+    ...(typeof json.signer === 'string' ? { signer: takeText(json.signer) } : {}),
     digest: takeText(json.digest),
     size: takeCount(json.size),
     entries: takeCount(json.entries),

@@ -30,6 +30,7 @@ export interface OpenedFile {
   key: string
   /** Only root can have written it: `fd` itself may be mounted. */
   trusted: boolean
+  sif: boolean
   size: number
   /** Seconds since the epoch. */
   modified: number
@@ -41,17 +42,19 @@ export async function openSquashfs(native: Native, path: string, access: Access)
   try {
     const { buffer } = await readAt(fd, Buffer.alloc(SIF_MAGIC_BYTES), 0, SIF_MAGIC_BYTES, 0)
     const isSquashfs = buffer.toString('latin1', 0, MAGIC.length) === MAGIC
-    if (!isSquashfs && !isSif(buffer)) {
+    const sif = isSif(buffer)
+    if (!isSquashfs && !sif) {
       const next = 'what podman and docker save is oci-archive:FILE or docker-archive:FILE'
       throw new BerthError('BERTH_EIMAGEFILE', { path, problem: 'is no squashfs file, and no SIF', next })
     }
     // Of a SIF only the importer knows where its squashfs begins.
-    const trusted = isSquashfs && (await native.onlyRootWrote(fd))
+    const trusted = !sif && (await native.onlyRootWrote(fd))
     const { dev, ino, size, mtimeNs, ctimeNs } = await status(fd, { bigint: true })
     return {
       fd,
       key: `${trusted ? TRUSTED : 'copy-'}${[dev, ino, size, mtimeNs, ctimeNs].join('-')}`,
       trusted,
+      sif,
       size: Number(size),
       modified: Number(mtimeNs / 1_000_000_000n),
     }

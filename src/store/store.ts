@@ -87,6 +87,7 @@ export class Store {
       mirrors: options.mirrors ?? [],
       turns: new Turns(IMPORTERS_PER_USER_MAX),
       reuse: options.reuse ?? 'user',
+      signatures: options.signatures,
       log: options.log ?? (() => {}),
     }
     this.resolver = new Resolver(this.intake, options.tagTtlSeconds * 1000)
@@ -168,8 +169,9 @@ export class Store {
   /** What is there; a user other than root sees what that user may have. */
   list(uid = 0): ImageRow[] {
     const seen = this.shelf.records().filter((record) => uid === 0 || this.resolver.isGranted(record, uid))
-    return seen.map(({ key, references, digest, size, created, used, pinned, reused }) => ({
+    return seen.map(({ key, references, digest, size, created, used, pinned, reused, signer }) => ({
       ...{ key, digest, size, created, pinned, reused, reference: references[0] ?? '' },
+      ...(signer === undefined ? {} : { signer }),
       used: Math.floor(used / 1000),
       leases: this.devices.leases(key),
     }))

@@ -8,12 +8,20 @@ export interface SifPart {
   system?: number
   kind?: number
   architecture?: string
+  /** Object group, 1 by default; of a signature none, and what it is linked to. */
+  group?: number
+  link?: number
+  /** Of a signature: of the key that made it, in hex. */
+  fingerprint?: string
   content: Buffer
 }
 
 export const HEADER_BYTES = 128
 export const DESCRIPTOR_BYTES = 585
 export const PARTITION = 0x4004
+export const SIGNATURE = 0x4005
+/** Marks a number as a group's. */
+export const GROUP_MASK = 0xf0000000
 export const OCI_INDEX = 0x400a
 export const SQUASHFS = 1
 export const EXT3 = 2
@@ -51,8 +59,14 @@ function writeDescriptor(entry: Buffer, part: SifPart, id: number, at: number): 
   entry.writeInt32LE(type, 0)
   entry[4] = 1
   entry.writeUInt32LE(id, 5)
+  entry.writeUInt32LE(GROUP_MASK + (part.group ?? (type === SIGNATURE ? 0 : 1)), 9)
+  entry.writeUInt32LE(part.link ?? 0, 13)
   entry.writeBigInt64LE(BigInt(at), 17)
   entry.writeBigInt64LE(BigInt(content.length), 25)
+  if (type === SIGNATURE) {
+    entry.writeInt32LE(1, 201)
+    entry.write(part.fingerprint ?? '', 205, 'hex')
+  }
   if (type !== PARTITION) return
   entry.writeInt32LE(system, 201)
   entry.writeInt32LE(kind, 205)

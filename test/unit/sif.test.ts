@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findPartition, type SifPartition } from '../../src/image/sif.js'
+import { readSif, type SifPartition } from '../../src/image/sif.js'
 import { readAssignments, sifConfig } from '../../src/image/sif_config.js'
 import { BerthError } from '../../src/report/errors.js'
 import * as sif from '../cluster/sif.js'
@@ -23,7 +23,7 @@ function find(bytes: Buffer): SifPartition | undefined {
   writeFileSync(path, bytes)
   const fd = openSync(path, 'r')
   try {
-    return findPartition(fd, 'x.sif', HOST)
+    return readSif(fd, 'x.sif', HOST)?.partition
   } finally {
     closeSync(fd)
   }

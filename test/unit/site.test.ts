@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { sifKeysFailure } from '../../src/launch/sif_signatures.js'
 import { loadSite, type Site } from '../../src/site/site.js'
 import { parseSeconds, parseSize, parseSpace } from '../../src/site/values.js'
 import { suite } from '../suite.js'
@@ -152,6 +153,20 @@ test('sizes, shares and durations', () => {
   assert.equal(parseSpace('150%'), undefined)
   assert.equal(parseSeconds('2h'), 7200)
   assert.equal(parseSeconds('2w'), undefined)
+})
+
+test('a file of SIF keys that others can write, or that is not there, is named', () => {
+  const keys = join(directory, 'keys')
+  const problem = () => sifKeysFailure(load(`sif_signatures = require\nsif_keys = ${keys}\n`))?.message ?? ''
+  assert.equal(problem(), `${config}:1: sif_keys: ${keys} cannot be read: ENOENT`)
+  writeFileSync(keys, 'x')
+  assert.equal(problem(), '')
+  chmodSync(keys, 0o666)
+  assert.match(problem(), /keys is not read: others than root can write it$/)
+  chmodSync(keys, 0o644)
+  truncateSync(keys, (512 << 10) + 1)
+  assert.match(problem(), /keys is larger than 524288 bytes$/)
+  assert.equal(sifKeysFailure(load('sif_keys = /nowhere\n')), undefined)
 })
 
 test.run()
