@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Signed SIF files in steps: what a site's policy lets run, and what users are told. */
+import { generateKeyPairSync } from 'node:crypto'
 import {
   copyFileSync,
   existsSync,
@@ -165,12 +166,20 @@ test.needs(noApptainer, 'one that apptainer has signed runs, until a byte of it 
     '--push=false',
   ]
   await does('key', 'newpair', '--bit-length=2048', ...identity)
+  for (const name of ['part.sif', 'dsse.sif'])
+    exits(await at.cluster.command(['cp', file('built.sif'), file(name)]), 0)
   await does('sign', '--keyidx=0', file('built.sif'))
   await does('verify', '--local', file('built.sif'))
   copyFileSync(file('ring/pgp-public'), keys())
   await setPolicy('require')
   for (const engine of ['native', 'apptainer'])
     prints(await step('built.sif', `--container-engine=${engine}`), ['ran'])
+  const { privateKey } = generateKeyPairSync('ed25519')
+  writeFileSync(file('key.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }))
+  await does('sign', `--key=${file('key.pem')}`, file('dsse.sif'))
+  refuses(await step('dsse.sif'), /BERTH_ESIFSIGNATURE.*\(DSSE\), which berth does not check/)
+  await does('sign', '--keyidx=0', '--sif-id=1', file('part.sif'))
+  refuses(await step('part.sif'), /BERTH_ESIFSIGNATURE.*other objects beside its system than \w{40} \(Maker/)
   const listed = says(
     exits(await at.cluster.command([apptainer, 'sif', 'list', file('built.sif')], { env }), 0),
     /FS \(Squashfs/,
