@@ -23,7 +23,7 @@ export function readTrusted(file: string): string | Error {
 }
 
 /** @returns what is in it, or an Error that says why it is not read */
-export function readTrustedBytes(file: string, bytes_max: number): Buffer | Error {
+export function readTrustedBytes(file: string, bytesMax: number): Buffer | Error {
   let fd: number
   try {
     fd = openSync(file, O_RDONLY | O_NONBLOCK)
@@ -34,7 +34,7 @@ export function readTrustedBytes(file: string, bytes_max: number): Buffer | Erro
     const status = fstatSync(fd)
     if (!status.isFile()) return new Error('is no regular file')
     if (!isTrusted(status)) return new Error('is not read: others than root can write it')
-    if (status.size > bytes_max) return new Error(`is larger than ${bytes_max} bytes`)
+    if (status.size > bytesMax) return new Error(`is larger than ${bytesMax} bytes`)
     return readFileSync(fd)
   } catch (error) {
     return new Error(`cannot be read: ${codeOf(error)}`)
