@@ -123,6 +123,11 @@ export const IMAGE_ERRORS = {
     hint: 'make the file anew, or use the image from a registry, oci: or an archive instead',
     exit: FAILED,
   },
+  BERTH_ESTORE: {
+    text: 'the store {path} of this node cannot be used: {problem}',
+    hint: 'run the step on other nodes (`srun --exclude`), and tell the operators of this one: `berth doctor` there says more',
+    exit: FAILED,
+  },
   BERTH_ETOOBIG: {
     text: 'failed to import docker image: {image}: {problem}',
     hint: "the limit is the site's; ask for a larger one or use a smaller image",

@@ -59,11 +59,12 @@ export function listTrusted(directory: string, endings: readonly string[]): stri
 }
 
 /** Of the worker's own user too, which is root except in tests of single files. */
-function isTrusted({ uid, mode }: Stats): boolean {
+export function isTrusted({ uid, mode }: Stats): boolean {
   const mine = uid === 0 || uid === process.geteuid?.()
   return mine && (mode & WRITABLE_BY_OTHERS) === 0
 }
 
-function codeOf(error: unknown): string {
+/** Of a file system's error. */
+export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : String(error)
 }

@@ -6,6 +6,7 @@
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -19,6 +20,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { isTrusted } from '../site/trusted_file.js'
 import { parseRecord, type StoreRecord } from './record.js'
 
 const KEY = /^[a-z0-9]+-[a-z0-9-]{1,200}$/
@@ -38,10 +40,18 @@ export class Directory {
     this.temporary = join(path, 'tmp')
   }
 
-  /** Makes the directories, drops leftovers of a crash, reads what is there. */
-  open(): Map<string, Entry> {
+  /** Also while the worker runs: somebody may have removed all of it to make room. @throws the file system's error */
+  make(): void {
     for (const folder of [this.path, this.images, this.temporary])
       mkdirSync(folder, { recursive: true, mode: 0o700 })
+  }
+
+  /** Drops leftovers of a crash, reads what is there. @throws Error when somebody else could put images there */
+  open(): Map<string, Entry> {
+    this.make()
+    for (const folder of [this.path, this.images, this.temporary])
+      if (!isTrusted(statSync(folder)))
+        throw new Error(`others than root can change ${folder}: chown root ${folder}; chmod go-w ${folder}`)
     chmodSync(this.images, 0o700)
     chmodSync(this.temporary, 0o700)
     for (const name of readdirSync(this.temporary))
@@ -59,6 +69,10 @@ export class Directory {
       }
     }
     return entries
+  }
+
+  has({ path, shared }: StoreRecord): boolean {
+    return shared === true || existsSync(path)
   }
 
   imagePath(key: string): string {

@@ -230,9 +230,10 @@ async function withRoom<T>(shelf: Shelf, attempt: (want: (bytes: number) => void
   }
   for (let tries = 0; ; tries++) {
     try {
+      shelf.directory.make()
       return await attempt(want)
     } catch (error) {
-      if (!isNoSpace(error)) throw error
+      if (!isNoSpace(error)) throw asStoreError(error, shelf.directory.path)
       const freed = shelf.collect(wanted, Math.max(wanted, 1))
       if (tries > 0 || freed.length === 0) {
         throw new BerthError('BERTH_ESPACE', { path: shelf.directory.path, bytes: wanted }, { cause: error })
@@ -288,6 +289,12 @@ function known(record: StoreRecord | undefined): Partial<StoreRecord> {
   if (record === undefined) return {}
   const { aliases, references, places, open, owners, pinned } = record
   return { aliases, references, places, open, owners, pinned }
+}
+
+/** What a disk or its owner has done is no bug of ours: other nodes can run the step. */
+function asStoreError(error: unknown, path: string): unknown {
+  if (!(error instanceof Error && 'syscall' in error)) return error
+  return new BerthError('BERTH_ESTORE', { path, problem: error.message }, { cause: error })
 }
 
 function isNoSpace(error: unknown): boolean {

@@ -35,12 +35,12 @@ export class Resolver {
     if (source.digest !== undefined && shelf.byDigest(source.digest)?.open === true) return source.digest
     const key = `${access.uid} ${reference.canonical}`
     const known = this.recent.get(key)
-    if (known !== undefined && known.until > Date.now()) return known.digest
+    if (known !== undefined && known.until > performance.now()) return known.digest
     const { digest, open } = await this.questions.join(key, {}, () =>
       askDigest(this.intake, reference, access),
     )
     if (this.recent.size >= RECENT_MAX) this.recent.clear()
-    this.recent.set(key, { digest, until: Date.now() + this.ttl_ms })
+    this.recent.set(key, { digest, until: performance.now() + this.ttl_ms })
     const place = placeOf(reference)
     this.grant(access.uid, place, digest)
     const record = shelf.byDigest(digest)

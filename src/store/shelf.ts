@@ -30,6 +30,8 @@ export class Shelf {
   ) {
     this.directory = new Directory(path)
     this.entries = this.directory.open()
+    // The clock has been ahead: nothing was used later than now.
+    for (const entry of this.entries.values()) entry.used = Math.min(entry.used, Date.now())
   }
 
   /** Bytes in the store that are no images', by the latest count; the quota is for all of it. */
@@ -44,11 +46,19 @@ export class Shelf {
       ({ record }) => record.digest === digest || record.aliases.includes(digest),
     )
     const found = this.formats.flatMap((format) => named.filter(({ record }) => record.key.endsWith(format)))
-    return found[0]?.record
+    return found.map(({ record }) => record).find((record) => this.isThere(record))
   }
 
   byKey(key: string): StoreRecord | undefined {
-    return this.entries.get(key)?.record
+    const record = this.entries.get(key)?.record
+    return record !== undefined && this.isThere(record) ? record : undefined
+  }
+
+  /** What somebody has removed behind the worker's back is forgotten, to be imported anew. */
+  private isThere(record: StoreRecord): boolean {
+    if (this.directory.has(record)) return true
+    this.remove(record.key)
+    return false
   }
 
   /** @throws the file system's error; a file that was to become an image is removed then. */
@@ -125,10 +135,12 @@ export class Shelf {
   }
 
   private candidates(): Candidate[] {
-    const recent = Date.now() - GRACE_MS
+    const now = Date.now()
+    // Neither is what a clock that was set back says of later times.
+    const isRecent = (used: number) => Math.abs(now - used) < GRACE_MS
     return this.records().map(({ key, used, pinned, ...record }) => ({
       ...{ key, size: bytesHere(record), used },
-      kept: pinned || record.shared === true || used > recent || this.isHeld(key) || this.isLeased(key),
+      kept: pinned || record.shared === true || isRecent(used) || this.isHeld(key) || this.isLeased(key),
     }))
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -12,6 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { Directory } from '../../src/store/directory.js'
 import { parseRecord, type StoreRecord } from '../../src/store/record.js'
 import { Shelf } from '../../src/store/shelf.js'
 import { suite } from '../suite.js'
@@ -150,5 +152,64 @@ test('collecting keeps to quota, spares what is leased, pinned, lends layers or 
     assert.not(existsSync(images[2]?.path ?? ''))
     assert.match(readFileSync(join(folder, 'images', `${images[1]?.key}.json`), 'utf8'), '"pinned":true')
   }))
+
+test('a clock that was ahead and is set back keeps no image from being collected', () =>
+  withFolder((folder) => {
+    const now = Date.now
+    const make = () => new Shelf(folder, { quota: 1, floor: 0 }, () => false)
+    const images = ['a', 'b'].map((hex) => record(folder, hex))
+    Date.now = () => now() + 1_000_000_000
+    const shelf = make()
+    try {
+      for (const one of images) shelf.add(one)
+    } finally {
+      Date.now = now
+    }
+    assert.is(
+      make()
+        .records()
+        .filter(({ used }) => used > Date.now()).length,
+      0,
+    )
+    assert.is(shelf.collect(0).length, 2)
+  }))
+
+test('an image whose file somebody has removed is forgotten, with what is known of it', () =>
+  withFolder((folder) => {
+    const forgotten: string[] = []
+    const shelf = new Shelf(
+      folder,
+      { quota: 0, floor: 0 },
+      () => false,
+      [''],
+      (key) => forgotten.push(key),
+    )
+    const [one, other] = [record(folder, 'a'), record(folder, 'b')]
+    shelf.add(one)
+    shelf.add(other)
+    rmSync(one.path)
+    rmSync(other.path)
+    assert.is(shelf.byDigest(one.digest), undefined)
+    assert.is(shelf.byKey(other.key), undefined)
+    assert.equal(forgotten, [one.key, other.key])
+    assert.equal(shelf.records(), [])
+    assert.equal(readdirSync(join(folder, 'images')), [])
+  }))
+
+test('a store into which others could put images is refused, with the command to mend it', () => {
+  for (const part of ['', 'images', 'tmp'])
+    withFolder((folder) => {
+      const bad = join(folder, part)
+      new Directory(folder).open()
+      chmodSync(bad, 0o770)
+      const words = `others than root can change ${bad}: chown root ${bad}; chmod go-w ${bad}`
+      assert.throws(
+        () => new Directory(folder).open(),
+        (error: Error) => error.message === words,
+      )
+      chmodSync(bad, 0o755)
+      new Directory(folder).open()
+    })
+})
 
 test.run()

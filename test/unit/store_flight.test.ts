@@ -169,4 +169,17 @@ test('a proof holds for one user, one place, one digest and some minutes', () =>
   assert.ok(grants.has(29_999, places, ['x'], 1))
 })
 
+test('a clock that is set back makes no proof last longer', () => {
+  const grants = new Grants()
+  const [date, monotonic] = [Date.now, performance.now]
+  grants.give(1000, 'reg.io/a', 'sha256:a')
+  assert.ok(grants.has(1000, ['reg.io/a'], ['sha256:a']))
+  Date.now = () => date() - 3_600_000
+  performance.now = () => monotonic.call(performance) + 700_000
+  const lasts = grants.has(1000, ['reg.io/a'], ['sha256:a'])
+  Object.assign(Date, { now: date })
+  performance.now = monotonic
+  assert.not(lasts)
+})
+
 test.run()

@@ -295,7 +295,7 @@ export class Shared {
   }
 
   private async usable(): Promise<boolean> {
-    if (Date.now() < this.restUntil) return false
+    if (performance.now() < this.restUntil) return false
     if (this.sharer?.alive === true && this.state !== undefined) return this.state.failure === undefined
     const state = await this.try('check', {})
     if (state === undefined) return false
@@ -307,8 +307,8 @@ export class Shared {
   }
 
   private rest(why: string): void {
-    if (Date.now() < this.restUntil) return
-    this.restUntil = Date.now() + REST_MS
+    if (performance.now() < this.restUntil) return
+    this.restUntil = performance.now() + REST_MS
     this.log(`shared store ${this.directory}: ${why}; the node's own store is used for ${REST_MS / 1000} s`)
     this.sharer?.leave()
   }
