@@ -105,6 +105,10 @@ int client_receive(int fd, struct frame_in *answer, int wait_ms, struct error *e
     fail_take(answer, error);
     return -1;
   }
+  if (got < 0 && errno == EPROTONOSUPPORT) {
+    fail_version(error);
+    return -1;
+  }
   return error_set(error, "BERTH_ENOWORKER", HINT_LOG,
                    "the worker gave no answer: ", got == 0 ? "it closed the connection" : text_errno(errno),
                    NULL);

@@ -5,6 +5,11 @@
 
 #include "text.h"
 
+/* As for BERTH_EVERSION of src/report/site_errors.ts. */
+#define HINT_VERSION                                                                                         \
+  "run the step again; if it says the same, root ends the worker of this node (its pid is in worker.pid of " \
+  "berth's runtime_dir): running steps go on, and the next one starts a new worker"
+
 static void copy_text(const struct frame_in *frame, enum berth_tag tag, char *buffer, size_t size) {
   struct field field;
 
@@ -29,4 +34,9 @@ void fail_take(const struct frame_in *frame, struct error *error) {
     (void)text_join(error->code, sizeof(error->code), "BERTH_EINTERNAL", NULL);
   /* 0 would turn a refusal into success. */
   error->exit = exit_code > 0 && exit_code < 256 ? (int)exit_code : BERTH_EXIT_FAILED;
+}
+
+void fail_version(struct error *error) {
+  error_set(error, "BERTH_EVERSION", HINT_VERSION,
+            "berth was replaced on this node, and its worker speaks another protocol", NULL);
 }

@@ -12,4 +12,7 @@
  * said them. */
 void fail_take(const struct frame_in *frame, struct error *error);
 
+/** The error for errno EPROTONOSUPPORT of wire_receive: one side is of before berth was replaced. */
+void fail_version(struct error *error);
+
 #endif

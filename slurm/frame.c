@@ -126,8 +126,14 @@ void frame_out_free(struct frame_out *frame) {
 bool frame_header(const uint8_t header[FRAME_HEADER_BYTES], uint32_t *body_size, uint16_t *type) {
   const uint32_t size = get32(header);
 
-  if (size < FRAME_HEADER_BYTES - 4 || size > BERTH_FRAME_MAX || get16(header + 6) != BERTH_PROTOCOL_VERSION)
+  if (size < FRAME_HEADER_BYTES - 4 || size > BERTH_FRAME_MAX) {
+    errno = EPROTO;
     return false;
+  }
+  if (get16(header + 6) != BERTH_PROTOCOL_VERSION) {
+    errno = EPROTONOSUPPORT;
+    return false;
+  }
   *body_size = size - (FRAME_HEADER_BYTES - 4);
   *type = get16(header + 4);
   return true;

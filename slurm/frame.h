@@ -51,7 +51,7 @@ void frame_add_environment(struct frame_out *frame, char *const *environment);
 bool frame_finish(struct frame_out *frame);
 void frame_out_free(struct frame_out *frame);
 
-/** Reads a header. False: not a frame of this protocol version. */
+/** Reads a header. False with errno: EPROTO no frame, EPROTONOSUPPORT one of another protocol version. */
 bool frame_header(const uint8_t header[FRAME_HEADER_BYTES], uint32_t *body_size, uint16_t *type);
 /** True when the fields fill the body exactly; the functions below need that. */
 bool frame_is_whole(const struct frame_in *frame);

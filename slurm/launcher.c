@@ -126,6 +126,8 @@ static bool await_answer(int fd, struct frame_in *answer, bool *heard, struct er
     }
     if (got < 0 && errno == ETIMEDOUT)
       error_set(error, "BERTH_ENOWORKER", HINT_NODE, "the worker has been silent for 15 minutes", NULL);
+    else if (got < 0 && errno == EPROTONOSUPPORT)
+      fail_version(error);
     else if (got < 0 && errno == EPROTO)
       error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",
                 "the worker's answer cannot be read", NULL);

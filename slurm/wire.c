@@ -201,10 +201,8 @@ int wire_receive(int fd, struct frame_in *frame, int wait_ms) {
   const int first = receive_bytes(fd, frame, header, sizeof(header), deadline);
   if (first <= 0)
     return first;
-  if (!frame_header(header, &size, &frame->type)) {
-    errno = EPROTO;
+  if (!frame_header(header, &size, &frame->type))
     return -1;
-  }
   frame->body = malloc(size > 0 ? size : 1);
   if (!frame->body)
     return -1;

@@ -13,8 +13,10 @@ import type { Request } from '../request/request.js'
 import { placeOf } from '../site/profile.js'
 import { loadSite, type Site } from '../site/site.js'
 import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
-import { environmentField, openWorker, type WorkerClient } from './client.js'
+import type { WorkerStatus } from '../worker/status.js'
+import { callWorker, environmentField, openWorker, type WorkerClient } from './client.js'
 import { type Command, type CommandInput, Exit } from './command.js'
+import { unreadChange } from './config_age.js'
 import { renderOptions } from './edf_host.js'
 import { table } from './help.js'
 
@@ -49,8 +51,10 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
     const words = [...named, ...args.container, ...(args.all.option ?? [])]
     const options = await renderOptions(words, input.places)
     const site = loadSite(siteSettings(input))
-    if (options.length === 0 && args.values.context === undefined)
+    if (options.length === 0 && args.values.context === undefined) {
+      await tellUnread(input)
       return checkSite(site, [await sharedProblem(site), sifKeysFailure(site)], json)
+    }
     const request = checkRequest(options, args.values.context ?? 'run', site)
     // With --context the plugin asks, which has said it already.
     if (args.values.context === undefined) tellIgnored(options)
@@ -66,6 +70,13 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
 function siteSettings({ args, places }: CommandInput): Record<string, string> {
   const config = args.values.config ?? process.env.BERTH_CONFIG
   return { runtime_dir: places.runtimeDir, store: places.store, ...(config ? { config: places.config } : {}) }
+}
+
+/** Whoever has edited the files asks what is wrong with them, and would take them for being in force. */
+async function tellUnread({ places }: CommandInput): Promise<void> {
+  const status = await callWorker(places, 'status', [], [], false).catch(() => undefined)
+  const unread = status === undefined ? undefined : unreadChange(status as WorkerStatus)
+  if (unread !== undefined) process.stderr.write(`berth: warning: ${unread.found}: ${unread.fix}\n`)
 }
 
 /** The addon is loaded only where it is needed: on a login node this must be quick. */

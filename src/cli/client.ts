@@ -26,10 +26,16 @@ export class WorkerClient {
   private readonly received: Frame[] = []
   private wake: (() => void) | undefined
   private ended = false
+  private broken: unknown
 
   constructor(private readonly socket: Socket) {
     socket.on('data', (bytes: Buffer) => {
-      this.received.push(...this.reader.push(bytes))
+      try {
+        this.received.push(...this.reader.push(bytes))
+      } catch (error) {
+        this.broken = error
+        socket.destroy()
+      }
       this.wake?.()
     })
     socket.on('error', () => undefined)
@@ -43,14 +49,16 @@ export class WorkerClient {
     this.socket.write(encodeFrame(type, fields))
   }
 
-  /** The next frame; undefined when the worker hung up. */
+  /** The next frame; undefined when the worker hung up. @throws BerthError of a worker of another version */
   async next(): Promise<Frame | undefined> {
     while (this.received.length === 0 && !this.ended) {
       await new Promise<void>((resolve) => {
         this.wake = resolve
       })
     }
-    return this.received.shift()
+    const frame = this.received.shift()
+    if (frame === undefined && this.broken !== undefined) throw this.broken
+    return frame
   }
 
   /**
@@ -104,7 +112,8 @@ export async function openWorker(places: Places, start = true): Promise<WorkerCl
   } catch (error) {
     if (!start || process.getuid?.() !== 0) throw noWorker(places, error)
   }
-  startKeeper(places)
+  const { keeperArguments } = await import('./plugin_line.js')
+  startKeeper(await keeperArguments(places))
   const deadline = Date.now() + KEEPER_WAIT_MS_MAX
   for (;;) {
     try {
@@ -141,13 +150,8 @@ async function dial(places: Places): Promise<WorkerClient> {
   return new WorkerClient(socket)
 }
 
-function startKeeper(places: Places): void {
-  const { runtimeDir, store, config } = places
-  const child = spawn(
-    join(DIST, 'berth-keeper'),
-    [`--runtime-dir=${runtimeDir}`, `--store=${store}`, `--config=${config}`],
-    { stdio: 'ignore', detached: true },
-  )
+function startKeeper(words: readonly string[]): void {
+  const child = spawn(join(DIST, 'berth-keeper'), words, { stdio: 'ignore', detached: true })
   // A keeper that cannot be started shows as a socket that nobody listens on.
   child.on('error', () => undefined)
   child.unref()

@@ -10,6 +10,7 @@ import type { WorkerStatus } from '../worker/status.js'
 import { callWorker } from './client.js'
 import { showBytes } from './columns.js'
 import type { Places } from './command.js'
+import { unreadChange } from './config_age.js'
 import type { Finding } from './doctor.js'
 import { berthVersion } from './doctor_parts.js'
 import { socketOf } from './places.js'
@@ -87,6 +88,8 @@ export async function checkWorker(places: Places): Promise<Finding[]> {
         fix: 'mend the line and restart the worker',
       }),
     )
+    const unread = unreadChange(status)
+    if (unread !== undefined) problems.push({ check: 'site', state: 'warn', ...unread })
     if (status.version === mine) return [{ check: 'worker', state: 'ok', found }, ...problems]
     const fix = 'restart the worker: running steps go on'
     return [

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The store as the site wants it: accounts by number, shares of a file system in bytes. */
-import { mkdirSync, statfsSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, statfsSync } from 'node:fs'
 import { badMirror } from '../image/mirror.js'
 import { native } from '../native.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import type { Site } from '../site/site.js'
 import type { Space } from '../site/values.js'
-import { Store } from '../store/store.js'
+import { Store, type StoreOptions } from '../store/store.js'
 import { sharedOptions } from './open_shared.js'
 import { sifSignatures } from './sif_signatures.js'
 
@@ -16,7 +16,7 @@ const STORE_MODE = 0o700
 
 /**
  * @param distDir where importer.js and node lie
- * @throws BerthError BERTH_ESITE when no account is there for the importer, or the directory cannot be made
+ * @throws BerthError BERTH_ESITE when no account is there for the importer, or the directory cannot be used
  */
 export async function openStore(
   site: Site,
@@ -26,12 +26,14 @@ export async function openStore(
   const directory = site.get('store')
   try {
     mkdirSync(directory, { recursive: true, mode: STORE_MODE })
+    // mkdir says ENOENT below a directory that may only be read.
+    accessSync(directory, constants.W_OK)
   } catch (error) {
-    throw siteError(site, 'store', `cannot be made: ${error instanceof Error ? error.message : error}`)
+    throw siteError(site, 'store', `cannot be used: ${messageOf(error)}`)
   }
   const importerUser = await findImporter(site)
   const shared = await sharedOptions(site, importerUser.uid, log)
-  return Store.open({
+  const options: StoreOptions = {
     directory,
     importerUser,
     compressor: site.get('compressor'),
@@ -52,6 +54,10 @@ export async function openStore(
     log,
     distDir,
     native,
+  }
+  return Store.open(options).catch((error: unknown) => {
+    if (error instanceof BerthError) throw error
+    throw siteError(site, 'store', `cannot be used: ${messageOf(error)}`)
   })
 }
 

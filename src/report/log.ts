@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The worker's log: one line an event, "time level message key=value", for people and for grep; secrets redacted. */
+import { toStderr } from './log_file.js'
 import { isSecretKey, REDACTED, redact } from './redact.js'
 import { UserLines } from './user_lines.js'
 
@@ -29,7 +30,7 @@ const RANK: Readonly<Record<LogLevel, number>> = { error: 0, warn: 1, info: 2, d
 const LINE_CHARACTERS_MAX = 4096
 
 export function createLog(options: LogOptions, standing: LogFields = {}, users = new UserLines()): Log {
-  const write = options.write ?? ((line: string) => void process.stderr.write(line))
+  const write = options.write ?? toStderr
   const now = options.now ?? (() => new Date())
   const put = (level: LogLevel, message: string, fields: LogFields = {}): void => {
     if (RANK[level] > RANK[options.level]) return

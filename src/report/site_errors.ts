@@ -98,4 +98,9 @@ export const SITE_ERRORS = {
     hint: 'correct the line, or tell the operators of this node; `berth check` reads all of its configuration',
     exit: FAILED,
   },
+  BERTH_EVERSION: {
+    text: 'berth was replaced on this node, and its worker speaks another protocol ({theirs} met {ours})',
+    hint: "run the step again; if it says the same, root ends the worker of this node (its pid is in worker.pid of berth's runtime_dir): running steps go on, and the next one starts a new worker",
+    exit: FAILED,
+  },
 } as const satisfies Record<string, ErrorRow>

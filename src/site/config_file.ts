@@ -4,9 +4,10 @@
  * adds to a list. A section [profile NAME] lasts until the next section or the end of its file; others have no meaning
  * and are skipped with a warning.
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'ini'
+import { codeOf, isTrusted } from './trusted_file.js'
 
 export interface ConfigLine {
   key: string
@@ -19,35 +20,68 @@ export interface ConfigLine {
 
 /** A configuration is some KB; a larger file is a mistake and would only cost memory. */
 const CONFIG_BYTES_MAX = 1 << 20
+/** Some editors begin a file with it. */
+const BYTE_ORDER_MARK = /^\uFEFF/
 const PROFILE = /^\s*\[\s*profile\s+"?([^\s"\]]+)"?\s*\]\s*([;#].*)?$/
 
-/** @param required warn when the file is not there: it was named, and not just the default. Never throws. */
-export function readConfig(file: string, required: boolean, warnings: string[]): ConfigLine[] {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
-    if (required || code !== 'ENOENT') warnings.push(`${file}: cannot be read: ${code}`)
+/** What is wrong besides single values. */
+export interface Findings {
+  warnings: string[]
+  /** Files that say something which nobody could read. */
+  unread: { file: string; problem: string }[]
+}
+
+/** @param required it was named, and is not just the default. Never throws. */
+export function readConfig(file: string, required: boolean, findings: Findings): ConfigLine[] {
+  const text = readText(file, required, findings)
+  if (text instanceof Error) {
+    findings.unread.push({ file, problem: text.message })
     return []
   }
-  if (text.length > CONFIG_BYTES_MAX) {
-    warnings.push(`${file}: larger than ${CONFIG_BYTES_MAX} bytes, not read`)
-    return []
-  }
-  return readLines(file, text, warnings)
+  return readLines(file, text, findings.warnings)
 }
 
 /** Only *.conf, so that an editor's backup never counts. */
-export function readDropIns(directory: string, warnings: string[]): ConfigLine[] {
+export function readDropIns(directory: string, findings: Findings): ConfigLine[] {
   let names: string[]
   try {
     names = readdirSync(directory)
-  } catch {
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT')
+      findings.unread.push({ file: directory, problem: `cannot be read: ${codeOf(error)}` })
     return []
   }
   const files = names.filter((name) => name.endsWith('.conf') && !name.startsWith('.')).sort()
-  return files.flatMap((name) => readConfig(join(directory, name), true, warnings))
+  return files.flatMap((name) => readConfig(join(directory, name), true, findings))
+}
+
+/** '' also where only the node may read it: a login node's `berth check` decides nothing. */
+function readText(file: string, required: boolean, { warnings }: Findings): string | Error {
+  let fd: number
+  try {
+    // A pipe in its place would hold the worker up.
+    fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === 'ENOENT' && !required && lstatSync(file, { throwIfNoEntry: false }) === undefined) return ''
+    if (code === 'EACCES' && process.geteuid?.() !== 0) {
+      warnings.push(`${file}: only for root to read`)
+      return ''
+    }
+    return new Error(`cannot be read: ${code}`)
+  }
+  try {
+    const status = fstatSync(fd)
+    if (!status.isFile()) return new Error('is no regular file')
+    if (status.size > CONFIG_BYTES_MAX) return new Error(`is larger than ${CONFIG_BYTES_MAX} bytes`)
+    if (!isTrusted(status))
+      warnings.push(`${file}: others than root can write it, and decide what the worker does as root`)
+    return readFileSync(fd, 'utf8').replace(BYTE_ORDER_MARK, '')
+  } catch (error) {
+    return new Error(`cannot be read: ${codeOf(error)}`)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 export function readLines(file: string, text: string, warnings: string[]): ConfigLine[] {

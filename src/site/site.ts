@@ -5,7 +5,7 @@
  */
 import { dirname, join } from 'node:path'
 import { BerthError } from '../report/errors.js'
-import { type ConfigLine, readConfig, readDropIns } from './config_file.js'
+import { type ConfigLine, type Findings, readConfig, readDropIns } from './config_file.js'
 import { isKey, KEYS, type Key, type KeyRow, keyRow, PYXIS_KEYS } from './keys.js'
 import { parseKey } from './parse_key.js'
 import { type ProfileSet, readProfiles } from './profile_set.js'
@@ -48,15 +48,17 @@ export function loadSite(settings: Readonly<Record<string, string>>): Site {
   const config = settings.config ?? KEYS.config.default
   const site = new Collected()
   const named = settings.config !== undefined
-  for (const line of readConfig(config, named, site.warnings)) site.take(line)
-  for (const line of readDropIns(join(dirname(config), 'conf.d'), site.warnings)) site.take(line)
+  for (const line of readConfig(config, named, site)) site.take(line)
+  for (const line of readDropIns(join(dirname(config), 'conf.d'), site)) site.take(line)
   for (const [key, value] of Object.entries(settings)) site.take({ key, value, place: PLUGSTACK })
+  site.refuseUnread()
   site.profiles = readProfiles(site.sections, site.get('podman_hpc_modules'))
   return site
 }
 
-class Collected implements Site {
+class Collected implements Site, Findings {
   readonly warnings: string[] = []
+  readonly unread: Findings['unread'] = []
   readonly errors: BerthError[] = []
   readonly sections: ConfigLine[] = []
   profiles: ProfileSet = {
@@ -94,6 +96,12 @@ class Collected implements Site {
     } else {
       this.set(key, keyRow(key), value, place)
     }
+  }
+
+  /** What a file forbids must not be allowed because nobody could read it. */
+  refuseUnread(): void {
+    for (const { file, problem } of this.unread)
+      this.errors.push(new BerthError('BERTH_ESITE', { place: file, key: 'configuration', problem }))
   }
 
   private set(key: Key, row: KeyRow, text: string, place: string): void {

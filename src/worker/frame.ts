@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The wire format of slurm/protocol.h in TypeScript: encode, and decode from arbitrary pieces. */
+import { BerthError } from '../report/errors.js'
 
 export const PROTOCOL_VERSION = 1
 /** Same bound as BERTH_FRAME_MAX: a job's whole environment fits. */
@@ -180,7 +181,7 @@ export class FrameReader {
   private length = 0
   private fds: number[] = []
 
-  /** @throws ProtocolError; the connection must then be closed, together with takeFds(). */
+  /** @throws ProtocolError, BerthError BERTH_EVERSION; the connection must then be closed, together with takeFds(). */
   push(bytes: Buffer, fds: number[] = []): Frame[] {
     this.fds.push(...fds)
     if (this.fds.length > FRAME_FDS_MAX) throw new ProtocolError(`${this.fds.length} descriptors in a frame`)
@@ -202,7 +203,8 @@ export class FrameReader {
       if (size > FRAME_BYTES_MAX || size < HEADER_BYTES - 4) throw new ProtocolError(`frame of ${size} bytes`)
       if (rest.length < 4 + size) break
       const version = rest.readUInt16LE(6)
-      if (version !== PROTOCOL_VERSION) throw new ProtocolError(`protocol version ${version}`)
+      if (version !== PROTOCOL_VERSION)
+        throw new BerthError('BERTH_EVERSION', { theirs: version, ours: PROTOCOL_VERSION })
       const fields = decodeFields(rest.subarray(HEADER_BYTES, 4 + size))
       frames.push(new Frame(rest.readUInt16LE(4), fields, this.fds))
       this.fds = []

@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { messageOf } from '../report/errors.js'
 import type { EndHooks } from '../step.js'
 import type { StepFacts } from './facts.js'
 import { LEASE_BYTES_MAX } from './limits.js'
@@ -56,16 +57,28 @@ const HANDLE = /^[0-9a-f]{32}$/
 
 export class Leases {
   private readonly directory: string
+  private failing = false
 
-  constructor(runtimeDir: string) {
+  constructor(
+    runtimeDir: string,
+    private readonly log: (line: string) => void = () => undefined,
+  ) {
     this.directory = join(runtimeDir, 'steps')
     mkdirSync(this.directory, { recursive: true, mode: 0o700 })
   }
 
+  /** On a full disk the step goes on without: only a worker that is started meanwhile would not know of it. */
   write(lease: Lease): void {
     const path = this.path(lease.facts.handle)
-    writeFileSync(`${path}.new`, JSON.stringify(lease), { mode: 0o600 })
-    renameSync(`${path}.new`, path)
+    try {
+      writeFileSync(`${path}.new`, JSON.stringify(lease), { mode: 0o600 })
+      renameSync(`${path}.new`, path)
+      this.failing = false
+    } catch (error) {
+      rmSync(`${path}.new`, { force: true })
+      if (!this.failing) this.log(`cannot keep leases of steps in ${this.directory}: ${messageOf(error)}`)
+      this.failing = true
+    }
   }
 
   remove(handle: string): void {

@@ -3,8 +3,9 @@
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type NativeListener, type NativeSocket, native, type SocketHandler } from '../native.js'
+import { messageOf } from '../report/errors.js'
 import { Connection } from './connection.js'
-import { dispatch } from './dispatch.js'
+import type { Frame } from './frame.js'
 import { CONNECTIONS_OF_ROOT_MAX, CONNECTIONS_PER_USER_MAX } from './limits.js'
 import type { Worker } from './worker.js'
 
@@ -12,13 +13,19 @@ import type { Worker } from './worker.js'
 const ACTIVATION_FD = 3
 const SOCKET_MODE = 0o666
 
+/** May throw, which ends the connection; descriptors of the frame are the receiver's. `opens`: it is the first one. */
+export type Receiver = (from: Connection, frame: Frame, opens: boolean) => void
+
 export class Server {
   private readonly perUser = new Map<number, number>()
   private readonly connections = new Set<Connection>()
   private readonly listener: NativeListener
   private ownSocket: string | undefined
 
-  constructor(private readonly worker: Worker) {
+  constructor(
+    private readonly worker: Pick<Worker, 'options' | 'idle' | 'log'>,
+    private readonly receive: Receiver,
+  ) {
     const accepted = (socket: NativeSocket) => this.accept(socket)
     const { runtimeDir } = worker.options
     if (wasActivated()) {
@@ -30,7 +37,7 @@ export class Server {
       this.listener = native.listen(this.ownSocket, SOCKET_MODE, accepted)
       chmodSync(this.ownSocket, SOCKET_MODE)
     }
-    writeFileSync(pidPath(runtimeDir), `${process.pid}\n`)
+    this.writePid(pidPath(runtimeDir))
   }
 
   /** Stops listening and hangs up on everyone; leases stay for the next worker. */
@@ -40,6 +47,15 @@ export class Server {
     const { runtimeDir } = this.worker.options
     rmSync(pidPath(runtimeDir), { force: true })
     if (this.ownSocket !== undefined) rmSync(this.ownSocket, { force: true })
+  }
+
+  /** For people and their scripts; a full disk costs them, and no step. */
+  private writePid(path: string): void {
+    try {
+      writeFileSync(path, `${process.pid}\n`)
+    } catch (error) {
+      this.worker.log(`cannot write ${path}: ${messageOf(error)}`)
+    }
   }
 
   private accept(socket: NativeSocket): SocketHandler {
@@ -57,7 +73,7 @@ export class Server {
       frame: (from, frame) => {
         const opens = first
         first = false
-        dispatch(this.worker, from, frame, opens)
+        this.receive(from, frame, opens)
       },
       closed: (from) => {
         this.connections.delete(from)

@@ -2,14 +2,18 @@
 /** From command line to listening worker, and its orderly end. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { BerthError, messageOf } from '../report/errors.js'
 import { createLog } from '../report/log.js'
+import { toBoundedFile } from '../report/log_file.js'
 import { KEYS } from '../site/keys.js'
-import { loadSite } from '../site/site.js'
-import { openRooms } from '../step.js'
+import { loadSite, type Site } from '../site/site.js'
+import { openRooms, type Rooms } from '../step.js'
+import { dispatch } from './dispatch.js'
 import { handoutsOf } from './handouts.js'
 import { Idle } from './idle.js'
 import { Leases } from './leases.js'
 import { ERRANDS_PER_USER_MAX } from './limits.js'
+import { refuseAll } from './refusal.js'
 import { Server } from './server.js'
 import { Steps } from './steps.js'
 import { storyIn } from './story.js'
@@ -31,17 +35,27 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
     store: options.store,
     ...(options.config === undefined ? {} : { config: options.config }),
   })
-  const { info: log, warn, error } = createLog({ level: site.get('log_level') })
+  const {
+    info: log,
+    warn,
+    error,
+  } = createLog({
+    level: site.get('log_level'),
+    write: toBoundedFile(join(options.runtimeDir, 'worker.log')),
+  })
   for (const line of site.warnings) warn(`site: ${line}`)
   for (const { message } of site.errors) error(`site: ${message}`)
   for (const problem of site.profiles.problems) error(`site: profile: ${problem}`)
 
-  const staging = join(options.runtimeDir, 'staging')
-  mkdirSync(staging, { recursive: true, mode: STAGING_MODE })
-  const rooms = await openRooms(site, staging, log)
+  const places = await openPlaces(site, options.runtimeDir, log)
+  if (places instanceof BerthError) {
+    error(places.message)
+    return refuseAll(options, places, log)
+  }
+  const { rooms, leases } = places
   const story = storyIn(rooms)
   const idle = new Idle(site.get('idle_exit'), () => stop('idle'))
-  const steps = new Steps({ story, leases: new Leases(options.runtimeDir), log }, idle)
+  const steps = new Steps({ story, leases, log }, idle)
   const worker: Worker = {
     options,
     site,
@@ -57,7 +71,7 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
   rooms.jobEnds.sweep()
   if (steps.list().length === 0) void rooms.store.containers.emptyTrash()
   handoutsOf(worker)
-  const server = new Server(worker)
+  const server = new Server(worker, (from, frame, opens) => dispatch(worker, from, frame, opens))
   log(`worker ${process.pid} listens in ${options.runtimeDir}`)
 
   let stopping = false
@@ -78,6 +92,28 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
   process.on('SIGINT', () => stop('SIGINT'))
   // Terminals and log rotation send it; the keeper's log is append-only and needs no reopening.
   process.on('SIGHUP', () => undefined)
+}
+
+/** What the worker keeps on disk, or why it cannot: that is each step's to hear. */
+async function openPlaces(
+  site: Site,
+  runtimeDir: string,
+  log: (line: string) => void,
+): Promise<{ rooms: Rooms; leases: Leases } | BerthError> {
+  try {
+    const staging = join(runtimeDir, 'staging')
+    mkdirSync(staging, { recursive: true, mode: STAGING_MODE })
+    const leases = new Leases(runtimeDir, log)
+    return { leases, rooms: await openRooms(site, staging, log) }
+  } catch (error) {
+    if (error instanceof BerthError) return error
+    const [place, key, problem] = [
+      site.origin('runtime_dir'),
+      'runtime_dir',
+      `cannot be used: ${messageOf(error)}`,
+    ]
+    return new BerthError('BERTH_ESITE', { place, key, problem }, { cause: error })
+  }
 }
 
 /** @throws Error on an argument that is no --KEY=VALUE */

@@ -14,6 +14,8 @@ export interface WorkerStatus {
   started: number
   steps: number
   siteErrors: string[]
+  /** The file that it has read. */
+  config: string
 }
 
 export function workerStatus(worker: Worker): WorkerStatus {
@@ -24,6 +26,7 @@ export function workerStatus(worker: Worker): WorkerStatus {
     started: worker.started,
     steps: worker.steps.list().length,
     siteErrors: worker.site.errors.map(({ message }) => message),
+    config: worker.site.get('config'),
   }
 }
 

@@ -3,8 +3,9 @@ import { equal, match } from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { checkLines, readPlugstack } from '../../src/cli/doctor_slurm.js'
+import { checkLines } from '../../src/cli/doctor_slurm.js'
 import { DIST } from '../../src/cli/places.js'
+import { keeperArguments, readPlugstack } from '../../src/cli/plugin_line.js'
 import { suite } from '../suite.js'
 
 const test = suite('berth doctor reads plugstack.conf')
@@ -54,6 +55,37 @@ test('pyxis beside it is named', async () => {
 test('an include that includes itself ends', async () => {
   writeFileSync(plugstack, `include ${plugstack}\nrequired /opt/berth.so\n`)
   equal((await readPlugstack(plugstack)).length > 0, true)
+})
+
+test('a worker that root wakes by a command obeys the line as one that a step wakes', async () => {
+  const conf = join(dir, 'slurm.conf')
+  const before = process.env.SLURM_CONF
+  process.env.SLURM_CONF = conf
+  const ask = async (line: string, own = places) => {
+    writeFileSync(plugstack, line)
+    return (await keeperArguments(own)).join(' ')
+  }
+  try {
+    writeFileSync(conf, `PlugStackConfig=${plugstack}\n`)
+    equal(
+      await ask('required /opt/berth.so registries_allow=reg.site store=/data/berth env_set=A=b\n'),
+      '--registries_allow=reg.site --store=/data/berth --env_set=A=b --runtime-dir=/run/berth --config=/etc/berth/berth.conf',
+    )
+    const defaults = '--runtime-dir=/run/berth --store=/var/lib/berth --config=/etc/berth/berth.conf'
+    equal(await ask('required /opt/other.so x=y\n'), defaults)
+    // Another instance than that of the line.
+    equal(await ask('required /opt/berth.so runtime_dir=/run/other store=/data/other\n'), defaults)
+    const own = { ...places, store: '/mine' }
+    equal(
+      await ask('required /opt/berth.so store=/data/berth\n', own),
+      '--store=/mine --runtime-dir=/run/berth --config=/etc/berth/berth.conf',
+    )
+    rmSync(conf)
+    equal((await keeperArguments(places)).join(' '), defaults)
+  } finally {
+    if (before === undefined) delete process.env.SLURM_CONF
+    else process.env.SLURM_CONF = before
+  }
 })
 
 test.run()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sifKeysFailure } from '../../src/launch/sif_signatures.js'
@@ -138,9 +139,49 @@ test("pyxis' plugstack arguments are accepted, those without a meaning with one 
   )
 })
 
-test('a file that was named and is not there is told', () => {
+test('a file that was named and is not there is an error: nobody knows what it forbids', () => {
   const site = loadSite({ config: join(directory, 'missing.conf') })
-  assert.deepEqual(warnings(site), ['/missing.conf: cannot be read: ENOENT'])
+  assert.deepEqual(problems(site), ['/missing.conf: configuration: cannot be read: ENOENT'])
+  assert.equal(site.errors[0]?.code, 'BERTH_ESITE')
+})
+
+test('so is one that nobody can read, wherever it stands, and none of them holds the worker up', () => {
+  load('')
+  const dropIns = join(directory, 'conf.d')
+  symlinkSync('nowhere', join(dropIns, 'a.conf'))
+  mkdirSync(join(dropIns, 'b.conf'))
+  execFileSync('mkfifo', [join(dropIns, 'c.conf')])
+  writeFileSync(join(dropIns, 'd.conf'), '#'.repeat((1 << 20) + 1))
+  assert.deepEqual(problems(loadSite({ config })), [
+    '/conf.d/a.conf: configuration: cannot be read: ENOENT',
+    '/conf.d/b.conf: configuration: is no regular file',
+    '/conf.d/c.conf: configuration: is no regular file',
+    '/conf.d/d.conf: configuration: is larger than 1048576 bytes',
+  ])
+  rmSync(dropIns, { recursive: true })
+  writeFileSync(dropIns, '')
+  assert.deepEqual(problems(loadSite({ config })), ['/conf.d: configuration: cannot be read: ENOTDIR'])
+  rmSync(dropIns)
+  mkdirSync(dropIns)
+})
+
+test('a file of another system: its line ends and its byte order mark are no part of a value', () => {
+  const site = load('\uFEFFtag_ttl = 30\r\nstore = /data/berth\r\n', { 'a.conf': '\uFEFFlevel = 3\n' })
+  assert.deepEqual([site.get('tag_ttl'), site.get('store'), site.get('level')], [30, '/data/berth', 3])
+  assert.deepEqual([...site.warnings, ...site.errors], [])
+})
+
+test('a file that others than root can write is told', () => {
+  load('tag_ttl = 30\n', { 'a.conf': '' })
+  chmodSync(config, 0o664)
+  chmodSync(join(directory, 'conf.d/a.conf'), 0o646)
+  const site = loadSite({ config })
+  chmodSync(config, 0o644)
+  assert.equal(site.get('tag_ttl'), 30)
+  assert.deepEqual(warnings(site), [
+    '/berth.conf: others than root can write it, and decide what the worker does as root',
+    '/conf.d/a.conf: others than root can write it, and decide what the worker does as root',
+  ])
 })
 
 test('sizes, shares and durations', () => {

@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
-import { Tag, Type } from '../../../src/worker/frame.js'
+import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
 import { suite } from '../../suite.js'
 import { type Rule, until } from './fake.js'
 import { answer, bare, directory, environment, launch, launcher, startFake, USER } from './launch.js'
@@ -149,6 +149,16 @@ test('garbage instead of a frame is refused', async () => {
   )
   assert.is(told.status, 125)
   assert.match(told.stderr, /BERTH_EPROTOCOL/)
+})
+
+test('a worker of another version is told as that, with what to do', async () => {
+  const answer = encodeFrame(Type.ACK)
+  answer.writeUInt16LE(PROTOCOL_VERSION + 1, 6)
+  const told = await launch([[Type.HELLO, { send: answer }]], ['-c', 'echo ran'])
+  assert.is(told.status, 125)
+  assert.is(told.stdout, '')
+  assert.match(told.stderr, /BERTH_EVERSION.*berth was replaced on this node/)
+  assert.match(told.stderr, /^hint: run the step again; .* root ends the worker/m)
 })
 
 test('inherited descriptors reach the command, its own do not', async () => {

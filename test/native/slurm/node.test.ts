@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { Tag, Type } from '../../../src/worker/frame.js'
+import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
 import { exits, fails, says, saysNot } from '../../cluster/expect.js'
 import { suite } from '../../suite.js'
 import { type Rule, until } from './fake.js'
@@ -122,6 +122,19 @@ test.needs(
     }
   },
 )
+
+test.needs(notRoot, 'a worker of another version is told as that, with what to do', async () => {
+  const answer = encodeFrame(Type.ACK)
+  answer.writeUInt16LE(PROTOCOL_VERSION + 1, 6)
+  await rig.withWorker(instead([Type.TASK, { send: answer }]), async () => {
+    const told = fails(await rig.cluster.srun([...N1, '--container-image=a', 'echo', 'ran']))
+    says(
+      told,
+      /^berth: error\[BERTH_EVERSION\]: berth was replaced on this node.*\nhint: run the step again; /m,
+    )
+    saysNot(told, /^ran/m)
+  })
+})
 
 test.needs(notRoot, 'on a node without the plugin the launcher refuses, nothing runs', () =>
   rig.withWorker(BARE, async (fake) => {

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What operators do to a node, and what disks do: each time somebody hears what is wrong, and steps that can run do. */
+import { equal, match, ok } from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
+import { suite } from '../../suite.js'
+import { MoodyRegistry } from './moody_registry.js'
+import { missingForNode, TestNode, talk, UID } from './node.js'
+import { until } from './until.js'
+
+const test = suite('a node and its operators')
+const missing = missingForNode()
+let registry: MoodyRegistry
+
+test.before(async () => {
+  if (missing === undefined) registry = await MoodyRegistry.start()
+})
+test.after(() => registry?.stop())
+
+async function withNode(settings: Record<string, string>, body: (node: TestNode) => Promise<void>) {
+  const node = new TestNode(settings)
+  try {
+    await body(node)
+  } finally {
+    equal((await node.stop()).join('\n'), '')
+  }
+}
+
+/** On a small file system of its own, which the body may fill or forbid to write. */
+async function onDisk(node: TestNode, directory: string, body: () => Promise<void>): Promise<void> {
+  execFileSync('mkdir', ['-p', directory])
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=0755', 'tmpfs', directory])
+  try {
+    await body()
+  } finally {
+    const keeper = node.keeperPid()
+    if (keeper !== 0) process.kill(keeper, 'SIGTERM')
+    await until('the end of the keeper', () => keeper === 0 || !existsSync(`/proc/${keeper}`))
+    execFileSync('umount', ['-l', directory])
+  }
+}
+
+test.needs(
+  missing,
+  'a setting without which no worker can work is told to who asks, and mended soon',
+  async () => {
+    const config = join('/run', `berth-test-${process.pid}.conf`)
+    writeFileSync(config, 'importer_user = no-such-account\n')
+    await withNode({ config }, async (node) => {
+      node.startKeeper()
+      const words = `berth: error[BERTH_ESITE]: ${config}:1: importer_user: no unprivileged account no-such-account`
+      const run = () => node.cliAs(UID, 'run', node.image, '--', 'echo', 'ran')
+      for (const { status, stdout, stderr } of [run(), run(), run()]) {
+        equal(status, 125)
+        equal(stdout, '')
+        equal(stderr.split('\n')[0], words)
+        match(stderr, /^hint: correct the line, or tell the operators of this node/m)
+      }
+      equal(node.log.split(words.slice(words.indexOf(config))).length, 2, node.log)
+      writeFileSync(config, '')
+      await until('the next worker', () => node.cli('ps').status === 0)
+      equal(run().status, 0)
+    }).finally(() => rmSync(config))
+  },
+)
+
+test.needs(missing, 'a store on a file system that may only be read', () =>
+  withNode({}, (node) =>
+    onDisk(node, node.store, async () => {
+      execFileSync('mount', ['-o', 'remount,ro', node.store])
+      node.startKeeper()
+      const { status, stderr } = node.cliAs(UID, 'run', node.image, '--', 'true')
+      equal(status, 125)
+      match(stderr, /BERTH_ESITE\]: plugstack argument: store: cannot be used: EROFS: read-only file system/)
+    }),
+  ),
+)
+
+test.needs(missing, 'one that becomes so while the worker runs: what is there runs, the rest says why', () =>
+  withNode({}, (node) =>
+    onDisk(node, node.store, async () => {
+      node.startKeeper()
+      registry.turn('answer')
+      const step = (image: string) => node.step({ options: [`container-image=${image}`], command: ['true'] })
+      equal((await step(node.image).run())[0], 0)
+      execFileSync('mount', ['-o', 'remount,ro', node.store])
+      equal((await step(node.image).run())[0], 0)
+      const other = step(registry.image())
+      equal((await other.run())[0], 125)
+      match(
+        other.stderr,
+        /BERTH_ESTORE\]: the store .* of this node cannot be used: .*[Rr]ead-only file system/,
+      )
+      match(other.stderr, /^hint: run the step on other nodes/m)
+    }),
+  ),
+)
+
+test.needs(missing, 'a store that somebody has emptied under the worker: images are imported anew', () =>
+  withNode({}, async (node) => {
+    node.startKeeper()
+    registry.turn('answer')
+    const options = [`container-image=${registry.image()}`]
+    const runs = async () => {
+      const step = node.step({ options, command: ['cat', '/etc/inside'] })
+      const [code] = await step.run()
+      equal(`${code} ${step.stdout}${code === 0 ? '' : step.stderr}`, '0 moody\n')
+      step.end()
+    }
+    await runs()
+    for (const name of readdirSync(node.store)) rmSync(join(node.store, name), { recursive: true })
+    await runs()
+    rmSync(node.store, { recursive: true })
+    await runs()
+    equal(JSON.parse(node.cli('images', '--json').stdout).length, 1)
+  }),
+)
+
+test.needs(missing, 'a full runtime directory costs leases and log, and no step', () =>
+  withNode({}, (node) =>
+    onDisk(node, node.runtime, async () => {
+      node.startKeeper()
+      const filler = join(node.runtime, 'filler')
+      execFileSync('sh', ['-c', `cat /dev/zero > ${filler} 2>/dev/null || :`])
+      const step = node.step({ command: ['cat', '/etc/inside'] })
+      const [code] = await step.run()
+      equal(`${code} ${step.stdout}`, '0 berth-test\n')
+      step.end()
+      rmSync(filler)
+      const next = node.step({ command: ['sleep', '1000'] })
+      next.start(0)
+      await until('a lease again', () => node.leases().length === 1)
+      next.kill()
+      await until('its release', () => node.leases().length === 0)
+      match(node.log, /step 4711\.0: registered/)
+    }),
+  ),
+)
+
+test.needs(
+  missing,
+  'a file that was edited under the worker: check and doctor say that it counts later',
+  async () => {
+    const config = join('/run', `berth-test-${process.pid}.conf`)
+    writeFileSync(config, '')
+    await withNode({ config }, async (node) => {
+      node.startKeeper()
+      const check = () => node.cli('check', `--config=${config}`)
+      equal(node.cli('ps').status, 0)
+      equal(check().stderr, '')
+      writeFileSync(config, 'tag_ttl = 30\n')
+      const pid = await node.workerPid()
+      const words = `the worker (pid ${pid}) has started before ${config} was changed`
+      const { status, stdout, stderr } = check()
+      equal(status, 0)
+      match(stdout, /^ok: the site configuration can be used/)
+      equal(
+        stderr,
+        `berth: warning: ${words}: kill ${pid}: running steps go on, and the next worker reads it\n`,
+      )
+      ok(node.cli('doctor').stdout.includes(`warn  site                 ${words}\n      fix: kill ${pid}: `))
+      process.kill(pid, 'SIGTERM')
+      await until('its end', () => !existsSync(`/proc/${pid}`))
+      equal(node.cli('ps').status, 0)
+      equal(check().stderr, '')
+    }).finally(() => rmSync(config))
+  },
+)
+
+test.needs(missing, 'a log that grows for as long as the worker lives is kept small, and once', () =>
+  withNode({}, async (node) => {
+    node.startKeeper()
+    equal(node.cli('ps').status, 0)
+    const log = join(node.runtime, 'worker.log')
+    const { ino } = statSync(log)
+    execFileSync('sh', ['-c', `head -c ${17 << 20} /dev/zero | tr '\\0' x >> ${log}`])
+    const step = node.step({ command: ['true'] })
+    equal((await step.run())[0], 0)
+    step.end()
+    await until('its release', () => node.leases().length === 0)
+    equal(statSync(log).ino, ino)
+    ok(statSync(log).size < 1 << 20, `${statSync(log).size}`)
+    ok(statSync(`${log}.old`).size > 17 << 20)
+    const next = node.step({ command: ['true'] })
+    equal((await next.run())[0], 0)
+    match(node.log, /^[^x]*step 4711\.0: registered/)
+  }),
+)
+
+test.needs(missing, 'a plugin or a command of another version is told as that, with what to do', () =>
+  withNode({}, async (node) => {
+    node.startKeeper()
+    const asked = encodeFrame(Type.TASK, [[Tag.HANDLE, Buffer.alloc(16)]])
+    asked.writeUInt16LE(PROTOCOL_VERSION + 1, 6)
+    const answer = (await talk(node.socket, asked)).toString()
+    match(answer, /BERTH_EVERSION/)
+    match(answer, /berth was replaced on this node, and its worker speaks another protocol \(2 met 1\)/)
+    match(answer, /run the step again; .* root ends the worker of this node/)
+  }),
+)
+
+test.needs(missing, 'a worker of another version: the command says so', () =>
+  withNode({}, async (node) => {
+    const newer = encodeFrame(Type.RESULT)
+    newer.writeUInt16LE(PROTOCOL_VERSION + 1, 6)
+    const server = createServer((socket) => socket.end(newer)).listen(node.socket)
+    const said: string[] = []
+    const child = node.spawnCli(0, 'images')
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => said.push(text))
+    const code = await new Promise((resolve) => child.once('close', resolve))
+    server.close()
+    equal(code, 1)
+    match(said.join(''), /^berth: error\[BERTH_EVERSION\]: .*\nhint: run the step again; .*\n$/)
+    ok(!said.join('').includes('    at '))
+  }),
+)
+
+test.run()
