@@ -22,12 +22,23 @@ namespace berth {
 constexpr size_t kExtentsMax = 340;
 /** Ids 1 to 2^31-2 of an image go to the upper half of the id space: directories and subuid ranges stay below
  * it. */
-constexpr const char *kForeignIds = "1 2147483649 2147483646\n";
+constexpr uint64_t kForeignFirst = 2147483649;
+constexpr uint64_t kForeignCount = 2147483646;
 /** Descriptors kept for users with running steps; a node has few. */
 constexpr size_t kIdmapsMax = 32;
 
 static std::string line(uint64_t inside, uint64_t outside, uint64_t count) {
   return std::to_string(inside) + " " + std::to_string(outside) + " " + std::to_string(count) + "\n";
+}
+
+/** Around a user's own id where that is up there too: the kernel takes no number twice. */
+static std::string foreignIds(uint64_t own) {
+  if (own < kForeignFirst || own - kForeignFirst >= kForeignCount)
+    return line(1, kForeignFirst, kForeignCount);
+  const uint64_t below = own - kForeignFirst;
+  const uint64_t above = kForeignCount - below - 1;
+  return (below > 0 ? line(1, kForeignFirst, below) : "") +
+         (above > 0 ? line(below + 1, own + 1, above) : "");
 }
 
 IdMaps containerMaps(const NamespaceSpec &spec) {
@@ -104,8 +115,9 @@ static Result<Fd> makeIdmap(uid_t uid, gid_t gid) {
   const std::string proc = "/proc/" + std::to_string(pid);
   const Fd directory(open(proc.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   Result<> mapped =
-      directory ? writeMaps(directory.get(), {line(0, uid, 1) + kForeignIds, line(0, gid, 1) + kForeignIds})
-                : Result<>(fail("open", proc));
+      directory
+          ? writeMaps(directory.get(), {line(0, uid, 1) + foreignIds(uid), line(0, gid, 1) + foreignIds(gid)})
+          : Result<>(fail("open", proc));
   Fd ns(openat(directory.get(), "ns/user", O_RDONLY | O_CLOEXEC));
   const int code = errno;
   kill(pid, SIGKILL);

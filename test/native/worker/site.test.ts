@@ -170,6 +170,25 @@ test.needs(
   },
 )
 
+test.needs(missing, 'a uid is any number, also where files of an image get theirs from', () =>
+  withNode({}, async (node) => {
+    node.startKeeper()
+    for (const uid of [2 ** 31 - 1, 2 ** 31, 2 ** 31 + 1, 3_000_000_001, 2 ** 32 - 2]) {
+      const words = [
+        'run',
+        node.image,
+        '--writable',
+        '--',
+        'sh',
+        '-c',
+        'id -u; id -g; stat -c %u /etc/inside; echo > /x',
+      ]
+      const { stdout, stderr } = node.cliAs(uid, ...words)
+      equal(stdout + stderr, `${uid}\n`.repeat(3))
+    }
+  }),
+)
+
 test.needs(missing, 'a log that grows for as long as the worker lives is kept small, and once', () =>
   withNode({}, async (node) => {
     node.startKeeper()
