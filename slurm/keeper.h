@@ -6,6 +6,7 @@
 #define BERTH_KEEPER_H
 
 #include <limits.h>
+#include <sys/stat.h>
 
 /* As many as plugstack.conf may hold (SETTINGS_MORE_MAX) and our own. */
 #define KEEPER_ARGUMENTS_MAX 80
@@ -13,6 +14,8 @@
 struct keeper {
   char runtime_dir[PATH_MAX];
   char socket[PATH_MAX];
+  /** The socket's file: who empties runtime_dir makes place for another keeper's. */
+  struct stat own;
   /** Program and arguments of the worker, NULL-terminated. */
   char *worker[KEEPER_ARGUMENTS_MAX + 4];
   char node[PATH_MAX];

@@ -63,7 +63,15 @@ static void write_pid(const struct keeper *keeper, bool present) {
     text_write(fd, pid, strlen(pid));
 }
 
-int serve_listen(const struct keeper *keeper) {
+/* Another keeper's socket is not ours to take away. */
+static bool is_ours(const struct keeper *keeper) {
+  struct stat there;
+
+  return lstat(keeper->socket, &there) == 0 && there.st_ino == keeper->own.st_ino &&
+         there.st_dev == keeper->own.st_dev;
+}
+
+int serve_listen(struct keeper *keeper) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -79,7 +87,8 @@ int serve_listen(const struct keeper *keeper) {
   (void)text_join(address.sun_path, sizeof(address.sun_path), "worker.sock.new", NULL);
   (void)unlink(address.sun_path);
   if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || chmod(address.sun_path, 0666) < 0 ||
-      listen(fd, BACKLOG) < 0 || rename(address.sun_path, "worker.sock") < 0) {
+      listen(fd, BACKLOG) < 0 || lstat(address.sun_path, &keeper->own) < 0 ||
+      rename(address.sun_path, "worker.sock") < 0) {
     keeper_log("cannot listen at ", keeper->socket, ": ", text_errno(errno), NULL);
     return -1;
   }
@@ -127,6 +136,8 @@ static void start(struct worker *worker, struct keeper *keeper, int listener) {
 static bool may_leave(const struct keeper *keeper, int listener) {
   char aside[PATH_MAX];
 
+  if (!is_ours(keeper))
+    return false;
   if (!text_join(aside, sizeof(aside), keeper->socket, ".old", NULL) || rename(keeper->socket, aside) < 0)
     return true;
   if (is_pending(listener)) {
@@ -134,6 +145,7 @@ static bool may_leave(const struct keeper *keeper, int listener) {
     return false;
   }
   (void)unlink(aside);
+  write_pid(keeper, false);
   return true;
 }
 
@@ -155,7 +167,8 @@ static bool worker_ended(struct worker *worker, const struct keeper *keeper, int
 
   worker->pid = 0;
   log_end(status);
-  if (worker->kill_at > 0)
+  /* Nobody finds us where another keeper listens, or none. */
+  if (worker->kill_at > 0 || (!is_ours(keeper) && !is_pending(listener)))
     return true;
   if (idle) {
     worker->short_lives = 0;
@@ -239,7 +252,9 @@ int serve(struct keeper *keeper, int listener) {
   if (signals < 0)
     return 1;
   const int status = keep_serving(keeper, listener, signals);
-  (void)unlink(keeper->socket);
-  write_pid(keeper, false);
+  if (is_ours(keeper)) {
+    (void)unlink(keeper->socket);
+    write_pid(keeper, false);
+  }
   return status;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The worker's socket: accepts, bounds, dispatches; ends when idle or told to. */
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type NativeListener, type NativeSocket, native, type SocketHandler } from '../native.js'
 import { messageOf } from '../report/errors.js'
@@ -45,7 +45,7 @@ export class Server {
     this.listener.close()
     for (const connection of this.connections) connection.close()
     const { runtimeDir } = this.worker.options
-    rmSync(pidPath(runtimeDir), { force: true })
+    this.removePid(pidPath(runtimeDir))
     if (this.ownSocket !== undefined) rmSync(this.ownSocket, { force: true })
   }
 
@@ -55,6 +55,15 @@ export class Server {
       writeFileSync(path, `${process.pid}\n`)
     } catch (error) {
       this.worker.log(`cannot write ${path}: ${messageOf(error)}`)
+    }
+  }
+
+  /** Not that of another worker, which began when somebody had removed the directory under this one. */
+  private removePid(path: string): void {
+    try {
+      if (Number(readFileSync(path, 'utf8')) === process.pid) rmSync(path)
+    } catch {
+      // It is gone.
     }
   }
 

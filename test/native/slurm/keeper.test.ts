@@ -292,4 +292,30 @@ test.needs(notRoot, 'a keeper that comes while another one leaves takes its plac
   assert.ok(isAlive(readPid(runtime)))
 })
 
+test.needs(
+  notRoot,
+  'one whose directory was removed takes nothing from the one that came after it',
+  async () => {
+    for (const end of ['idle', 'SIGTERM']) {
+      const runtime = makeRuntime()
+      start(runtime)
+      const first = readPid(runtime)
+      // An error of the test must not keep it from ending.
+      const client = connect(join(runtime, 'worker.sock')).unref()
+      await until('its worker', () => existsSync(join(runtime, 'report')))
+      rmSync(runtime, { recursive: true })
+      assert.is(start(runtime), 0)
+      const second = readPid(runtime)
+      assert.is.not(second, first)
+      if (end === 'idle') client.write('0')
+      else process.kill(first, 'SIGTERM')
+      await until('the end of the first', () => !isAlive(first))
+      client.destroy()
+      assert.ok(existsSync(join(runtime, 'worker.sock')), end)
+      assert.is(readPid(runtime), second)
+      assert.match(await say(runtime, 'p'), /^\d+/)
+    }
+  },
+)
+
 test.run()
