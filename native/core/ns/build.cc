@@ -66,8 +66,9 @@ std::optional<BuildFailure> Build::start(const NamespaceSpec &spec) {
   }
   maps_ = containerMaps(spec);
   if (maps_.groupsLeftOut > 0)
-    built_.notes.push_back(std::to_string(maps_.groupsLeftOut) +
-                           " groups of the user are not mapped: the kernel takes 340");
+    built_.notes.push_back(
+        std::to_string(maps_.groupsLeftOut) +
+        " groups of the user have no number inside, as the kernel takes no longer map: they still count");
   auto child = Child::start([&](ParentLink &parent) {
     const Builder::Tools tools{idmap ? idmap->get() : -1, empty.value()->get(), init ? init->get() : -1};
     Builder(spec_, maps_, tools, parent).run();

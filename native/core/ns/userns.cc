@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 namespace berth {
 
@@ -46,6 +47,8 @@ IdMaps containerMaps(const NamespaceSpec &spec) {
   maps.uids = line(spec.insideUid, spec.user.uid, 1);
   std::vector<gid_t> groups = spec.user.groups;
   size_t lines = 0;
+  // A map is one write of less than a page: with numbers of ten digits 170 lines (map_write of the kernel).
+  const auto mapBytesMax = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   if (spec.insideGid == spec.user.gid) {
     groups.push_back(spec.user.gid);
   } else {
@@ -64,11 +67,12 @@ IdMaps containerMaps(const NamespaceSpec &spec) {
   for (size_t start = 0, end; start < groups.size(); start = end) {
     for (end = start + 1; end < groups.size() && groups[end] == groups[end - 1] + 1; end++)
       ;
-    if (++lines > kExtentsMax) {
+    const std::string next = line(groups[start], groups[start], end - start);
+    if (++lines > kExtentsMax || maps.gids.size() + next.size() >= mapBytesMax) {
       maps.groupsLeftOut = groups.size() - start;
       break;
     }
-    maps.gids += line(groups[start], groups[start], end - start);
+    maps.gids += next;
   }
   return maps;
 }

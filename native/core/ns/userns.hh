@@ -12,7 +12,7 @@ namespace berth {
 struct IdMaps {
   std::string uids;
   std::string gids;
-  /** Groups that did not fit: the kernel takes 340 lines (4.15). */
+  /** Groups that did not fit: the kernel takes 340 lines (4.15), and less than a page. */
   size_t groupsLeftOut = 0;
 };
 

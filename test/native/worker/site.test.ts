@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What operators do to a node, and what disks do: each time somebody hears what is wrong, and steps that can run do. */
 import { equal, match, ok } from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chownSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
@@ -186,6 +186,27 @@ test.needs(missing, 'a uid is any number, also where files of an image get their
       const { stdout, stderr } = node.cliAs(uid, ...words)
       equal(stdout + stderr, `${uid}\n`.repeat(3))
     }
+  }),
+)
+
+test.needs(missing, 'more groups than a namespace takes numbers of: the program runs, and they count', () =>
+  withNode({}, async (node) => {
+    node.startKeeper()
+    const run = (groups: number[], command: string, ...more: string[]) => {
+      const berth = ['run', node.image, ...more, '--', 'sh', '-c', command]
+      const { args, options } = node.cliCommand(UID, ...berth)
+      const words = args.map((word) => (word === '--clear-groups' ? `--groups=${groups.join(',')}` : word))
+      return spawnSync('setpriv', words, options)
+    }
+    const gids = Array.from({ length: 300 }, (_, index) => 1_000_000_000 + 2 * index)
+    const file = join(node.dir, 'of-the-last-group')
+    writeFileSync(file, 'read\n', { mode: 0o640 })
+    chownSync(file, 0, gids.at(-1) ?? 0)
+    const { stdout, stderr } = run(gids, `cat ${file}`, `--mounts=${file}`)
+    equal(stdout + stderr, 'read\n')
+    match(node.log, /\d+ groups of the user have no number inside/)
+    const few = run(gids.slice(0, 160), 'id -G')
+    equal(few.stdout.trim().split(' ').length, 161)
   }),
 )
 
