@@ -17,6 +17,7 @@ import type { Engine, LaunchFields } from './engine/engine.js'
 import { engineFinder, type FindEngine, type Installed } from './engine/installed.js'
 import { pickEngine, pickInstalled } from './engine/select.js'
 import type { ImageReference, StoredImage } from './image/image.js'
+import { checkRegistry } from './image/policy.js'
 import { familiarName, parseReference, pinReference } from './image/reference.js'
 import { launchAsIs } from './launch/bare.js'
 import { shownStart } from './launch/engine_place.js'
@@ -184,8 +185,9 @@ export function parseStep({ site }: Rooms, facts: StepFacts): Request | undefine
   pickEngine(request, site, { partition: partitionOf(facts) })
   checkNamedProfiles(request, site.profiles)
   if (request.name === undefined || request.image !== '') {
-    const { source } = parseReference(request.image)
-    if (source.kind === 'directory') checkDirectory(request)
+    const reference = parseReference(request.image)
+    checkRegistry(reference, site)
+    if (reference.source.kind === 'directory') checkDirectory(request)
   }
   return withNameDefaults(request)
 }

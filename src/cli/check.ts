@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { pickEngine } from '../engine/select.js'
+import { checkRegistry } from '../image/policy.js'
 import { parseReference } from '../image/reference.js'
 import { readHookFiles } from '../launch/hook_files.js'
 import { sifKeysFailure } from '../launch/sif_signatures.js'
@@ -147,7 +148,7 @@ function checkRequest(options: string[], context: string, site: Site): Request |
   if (request === undefined) return undefined
   pickEngine(request, site)
   checkNamedProfiles(request, site.profiles)
-  if (request.image !== '') parseReference(request.image)
+  if (request.image !== '') checkRegistry(parseReference(request.image), site)
   return request
 }
 

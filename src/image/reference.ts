@@ -166,7 +166,13 @@ function takeHost(text: string, written: string): string {
   if (port !== undefined && (Number(port) < 1 || Number(port) > 65535)) {
     refuse(text, `has the impossible port ${port}`)
   }
-  return HUB_ALIASES.has(host) ? HUB : host
+  return registryName(host)
+}
+
+/** One name for one registry, as references have it. */
+export function registryName(host: string): string {
+  const name = host.toLowerCase()
+  return HUB_ALIASES.has(name) ? HUB : name
 }
 
 function takeRepository(text: string, host: string, path: string): string {

@@ -23,7 +23,12 @@ export interface KeyRow {
   min?: number
   max?: number
   powerOfTwo?: true
+  /** Of each item of a list; what matches nothing would forbid nothing. */
+  item?: { pattern: RegExp; grammar: string }
 }
+
+const HOSTS = { pattern: /^(\[[\da-f:]+\]|[\w.-]+)(:\d+)?$/i, grammar: 'HOST[:PORT]' }
+const PATHS = { pattern: /^\//, grammar: 'absolute paths' }
 
 export const KEYS = {
   runtime_dir: {
@@ -54,12 +59,23 @@ export const KEYS = {
   },
 
   tag_ttl: { type: 'seconds', default: '2', help: 'a tag resolved this recently is not asked for again' },
-  registries_allow: { type: 'list', default: '', help: 'hosts that images may come from; empty: all' },
-  registries_deny: { type: 'list', default: '', help: 'hosts that images may not come from' },
+  registries_allow: {
+    type: 'list',
+    default: '',
+    help: 'registries that images may come from, with their port if they have one; empty: all',
+    item: HOSTS,
+  },
+  registries_deny: {
+    type: 'list',
+    default: '',
+    help: 'registries that images may not come from, nor by way of a mirror; without a port: at any port',
+    item: HOSTS,
+  },
   registries_insecure: {
     type: 'list',
     default: '',
     help: 'hosts (with port) that may be spoken to by plain http',
+    item: HOSTS,
   },
   registry_mirrors: {
     type: 'list',
@@ -154,6 +170,7 @@ export const KEYS = {
     type: 'list',
     default: '',
     help: 'PARTITION=ENGINE[,...]: engine of a step of that partition that names none',
+    item: { pattern: /^[^=\s]+=[\w.-]+$/, grammar: 'PARTITION=ENGINE' },
   },
   engine_path: {
     type: 'text',
@@ -219,23 +236,36 @@ export const KEYS = {
     type: 'list',
     default: '',
     help: "directories of the node's MPI libraries (MPICH: the one with libmpi.so.12), which then take the place of an image's Open MPI too; empty: those in its ld.so.cache",
+    item: PATHS,
   },
   mounts: {
     type: 'text',
     default: '',
     help: 'SRC:DST[:FLAGS][,...] made in every container; USER, UID and JOB are known as variables',
   },
-  mounts_deny: { type: 'list', default: '', help: 'container directories that users may not mount over' },
-  env_set: { type: 'list', default: '', help: 'NAME=VALUE set in every container, over image and host' },
+  mounts_deny: {
+    type: 'list',
+    default: '',
+    help: 'container directories that users may not mount over',
+    item: PATHS,
+  },
+  env_set: {
+    type: 'list',
+    default: '',
+    help: 'NAME=VALUE set in every container, over image and host',
+    item: { pattern: /^[^=\s]+=/, grammar: 'NAME=VALUE' },
+  },
   env_deny: {
     type: 'list',
     default: '',
     help: 'names of host variables that no container sees',
+    item: { pattern: /^[^=\s]+$/, grammar: 'names' },
   },
   cdi_dirs: {
     type: 'list',
     default: '/etc/cdi,/run/cdi',
     help: 'directories of CDI files (device descriptions of vendors), the later over the earlier',
+    item: PATHS,
   },
   cdi_hooks: {
     type: ['refuse', 'ignore'],

@@ -39,7 +39,7 @@ export function parseKey(row: KeyRow, text: string): Value | Error {
     case 'text':
       return text
     case 'list':
-      return splitList(text)
+      return checkItems(row, splitList(text))
   }
 }
 
@@ -49,6 +49,11 @@ function splitList(text: string): string[] {
     .split(/(?<!\\),/)
     .map((item) => item.trim().replaceAll('\\,', ','))
     .filter((item) => item !== '')
+}
+
+function checkItems({ item }: KeyRow, items: string[]): string[] | Error {
+  const bad = items.find((text) => item?.pattern.test(text) === false)
+  return item === undefined || bad === undefined ? items : expected(item.grammar, bad)
 }
 
 function bounded(row: KeyRow, value: number | undefined, grammar: string, text: string): number | Error {

@@ -170,6 +170,27 @@ test.needs(
   },
 )
 
+test.needs(
+  missing,
+  'a registry that the site denies: refused by name before it is asked, in all ways to an image',
+  () =>
+    withNode({ registries_deny: '127.0.0.1' }, async (node) => {
+      node.startKeeper()
+      registry.turn('answer')
+      const asked = registry.questions
+      const words =
+        /BERTH_EPOLICY\]: registry 127\.0\.0\.1:\d+ is not allowed on this system\nhint: .*registries_deny/
+      const step = node.step({ options: [`container-image=${registry.image()}`], command: ['echo', 'ran'] })
+      equal((await step.run())[0], 125)
+      match(step.stderr, words)
+      equal(step.stdout, '')
+      match(node.cliAs(UID, 'run', registry.image(), '--', 'echo', 'ran').stderr, words)
+      match(node.cli('pull', registry.image()).stderr, words)
+      equal(registry.questions, asked)
+      equal(node.cliAs(UID, 'run', node.image, '--', 'echo', 'ran').stdout, 'ran\n')
+    }),
+)
+
 test.needs(missing, 'a uid is any number, also where files of an image get theirs from', () =>
   withNode({}, async (node) => {
     node.startKeeper()
