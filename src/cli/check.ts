@@ -54,7 +54,8 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
     const site = loadSite(siteSettings(input))
     if (options.length === 0 && args.values.context === undefined) {
       await tellUnread(input)
-      return checkSite(site, [await sharedProblem(site), sifKeysFailure(site)], json)
+      const problems = [await sharedProblem(site), sifKeysFailure(site), ...(await storeProblems(site))]
+      return checkSite(site, problems, json)
     }
     const request = checkRequest(options, args.values.context ?? 'run', site)
     // With --context the plugin asks, which has said it already.
@@ -85,6 +86,12 @@ async function sharedProblem(site: Site): Promise<BerthError | undefined> {
   if (site.get('shared_store') === '') return undefined
   const { sharedFailure } = await import('../launch/open_shared.js')
   return sharedFailure(site)
+}
+
+async function storeProblems(site: Site): Promise<BerthError[]> {
+  if (site.get('importer_user') === '' && site.get('registry_mirrors').length === 0) return []
+  const { storeFailures } = await import('../launch/open_store.js')
+  return storeFailures(site)
 }
 
 /** Mistakes in profiles fail only the steps that use them; here they count, since somebody asks. */

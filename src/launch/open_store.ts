@@ -61,6 +61,14 @@ export async function openStore(
   })
 }
 
+/** What only opening a store would tell, for `berth check`. */
+export async function storeFailures(site: Site): Promise<BerthError[]> {
+  const tries = [() => findImporter(site), async () => mirrorRules(site)]
+  const tried = await Promise.allSettled(tries.map((attempt) => attempt()))
+  const failures = tried.map((one) => (one.status === 'rejected' ? one.reason : undefined))
+  return failures.filter((failure) => failure instanceof BerthError)
+}
+
 async function findImporter(site: Site): Promise<{ uid: number; gid: number }> {
   const named = site.get('importer_user')
   for (const name of named === '' ? IMPORTER_ACCOUNTS : [named]) {

@@ -60,6 +60,9 @@ test.needs(
         match(stderr, /^hint: correct the line, or tell the operators of this node/m)
       }
       equal(node.log.split(words.slice(words.indexOf(config))).length, 2, node.log)
+      const checked = node.cli('check', `--config=${config}`)
+      equal(checked.status, 3)
+      equal(checked.stderr.split('\n')[0], words)
       writeFileSync(config, '')
       await until('the next worker', () => node.cli('ps').status === 0)
       equal(run().status, 0)
