@@ -145,7 +145,7 @@ export class Bench {
   }
 
   unmount(): void {
-    while (this.mounts.length > 0) run('umount', '-l', this.mounts.pop() as string)
+    while (this.mounts.length > 0) run('umount', this.mounts.pop() as string)
   }
 
   close(): void {
