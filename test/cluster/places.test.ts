@@ -135,8 +135,9 @@ test.needs(
 
 /** Slurm tells the task alone, which here is the launcher; the first process of a pid namespace is the step's. */
 async function signalsReach(cluster: Cluster, args: readonly string[]): Promise<void> {
+  // Process 1 is moved while the task starts, and no task waits for it.
   const script =
-    'trap "echo got; done=1" USR1; cat /proc/1/cgroup; echo up; while [ -z "$done" ]; do sleep 0.1; done; sleep 1'
+    'trap "echo got; done=1" USR1; echo up; while [ -z "$done" ]; do sleep 0.1; done; sleep 1; cat /proc/1/cgroup'
   const step = cluster.start(['srun', ...args, '-J', 'told', 'sh', '-c', script])
   await step.sees(/up/)
   exits(await run(['scancel', '-s', 'USR1', '-n', 'told'], { env: { SLURM_CONF: cluster.conf } }), 0)
