@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One table of behaviours, run on every engine that this machine has: what users see is the same. */
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { must, type Running, run, until } from '../cluster/command.js'
@@ -12,8 +12,9 @@ import { compileProbe, OVER_NODES, PROBE_OVER_NODES, publishMpi } from '../clust
 import { USER_A } from '../cluster/users.js'
 import { suite } from '../suite.js'
 import { startDockerd } from './dockerd.js'
-import { APPTAINER_DIR, ENGINE_CASES, type EngineCase, without } from './engines.js'
+import { ENGINE_CASES, type EngineCase, without } from './engines.js'
 import { holders, ownProcesses, tasks } from './lookout.js'
+import { ENGINE_PATH, installStandins, removeStandins, SETUID_STANDINS } from './standins.js'
 
 const test = suite('engines')
 const usesCgroups = existsSync('/sys/fs/cgroup/freezer') || existsSync('/sys/fs/cgroup/cgroup.controllers')
@@ -27,13 +28,6 @@ const CGROUP_CONF = [
   '',
 ].join('\n')
 const MEMORY_CONF = limitsMemory ? ['TaskPlugin=task/cgroup', 'SelectTypeParameters=CR_Core_Memory'] : []
-/** Stand-ins for engines that Debian has not, before the node's own programs; without them where the real ones are. */
-const STANDINS = join(import.meta.dirname, 'standins')
-/** Those that are setuid root, for one user, while this runs. */
-const SETUID_STANDINS = `/var/tmp/berth-standins-${process.pid}`
-const ENGINE_PATH =
-  process.env.ENGINE_PATH ??
-  `${SETUID_STANDINS}:${APPTAINER_DIR}:${STANDINS}:/usr/local/bin:/usr/sbin:/usr/bin:/bin`
 /** Of a vendor's file: a node of the host under another name, a file and a variable. */
 const DEVICE = 'stand-in.test/part=0'
 const CDI = `cdiVersion: 0.5.0
@@ -64,15 +58,7 @@ test.before(async () => {
   if (ENGINE_CASES.some(({ name, missing }) => isWanted(name) && name === 'docker' && missing === undefined))
     for (const node of at.cluster.nodes) at.cluster.undo.push('dockerd', await startDockerd(node))
   await must(['cc', '-static', '-O2', '-o', join(at.cluster.shared, 'neighbours'), source])
-  mkdirSync(SETUID_STANDINS, { mode: 0o755 })
-  const store = join(SETUID_STANDINS, 'store')
-  await must(['install', '-d', '-o', USER_A.name, store])
-  for (const name of ['shifter', 'sarus']) {
-    const program = join(SETUID_STANDINS, name)
-    const given = [`-DUSER=${USER_A.uid}`, `-DSTORE="${store}"`]
-    await must(['cc', '-Wall', ...given, '-o', program, join(STANDINS, `${name}.c`)])
-    chmodSync(program, 0o4755)
-  }
+  await installStandins()
   writeFileSync(join(SETUID_STANDINS, 'part.yaml'), CDI)
   writeFileSync(join(SETUID_STANDINS, 'part'), 'of the vendor\n')
   if (noMpi === undefined)
@@ -80,7 +66,7 @@ test.before(async () => {
       probe: await compileProbe(SETUID_STANDINS, 'mpicc.mpich'),
     })
 })
-test.after(() => rmSync(SETUID_STANDINS, { recursive: true, force: true }))
+test.after(removeStandins)
 
 /** Options of one step, the command after them. */
 function inside(engine: EngineCase, args: readonly string[], ...command: string[]): string[] {
