@@ -8,6 +8,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { messageOf } from '../../src/report/errors.js'
 import { type Cluster, startCluster } from '../cluster/cluster.js'
 import { startRegistry } from '../cluster/registry.js'
 import { median } from '../demo/start_time.js'
@@ -33,7 +34,7 @@ const times = new Map<string, number[]>()
 const note = (name: string, seconds: number): void => {
   times.set(name, [...(times.get(name) ?? []), seconds])
 }
-const peers = findPeers(process.env.BERTH_BENCH_FULL === '1')
+const peers = new Set(findPeers(process.env.BERTH_BENCH_FULL === '1'))
 try {
   await measure()
 } finally {
@@ -48,7 +49,17 @@ async function measure(): Promise<void> {
     note('srun alone', await timeBerth(''))
     await forget(cluster)
     note('srun with berth', await timeBerth(plain))
-    for (const peer of peers) if (round === 0 || peer.slow !== true) note(peer.name, await timePeer(peer))
+    for (const peer of peers) if (round === 0 || peer.slow !== true) await notePeer(peer)
+  }
+}
+
+/** One that does not start here is told and left out. */
+async function notePeer(peer: Peer): Promise<void> {
+  try {
+    note(peer.name, await timePeer(peer))
+  } catch (error) {
+    process.stdout.write(`${messageOf(error)}\n`)
+    peers.delete(peer)
   }
 }
 

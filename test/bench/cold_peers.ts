@@ -39,9 +39,10 @@ const PEERS: Peer[] = [
       unsquashfs -q -n -d root image; chroot root /bin/true`,
   },
   {
+    // runc, since crun refuses a node with both versions of cgroups.
     name: 'podman pull, run',
     tool: 'podman',
-    command: `trap "umount $work/root/overlay 2>/dev/null || true" EXIT; podman --root $work/root --runroot $work/run --storage-driver overlay run \
+    command: `trap "umount $work/root/overlay 2>/dev/null || true" EXIT; podman --root $work/root --runroot $work/run --storage-driver overlay --runtime runc --cgroup-manager cgroupfs run \
       --rm -q --tls-verify=false --network=host --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 $plain /bin/true`,
   },
   {
