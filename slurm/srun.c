@@ -12,6 +12,7 @@
 #include "clean.h"
 #include "client.h"
 #include "edf.h"
+#include "expand.h"
 #include "register.h"
 #include "text.h"
 
@@ -160,6 +161,8 @@ static int check_component(spank_t spank, struct options *merged, struct error *
     return -1;
   if (wanted && edf_render(merged, &submit.settings, &submit.place, error) < 0)
     return -1;
+  if (is_carried(merged->values[options_find("container-mounts", strlen("container-mounts"))].source))
+    expand_mounts(merged, environ);
   if (check_components(merged, wanted, error) < 0)
     return -1;
   if (submit.components++ > 0)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: mounts spell variables this way
 /** srun, sbatch and salloc with berth.so: which options reach the node, and what is refused before. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -39,6 +40,28 @@ test.needs(notRoot, 'repeats of a list add up, the last single value wins, flags
     ]
     assert.equal(options(fake).sort(), wanted)
     assert.equal(options(fake, Type.CHECK).sort(), wanted)
+  }),
+)
+
+test.needs(notRoot, 'variables in mounts are those of who submits, and no value is split', () =>
+  rig.withWorker(BARE, async (fake) => {
+    const mounts = [
+      ['${DATA}:/x:ro', '/d/a\\:b\\,\\$c:/x:ro'],
+      ['"${DATA}/${NONE}":/x', '"/d/a\\:b\\,\\$c/${NONE}":/x'],
+      ['${NONE:-/n}:/x,${DATA:-/n}:/y', '${NONE:-/n}:/x,/d/a\\:b\\,\\$c:/y'],
+      ['/\\${DATA}:/x,${:/y,${DATA', '/\\${DATA}:/x,${:/y,${DATA'],
+    ]
+    for (const [given, reaches] of mounts) {
+      const flags = ['--container-image=a', `--container-mounts=${given}`]
+      exits(
+        await rig.cluster.srun([...N1, '--export=NONE', ...flags, 'true'], { env: { DATA: '/d/a:b,$c' } }),
+        0,
+      )
+      assert.equal(
+        options(fake).find((option) => /mounts/.test(option)),
+        `container-mounts=${reaches}`,
+      )
+    }
   }),
 )
 
