@@ -35,6 +35,12 @@ test('image, mounts, workdir and variables of the file, on every node', async ()
     GONE: 'host',
   })
   prints(told, ['host-x file [] /m seen', 'host-x file [] /m seen'])
+  // By path, from the directory of the command.
+  const path = await srun(['-n1', '--environment=./edf/sim.toml'], show, {
+    OUTSIDE: 'host',
+    EDF_PATH: '/none',
+  })
+  prints(path, ['host-x file [] /m seen'])
 })
 
 test('the root can be written to, unless the file or a flag says otherwise', async () => {

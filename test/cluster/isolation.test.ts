@@ -49,6 +49,17 @@ test('a node without the plugin runs the launcher, which refuses, and not the pr
   )
 })
 
+test('variables alone in a submitted job are enough, as slurmrestd sends them', async () => {
+  // The configuration of the node without the plugin: nobody has read the variables at submit.
+  const env = {
+    SLURM_CONF: join(at.cluster.dir, 'n2/slurm.conf'),
+    BERTH_CONTAINER_IMAGE: at.images.debian,
+    PYXIS_CONTAINER_REMAP_ROOT: '1',
+  }
+  const script = '#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME $(id -u)\n'
+  prints(await at.cluster.batch(script, ['-w', 'n1'], { env }), [`${otherRelease()} 0`])
+})
+
 test('the user stays who they are: uid 0 is not to be had', async () => {
   prints(await srun('id -u; cat /proc/self/uid_map | tr -s " "'), [
     String(USER_A.uid),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** srun, sbatch, salloc: how options reach a step, and what is refused before anything is queued. */
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
@@ -15,12 +15,17 @@ const codename = ['sh', '-c', '. /etc/os-release; echo $VERSION_CODENAME']
 const jobCount = async (): Promise<number> =>
   (await at.cluster.command(['squeue', '-h'])).stdout.split('\n').filter((line) => line !== '').length
 
+/** The one table; words of others need an option of the operator's. */
+const FLAGS = JSON.parse(readFileSync(join(import.meta.dirname, '../../dist/flags.json'), 'utf8')) as {
+  name: string
+  needs: string | null
+}[]
+
 test('help lists the flags with their tag', async () => {
   for (const program of ['srun', 'sbatch', 'salloc']) {
     const seen = exits(await at.cluster.command([program, '--help']), 0)
-    for (const name of ['image', 'engine', 'mounts', 'workdir', 'env', 'explain']) {
-      says(seen, new RegExp(`--container-${name}`))
-    }
+    for (const { name, needs } of FLAGS)
+      (needs === null ? says : saysNot)(seen, new RegExp(`--${name.replaceAll('.', '\\.')}[=\\s]`))
     says(seen, /\[berth\]/)
   }
 })
@@ -66,6 +71,27 @@ test('srun --export=NAME passes that name only', async () => {
     },
   )
   prints(seen, ['[x][]'])
+})
+
+test('srun --export=ALL,NAME=VALUE and sbatch --export=NAME pass what they say', async () => {
+  const all = await at.cluster.srun(
+    ['-n1', '--export=ALL,MINE=x', flag(), '/bin/sh', '-c', 'echo [$MINE][$OTHER]'],
+    { env: { OTHER: 'y' } },
+  )
+  prints(all, ['[x][y]'])
+  const script = '#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME [$MINE][$OTHER]\n'
+  const env = { MINE: 'x', OTHER: 'y' }
+  prints(await at.cluster.batch(script, [flag(), '--export=MINE'], { env }), [`${otherRelease()} [x][]`])
+})
+
+test('a variable in a mount is that of who submits, also where the job does not get it', async () => {
+  const folder = join(at.cluster.shared, 'data')
+  mkdirSync(folder)
+  writeFileSync(join(folder, 'given'), 'given\n')
+  const mount = ['--export=NONE', '--container-mounts=$' + '{DATA}:/x']
+  const env = { DATA: folder }
+  prints(await at.cluster.batch('#!/bin/sh\ncat /x/given\n', [flag(), ...mount], { env }), ['given'])
+  prints(await at.cluster.srun(['-n1', flag(), ...mount, '/bin/cat', '/x/given'], { env }), ['given'])
 })
 
 test('an srun inside salloc inherits, overrides and undoes', async () => {

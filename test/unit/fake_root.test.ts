@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { existsSync, readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { fakeRootFilter } from '../../src/launch/fake_root.js'
 import { suite } from '../suite.js'
@@ -41,6 +42,27 @@ test('changes of owner and identity succeed without running, on every ABI', () =
   assert.is(judge(I386, 206), SUCCESS)
   assert.is(judge(AARCH64, 55), SUCCESS)
 })
+
+/** Where Debian's linux-libc-dev has the kernel's own numbers. */
+const INCLUDE = '/usr/include'
+const HEADERS = [
+  { arch: X86_64, file: `${INCLUDE}/x86_64-linux-gnu/asm/unistd_64.h`, count: 13 },
+  { arch: I386, file: `${INCLUDE}/x86_64-linux-gnu/asm/unistd_32.h`, count: 25 },
+  { arch: AARCH64, file: `${INCLUDE}/asm-generic/unistd.h`, count: 11 },
+]
+const FAKED =
+  /^#define __NR(?:3264)?_((?:[fl]?chown|fchownat|set(?:fs|re|res)?[ug]id|setgroups)(?:32)?)\s+(\d+)/gm
+
+for (const { arch, file, count } of HEADERS)
+  test.needs(
+    existsSync(file) ? undefined : `no ${file}`,
+    `all calls of their kind, as ${file} has them`,
+    () => {
+      const calls = [...readFileSync(file, 'utf8').matchAll(FAKED)].filter(([, name]) => name !== 'set_id')
+      assert.is(calls.length, count, calls.map(([, name]) => name).join(' '))
+      for (const [, name, number] of calls) assert.is(judge(arch, Number(number)), SUCCESS, name ?? '')
+    },
+  )
 
 test('other calls run', () => {
   for (const nr of [0, 1, 59, 101, 165]) assert.is(judge(X86_64, nr), ALLOW)
