@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Containers with a name, as scripts written for pyxis use them: steps of one job that share, join and outlive them. */
-import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
@@ -119,8 +119,14 @@ test('a second step joins what runs: its mounts, cwd /, mounts of its own ignore
   prints(await step('kept:exec', 'cat /tmp/private'), ['mine'])
   const seen = await step('kept', 'test ! -e /mine', { options: ['--container-mounts=/tmp:/mine'] })
   says(exits(seen, 0), /ignoring --container-mounts/)
-  const unshared = await step('kept', 'true', { options: ['--container-unshare=net'] })
-  says(fails(unshared), /not in a separate network namespace/)
+  for (const [kind, word] of [
+    ['net', 'network'],
+    ['ipc', 'IPC'],
+    ['uts', 'UTS'],
+  ]) {
+    const unshared = await step('kept', 'true', { options: [`--container-unshare=${kind}`] })
+    says(fails(unshared), new RegExp(`not in a separate ${word} namespace`))
+  }
   await ends(first)
 })
 
@@ -277,7 +283,7 @@ test('enroot imports from a daemon by way of its own client', async () => {
 })
 
 test('with container_scope=job a name is the job’s, and goes with it', async () => {
-  const cluster = await startCluster({ nodes: [{}], plugArgs: ['container_scope=job'] })
+  const cluster = await startCluster({ nodes: [{}], plugArgs: ['container_scope=job', 'use_squashfuse=1'] })
   try {
     const images = await publishImages(await startRegistry(cluster.undo))
     const folder = join(cluster.nodes[0]?.storeDir ?? '', 'containers', String(USER_A.uid))
@@ -296,6 +302,9 @@ test('with container_scope=job a name is the job’s, and goes with it', async (
       20_000,
     )
     fails(await cluster.srun(['-N1', '-n1', '--container-name=own', 'true']))
+    // An argument of pyxis' that means nothing here is told to the operator once.
+    const log = readFileSync(join(cluster.nodes[0]?.runtimeDir ?? '', 'worker.log'), 'utf8')
+    assert.is(log.match(/use_squashfuse has no meaning here/g)?.length, 1, log)
   } finally {
     await cluster.stop()
   }
