@@ -37,9 +37,14 @@ function image(name: MpiImage): Promise<string> {
   return reference
 }
 
-function srun(reference: string, options: readonly string[], words: readonly string[]): Promise<Outcome> {
+function srun(
+  reference: string,
+  options: readonly string[],
+  words: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Outcome> {
   return at.cluster.srun(['--mpi=pmix', '-n2', ...options, `--container-image=${reference}`, ...words], {
-    env: ENV,
+    env: { ...ENV, ...env },
   })
 }
 
@@ -90,6 +95,15 @@ for (const [name, version] of [
   })
 }
 
+test.needs(missing, 'four ranks, with the directories of PMIx where the user wants them', async () => {
+  for (const base of ['/dev/shm', '/var/tmp']) {
+    const options = [...ON_ONE, '-n4', '--container-mpi=image']
+    const words = ['probe', 'node']
+    const seen = await srun(await image('openmpi-bookworm'), options, words, { SLURM_PMIX_TMPDIR: base })
+    agrees(seen, 4, /Open MPI v4\.1/)
+  }
+})
+
 test.needs(
   missing,
   "an image's 4.1.0 gives way to the node's 4.1.4, with all of it, where that is asked for",
@@ -122,13 +136,21 @@ test.needs(missing, "Open MPI 5 is not taken for the node's 4.1, though both are
   )
 })
 
-test.needs(missing, 'mpi4py sums over two nodes', async () => {
+/** Ring, broadcast, sum, and the rank that Slurm gave. */
+const SUM = `import os
+from mpi4py import MPI
+c = MPI.COMM_WORLD
+c.Barrier()
+left = c.sendrecv(c.rank, (c.rank + 1) % c.size, source=(c.rank - 1) % c.size)
+print(c.rank, c.size, left, c.bcast(7 if c.rank == 0 else None), c.allreduce(c.rank + 1), os.environ['PMIX_RANK'], flush=True)
+`
+
+test.needs(missing, 'mpi4py over two nodes', async () => {
   const script = join(at.cluster.shared, 'sum.py')
-  const text = 'print(c.rank, c.size, c.allreduce(c.rank + 1), flush=True)'
-  writeFileSync(script, `from mpi4py import MPI\nc = MPI.COMM_WORLD\n${text}\n`)
-  const options = ['-N2', `--container-mounts=${script}:/sum.py`]
+  writeFileSync(script, SUM)
+  const options = ['-N2', '-n4', `--container-mounts=${script}:/sum.py`]
   const seen = exits(await srun(await image('openmpi-trixie'), options, ['python3.13', '/sum.py']), 0)
-  assert.equal(lines(seen).sort(), ['0 2 3', '1 2 3'])
+  assert.equal(lines(seen).sort(), ['0 4 3 7 10 0', '1 4 0 7 10 1', '2 4 1 7 10 2', '3 4 2 7 10 3'])
 })
 
 test.run()
