@@ -5,13 +5,14 @@
  * /tmp), and be told the modules that the server speaks (mpi/pmix of Slurm 22.05 to 25.11).
  */
 import { compareVersions } from '../image/elf_names.js'
-import type { PlanInput } from './input.js'
+import { originOf, type PlanInput } from './input.js'
 import { mpiMode } from './mpi_mode.js'
 import { planPmiMounts } from './pmi_mounts.js'
 import type { HookupEdits, PlannedVariable } from './spec.js'
 
 const ORIGIN = 'mpi/pmix of Slurm'
 const PTL = 'PMIX_MCA_ptl'
+const STRANGE = "Slurm's PMIx wants the user's own number: as root inside, MPI programs cannot reach it"
 /** Slurm's name of a mode → the client's MCA parameter. */
 const MODULES: Readonly<Record<string, string>> = {
   PMIX_SECURITY_MODE: 'PMIX_MCA_psec',
@@ -25,7 +26,7 @@ export function planPmi(input: PlanInput): Partial<HookupEdits> {
     mounts: planPmiMounts(input),
     variables: planPmiVariables(input),
     warnings: [...planPmiWarnings(input), ...planVersionWarnings(input)],
-    notes: planPmiNotes(input),
+    notes: [...planPmiNotes(input), ...(isStrange(input) ? [`pmix: ${STRANGE}`] : [])],
   }
 }
 
@@ -52,15 +53,17 @@ function planPmiVariables({ step: { environment }, image: { facts } }: PlanInput
 
 /**
  * PMIx' module "native" compares the number that the client says it has with the one that Slurm knows (psec/native of
- * PMIx 3 to 5): PMIx_Init then fails with UNREACHABLE, and nothing tells why. Said to those who asked for root
- * themselves: where it is the site's default, most steps use no PMIx.
+ * PMIx 3 to 5): PMIx_Init then fails with UNREACHABLE, and nothing tells why. Said to those who gave the flag: where
+ * a variable or the site chose root, scripts made for pyxis read the output of --mpi=pmix and count on no line of ours.
  */
-function planPmiWarnings({ request, step }: PlanInput): string[] {
-  const mode = step.environment.get('PMIX_SECURITY_MODE') ?? ''
-  if (request.remapRoot !== true || !mode.split(',').includes('native')) return []
-  return [
-    "Slurm's PMIx wants the user's own number: as root inside, MPI programs cannot reach it; leave out --container-remap-root",
-  ]
+function planPmiWarnings(input: PlanInput): string[] {
+  const byFlag = originOf(input.request, 'container-remap-root', '').startsWith('flag ')
+  return byFlag && isStrange(input) ? [`${STRANGE}; leave out --container-remap-root`] : []
+}
+
+function isStrange({ request, site, step }: PlanInput): boolean {
+  const modes = (step.environment.get('PMIX_SECURITY_MODE') ?? '').split(',')
+  return (request.remapRoot ?? site.get('container_remap_root')) && modes.includes('native')
 }
 
 /**

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Who the user is inside, what may be written, and the home directory: row by row as users of pyxis know it. */
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
+import { startCluster } from './cluster.js'
 import type { Outcome, RunOptions } from './command.js'
 import { freePorts } from './daemon.js'
 import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { mirror, otherRelease, publishApt } from './images.js'
+import { leftovers } from './leftovers.js'
 import { USER_A } from './users.js'
 
 const test = suite('pyxis: root, writing, home')
@@ -183,7 +186,15 @@ test('home: at /root when remapped, from the step’s HOME', async () => {
   mkdirSync(home, { recursive: true })
   const options = ['--container-mount-home', ...remapped]
   prints(await srun(options, `${target('/root')}; touch /root/mine`), ['/root'])
-  says(await srun(options, 'findmnt -n -o SOURCE,FSROOT /root', { env: { HOME: home } }), /\/home/)
+  writeFileSync(join(home, 'marker'), 'of this step\n')
+  prints(await srun(options, 'cat /root/marker', { env: { HOME: home } }), ['of this step'])
+  const other = join(tmpdir(), `berth-home-${process.pid}`)
+  writeFileSync(other, 'below /tmp\n')
+  try {
+    prints(await srun(options, `cat /root/${basename(other)}`, { env: { HOME: '/tmp' } }), ['below /tmp'])
+  } finally {
+    rmSync(other)
+  }
 })
 
 test('home: at its own place when not remapped', async () => {
@@ -209,6 +220,24 @@ test('umount: takes the home away again', async () => {
 test('the step’s directory: mounted, and where the program starts', async () => {
   const seen = await srun(['--container-mount-cwd'], 'pwd; findmnt -n -o TARGET .')
   prints(seen, [at.cluster.shared, at.cluster.shared])
+})
+
+test('a site with the defaults of pyxis: root who writes without a flag, and ranks of PMIx with no line beside them', async () => {
+  const berthConf = 'container_remap_root = yes\ncontainer_writable = yes\n'
+  const cluster = await startCluster({ nodes: [{}], berthConf })
+  try {
+    const image = `--container-image=${at.images.debian}`
+    prints(await cluster.srun(['-n1', image, 'sh', '-c', 'touch /newfile && id -u']), ['0'])
+    exits(await cluster.srun(['-n1', image, '--container-name=ranks', 'true']), 0)
+    const ranks = ['--mpi=pmix', '-n4', '--container-name=ranks', 'sh', '-c', 'echo $PMIX_RANK']
+    for (const env of [{}, { PYXIS_CONTAINER_REMAP_ROOT: '1' }]) {
+      const { output } = exits(await cluster.srun(ranks, { env }), 0)
+      assert.equal(output.trim().split('\n').sort(), ['0', '1', '2', '3'])
+    }
+  } finally {
+    await cluster.stop()
+  }
+  assert.equal(leftovers(cluster.dir), [])
 })
 
 test.run()
