@@ -84,6 +84,20 @@ test('runs in each task, which keeps its own rank', async () => {
   prints(seen, ['0 0', '1 1', '2 2'])
 })
 
+test('by hand in a named container: it runs its command, whose change stays', async () => {
+  const name = '--container-name=byhand'
+  const made = await at.cluster.srun([
+    '-n1',
+    `--container-image=${image}`,
+    name,
+    '/entry.sh',
+    'touch',
+    '/kept',
+  ])
+  says(exits(made, 0), /^entrypoint: 2 words$/m)
+  exits(await at.cluster.srun(['-n1', name, 'ls', '/kept']), 0)
+})
+
 test('exit code, arguments and both outputs are the program’s', async () => {
   const seen = await srun(['--container-entrypoint'], 'echo out; echo err >&2; exit 7')
   assert.is(exits(seen, 7).stdout, 'out\n')

@@ -5,6 +5,8 @@ import { suite } from '../suite.js'
 import type { Outcome, RunOptions } from './command.js'
 import { countLines, exits, lines, prints, says } from './expect.js'
 import { useCluster } from './fixture.js'
+import { publishLike } from './images.js'
+import { makeTar } from './tar.js'
 
 const test = suite('pyxis: MPI')
 const at = useCluster(test, { nodes: [{}] })
@@ -53,7 +55,13 @@ test('pmi2: the descriptor is an open socket, ranks are each task’s own', asyn
 
 test('the variables stay each task’s own behind an entrypoint and for root', async () => {
   const options = ['-n3', '--mpi=pmi2', '--container-remap-root', '--container-entrypoint']
-  prints(await srun(options, 'echo $PMI_RANK'), ['0', '1', '2'])
+  const layer = makeTar([
+    { name: 'entry.sh', mode: 0o755, content: '#!/bin/sh\nexport SEEN=$PMI_RANK\nexec "$@"\n' },
+  ])
+  const image = await publishLike(at.registry, 'pmi-entry', { layers: [layer], entrypoint: ['/entry.sh'] })
+  const ask = ['sh', '-c', 'echo $PMI_RANK $SEEN; readlink /proc/self/fd/$PMI_FD | cut -d: -f1']
+  const seen = await at.cluster.srun([...options, `--container-image=${image}`, ...ask])
+  prints(seen, ['0 0', '1 1', '2 2', 'socket', 'socket', 'socket'])
 })
 
 test.run()
