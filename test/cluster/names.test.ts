@@ -44,6 +44,13 @@ async function stays(name: string, given: Given = {}): Promise<Running> {
   return running
 }
 
+/** A step of the same image without a name. */
+async function unnamed(script: string): Promise<Running> {
+  if (job === '') await allocate()
+  const named = words('x', script, { image: true })
+  return at.cluster.start(named.filter((word) => !word.startsWith('--container-name')))
+}
+
 async function ends(running: Running): Promise<void> {
   running.kill('SIGTERM')
   await running.done
@@ -80,6 +87,12 @@ test('name and image make it; name alone, or with any image, uses it; nothing is
   const other = ['--container-image=no-such-registry.invalid/x:1']
   prints(await step('kept', 'cat /file', { options: other }), ['one', 'two'])
   fails(await step('fresh', 'cat /file', { image: true }))
+  exits(await (await unnamed('test ! -e /file')).done, 0)
+})
+
+test('several tasks of one that exists print their own lines and no other', async () => {
+  const { output } = exits(await step('kept', 'echo $SLURM_PROCID', { options: ['-n4'] }), 0)
+  assert.equal(output.trim().split('\n').sort(), ['0', '1', '2', '3'])
 })
 
 test('what is written to a name is its user’s on disk, so that disk quotas count it; a size is refused', async () => {
@@ -151,17 +164,42 @@ test('no_exec beside a running one: its files, not its mounts', async () => {
 })
 
 test('JOBID.STEPID joins the unnamed container of a running step', async () => {
-  const plain = at.cluster.start(
-    words('x', 'echo plain > /tmp/private; echo ready $SLURM_STEP_ID; exec sleep 300', {
-      image: true,
-    }).filter((word) => !word.startsWith('--container-name')),
-  )
+  const plain = await unnamed('echo plain > /tmp/private; echo ready $SLURM_STEP_ID; exec sleep 300')
   await plain.sees(/ready \d+/)
   const [, id] = /ready (\d+)/.exec(plain.output()) ?? []
   prints(await step(`${job}.${id}`, 'cat /tmp/private'), ['plain'])
   says(await enroot('list'), new RegExp(`pyxis_${job}.${id}`))
   await ends(plain)
   saysNot(await enroot('list'), new RegExp(`pyxis_${job}.${id}`))
+})
+
+test('an unnamed one is off the list within 10 s of its end, and 5 s of its cancellation', async () => {
+  for (const [seconds, limitMs] of [
+    ['3', 10_000],
+    ['300', 5000],
+  ] as const) {
+    const plain = await unnamed(`echo ready $SLURM_STEP_ID; exec sleep ${seconds}`)
+    await plain.sees(/ready \d+/)
+    const id = `${job}.${/ready (\d+)/.exec(plain.output())?.[1]}`
+    says(await enroot('list'), new RegExp(`pyxis_${id}`))
+    if (seconds === '300') exits(await at.cluster.command(['scancel', id]), 0)
+    else await plain.done
+    const gone = async () => !(await enroot('list')).output.includes(`pyxis_${id}`)
+    await until(`${id} off the list`, gone, limitMs)
+    await plain.done
+  }
+})
+
+test('what root inside mounts is seen by who joins, and not by no_exec', async () => {
+  const options = ['--container-remap-root']
+  const mount = 'busybox mkdir /mymnt && mount -t tmpfs none /mymnt && touch /mymnt/in'
+  const first = at.cluster.start(
+    words('mounted', `${mount} && echo ready; exec sleep 300`, { image: true, options }),
+  )
+  await first.sees(/ready/)
+  prints(await step('mounted', 'ls /mymnt', { options }), ['in'])
+  prints(await step('mounted:no_exec', 'ls /mymnt', { options }), [])
+  await ends(first)
 })
 
 test('five made at once, then fifty short steps at once on them', async () => {
@@ -225,9 +263,11 @@ test('enroot lists, joins and removes by the names of pyxis', async () => {
   prints(await enroot('exec', pid, 'cat', '/tmp/private'), ['mine'])
   await ends(first)
   prints(await enroot('start', 'pyxis_tools', 'echo', 'started'), ['started'])
+  exits(await step('tools', 'touch /kept'), 0)
   exits(await enroot('remove', '-f', 'pyxis_tools'), 0)
   refuses(await step('tools', 'true'), /does not exist/)
   says(fails(await enroot('remove', '-f', 'pyxis_tools')), /no container/)
+  exits(await step('tools', 'test ! -e /kept', { image: true }), 0)
 })
 
 test('enroot imports a file and makes a container of it; what it cannot it says', async () => {
@@ -291,9 +331,13 @@ test('with container_scope=job a name is the job’s, and goes with it', async (
       '#!/bin/sh',
       `srun --container-name=own --container-image=${images.busybox} sh -c 'echo here > /file'`,
       'srun --container-name=own cat /file',
-      `ls ${'$'}SLURM_JOB_ID 2>/dev/null; true`,
+      'gone=pyxis_$SLURM_JOB_ID"_gone"',
+      `srun --container-name=gone --container-image=${images.busybox} true`,
+      `srun -n1 ${distOf(cluster)}/compat/enroot remove -f "$gone" && echo removed`,
+      'srun --container-name=gone true || echo refused',
     ].join('\n')
-    says(exits(await cluster.batch(script, ['-N1', '-n1']), 0), /here/)
+    const seen = exits(await cluster.batch(script, ['-N1', '-n1']), 0)
+    prints(says(seen, /a container with name "gone" does not exist/), ['here', 'removed', 'refused'])
     await until(
       'its end',
       async () =>
