@@ -122,6 +122,14 @@ test('variables stand for flags, and flags win', async () => {
   prints(seen, [otherRelease()])
 })
 
+test('a variable at an srun inside salloc beats the one that salloc had', async () => {
+  const show = `sh -c '. /etc/os-release; echo $ID $VERSION_CODENAME'`
+  const script = `srun -n1 ${show}; BERTH_CONTAINER_IMAGE=${at.images.busybox} srun -n1 ${show}`
+  const run = { env: { BERTH_CONTAINER_IMAGE: at.images.debian } }
+  const seen = await at.cluster.salloc(['-N1', '-n1', 'sh', '-c', script], run)
+  assert.equal(lines(seen), [`debian ${otherRelease()}`, 'busybox'])
+})
+
 test('a space instead of = is the same; the last of several images wins', async () => {
   prints(await at.cluster.srun(['-n1', '--container-image', at.images.debian, ...codename]), [otherRelease()])
   const twice = [`--container-image=${at.images.busybox}`, flag()]
