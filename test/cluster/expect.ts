@@ -28,6 +28,16 @@ export function refuses(outcome: Outcome, pattern: RegExp): Outcome {
   return says(says(fails(outcome), /error\[BERTH_E\w+\]/), pattern)
 }
 
+/** The refusal is one line and its hint; beside them are only Slurm's own. */
+export function refusesInTwoLines(outcome: Outcome, pattern: RegExp): Outcome {
+  refuses(outcome, pattern)
+  const ours = outcome.output.split('\n').filter((line) => line !== '' && !line.startsWith('srun: '))
+  const [error = '', hint = '', ...more] = ours
+  if (!pattern.test(error) || !hint.startsWith('hint: ') || more.length > 0)
+    fail('is not refused in two lines', outcome)
+  return outcome
+}
+
 export function says(outcome: Outcome, pattern: RegExp): Outcome {
   if (!pattern.test(outcome.output)) fail(`does not say ${pattern}`, outcome)
   return outcome

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { must, type Outcome, until } from './command.js'
-import { countLines, prints, refuses, says } from './expect.js'
+import { countLines, prints, refuses, refusesInTwoLines } from './expect.js'
 import { useCluster } from './fixture.js'
 import { BOMB_BYTES, HOSTILE_LAYERS } from './hostile.js'
 import { buildImages, otherRelease } from './images.js'
@@ -45,6 +45,17 @@ test('eight steps that want one cold image import it once', async () => {
   for (const digest of await at.registry.layers(at.images.debian)) {
     assert.is(requests.filter((line) => line.startsWith('GET') && line.endsWith(digest)).length, 1, digest)
   }
+})
+
+test('two tasks of a cold image: importing and imported are said once, before both', async () => {
+  const image = await pushLayer('said', makeTar([busybox()]))
+  const options = ['-N1', '-n2', `--container-image=${image}`]
+  const seen = await at.cluster.srun([...options, '/busybox', 'echo', 'up'])
+  const words = seen.output.split('\n').filter((line) => /^(berth|up)/.test(line))
+  assert.equal(
+    words.map((line) => /^(berth: \w+|up)/.exec(line)?.[0]),
+    ['berth: importing', 'berth: imported', 'up', 'up'],
+  )
 })
 
 test('a warm start asks the registry for no blob', async () => {
@@ -121,12 +132,11 @@ test('a squashfs file of root’s and one of the user’s', async () => {
 
 test('a tag that is not there: told once for two tasks, with the name', async () => {
   const image = `${at.registry.host}/thisimagedoesntexist:1`
-  const seen = refuses(
+  const seen = refusesInTwoLines(
     await at.cluster.srun(['-N1', '-n2', `--container-image=${image}`, 'true']),
-    /failed to import docker image/,
+    new RegExp(`failed to import docker image: ${at.registry.host}/thisimagedoesntexist`),
   )
   assert.is(countLines(seen, /failed to import docker image/), 1, seen.output)
-  says(seen, /thisimagedoesntexist/)
 })
 
 test('a registry that nobody runs', async () => {

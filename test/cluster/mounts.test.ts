@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import type { Outcome, RunOptions } from './command.js'
-import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
+import { exits, fails, lines, prints, refuses, refusesInTwoLines, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 
 const test = suite('mounts')
@@ -98,7 +98,8 @@ test('spaces are letters like any other', async () => {
 
 test('a missing source is named, also as one of several', async () => {
   for (const option of ['/no/such/dir:/x', '/usr:/a,/no/such/dir:/x']) {
-    says(refuses(await mounted([option], 'true'), /source path does not exist/), /\/no\/such\/dir/)
+    const seen = await mounted([option], 'true')
+    says(refusesInTwoLines(seen, /source path does not exist/), /\/no\/such\/dir/)
   }
 })
 
