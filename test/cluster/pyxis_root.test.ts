@@ -124,7 +124,7 @@ test('remapped: packages install, by apt-get and by dnf', async () => {
   saysNot(seen, /drop privileges|unsandboxed|dpkg: error/)
 })
 
-test('sshd runs as a step of its own, and lets its user in with a terminal', async () => {
+test('sshd runs as a step of its own, and lets its user in from another, with a terminal', async () => {
   const dir = join(at.cluster.shared, 'ssh')
   exits(
     await at.cluster.command(['sh', '-c', 'mkdir "$0" && ssh-keygen -q -t ed25519 -N "" -f "$0/key"', dir]),
@@ -139,7 +139,8 @@ test('sshd runs as a step of its own, and lets its user in with a terminal', asy
   exits(await at.cluster.srun([...container, 'true']), 0)
   const unknown = ['-o', 'StrictHostKeyChecking=no', '-o', `UserKnownHostsFile=${dir}/known`]
   const ssh = ['ssh', '-tt', '-p', port, '-i', `${dir}/key`, ...unknown, '127.0.0.1']
-  const seen = exits(await at.cluster.command([...ssh, 'tty; grep VERSION_CODENAME /etc/os-release']), 0)
+  const login = await at.cluster.srun(['-n1', ...ssh, 'tty; grep VERSION_CODENAME /etc/os-release'])
+  const seen = exits(login, 0)
   says(says(seen, /^\/dev\/pts\/\d+/m), new RegExp(`CODENAME=${otherRelease()}`))
   await server.done
 })
