@@ -12,7 +12,7 @@ import { compileProbe, publishMpi } from '../cluster/mpi_images.js'
 import { type Registry, startRegistry } from '../cluster/registry.js'
 import { removeUsers, USER_A } from '../cluster/users.js'
 import { hasProgram } from '../native/reader/lab.js'
-import { clusterOptionsFor, startDaemonFor } from './engine.js'
+import { clusterOptionsFor, endsWithDemo, installFor, isStandIn } from './engine.js'
 import { median, timeStarts } from './start_time.js'
 import { writeStopScript } from './stop_script.js'
 import { makeTerminal, type Terminal } from './terminal.js'
@@ -27,8 +27,8 @@ const START_PAIRS = 9
 async function demo(): Promise<number> {
   const outlive = values.keep
   const options = clusterOptionsFor(values.engine)
-  if (outlive && values.engine === 'docker')
-    throw new Error('--keep with docker: its daemon ends with the demo')
+  if (outlive && endsWithDemo(values.engine))
+    throw new Error(`--keep with ${values.engine}: what plays or serves it ends with the demo`)
   const knewUser = (await run(['id', USER_A.name])).code === 0
   const say = (text: string): void => void process.stdout.write(`${text}\n`)
   say(
@@ -36,10 +36,11 @@ async function demo(): Promise<number> {
   )
   await buildImages()
   const cluster = await startCluster({ outlive, ...options })
-  await startDaemonFor(values.engine, cluster)
+  await installFor(values.engine, cluster)
   const registry = await startRegistry(cluster.undo, { outlive })
   const images = await publishImages(registry)
-  say(`two Slurm nodes and a registry are up below ${cluster.dir}\n`)
+  say(`two Slurm nodes and a registry are up below ${cluster.dir}`)
+  say(isStandIn(values.engine) ? `${values.engine} is not in Debian: steps run in a stand-in\n` : '')
   const terminal = makeTerminal(cluster)
   await showSteps(terminal, images.debian)
   await showMpi(terminal, registry)
@@ -56,8 +57,7 @@ async function demo(): Promise<number> {
 }
 
 async function showSteps(terminal: Terminal, image: string): Promise<void> {
-  const engine = values.engine === undefined ? '' : ` --container-engine=${values.engine}`
-  const flags = `--container-image=${image}${engine}`
+  const flags = flagsOf(image).join(' ')
   await terminal.type(`srun -N2 -n4 -l ${flags} grep PRETTY_NAME /etc/os-release`)
   terminal.note('the same again: the image is on both nodes now')
   await terminal.type(`srun -N2 -n4 -l ${flags} sh -c 'hello-tool this is task $SLURM_PROCID'`)
@@ -77,14 +77,18 @@ async function showSteps(terminal: Terminal, image: string): Promise<void> {
   await terminal.type(`srun -n1 ${flags} --container-mounts=/no/such/data:/data true`, 'fails')
 }
 
-/** The engines get the same plan; one of them is enough to show it. */
+function flagsOf(image: string): string[] {
+  const engine = values.engine === undefined ? [] : [`--container-engine=${values.engine}`]
+  return [`--container-image=${image}`, ...engine]
+}
+
 async function showMpi(terminal: Terminal, registry: Registry): Promise<void> {
   const [release, compiler] = ['trixie', 'mpicc.mpich'] as const
   if (!hasProgram(compiler)) return terminal.note(`MPI is not shown: there is no ${compiler} here`)
   const folder = mkdtempSync(join(tmpdir(), 'berth-demo-'))
   try {
     const programs = { ranks: await compileProbe(folder, compiler) }
-    const flags = `--container-image=${await publishMpi(registry, `mpich-${release}`, programs)}`
+    const flags = flagsOf(await publishMpi(registry, `mpich-${release}`, programs)).join(' ')
     terminal.note(
       `an MPI program of Debian ${release} over both nodes; the node's MPICH runs it in place of the image's`,
     )
@@ -103,11 +107,7 @@ async function showMpi(terminal: Terminal, registry: Registry): Promise<void> {
 }
 
 async function showTimes(cluster: Cluster, image: string, say: (text: string) => void): Promise<void> {
-  const engine = values.engine === undefined ? [] : [`--container-engine=${values.engine}`]
-  const { bare, contained } = await timeStarts(cluster, START_PAIRS, [
-    `--container-image=${image}`,
-    ...engine,
-  ])
+  const { bare, contained } = await timeStarts(cluster, START_PAIRS, flagsOf(image))
   const [plain, inside] = [median(bare), median(contained)]
   say(
     `srun -n1 true, median of ${START_PAIRS}: bare ${plain.toFixed(0)} ms, in the image ${inside.toFixed(0)} ms\n`,
