@@ -2,6 +2,7 @@
 /** The engines that the matrix runs, one row each. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { engineByName } from '../../src/engine/engines.js'
 import { CACHE_DIR } from '../cluster/images.js'
 
 export interface EngineCase {
@@ -20,7 +21,10 @@ export interface EngineCase {
 export const APPTAINER_DIR = join(CACHE_DIR, 'apptainer-sid-v1/bin')
 const APPTAINER = join(APPTAINER_DIR, 'apptainer')
 
-export const ENGINE_CASES: readonly EngineCase[] = [
+/** Set: only what is there runs, and it is the real one. */
+const REAL_PATH = process.env.ENGINE_PATH
+
+const CASES: readonly EngineCase[] = [
   { name: 'native' },
   { name: 'crun', missing: without('crun') },
   { name: 'charliecloud', missing: without('ch-run') },
@@ -70,8 +74,19 @@ export const ENGINE_CASES: readonly EngineCase[] = [
   { name: 'docker', missing: without('dockerd') },
 ]
 
-/** Where Debian's packages put programs. */
-export function without(program: string): string | undefined {
-  const found = ['/usr/bin', '/usr/sbin'].some((directory) => existsSync(`${directory}/${program}`))
-  return found ? undefined : `no ${program} on this machine`
+export const ENGINE_CASES = REAL_PATH === undefined ? CASES : CASES.map((row) => real(row, REAL_PATH))
+
+function real({ name, missing, options, variable }: EngineCase, path: string): EngineCase {
+  const binary = engineByName(name)?.needs.binary
+  const absent = binary === undefined ? undefined : without(binary, path.split(':'))
+  // Docker's daemon is this machine's wherever its client is.
+  const row = { name, missing: absent ?? (name === 'docker' ? missing : undefined) }
+  const isOfStandIn = variable === undefined || variable.startsWith('STANDIN_')
+  return isOfStandIn ? row : { ...row, ...(options === undefined ? {} : { options }), variable }
+}
+
+/** Looks where Debian's packages put programs. */
+export function without(program: string, directories = ['/usr/bin', '/usr/sbin']): string | undefined {
+  const found = directories.some((directory) => existsSync(`${directory}/${program}`))
+  return found ? undefined : `no ${program} in ${directories.join(', ')}`
 }

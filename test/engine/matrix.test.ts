@@ -286,10 +286,7 @@ const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<vo
 ]
 
 for (const engine of ENGINE_CASES.filter(({ name }) => isWanted(name))) {
-  const called =
-    engine.standIn === true && process.env.ENGINE_PATH === undefined
-      ? `${engine.name} (stand-in)`
-      : engine.name
+  const called = engine.standIn === true ? `${engine.name} (stand-in)` : engine.name
   for (const [behaviour, check] of BEHAVIOURS)
     test.needs(engine.missing, `${called}: ${behaviour}`, () => check(engine))
   test.needs(engine.missing ?? noMpi, `${called}: MPI over two nodes with PMI2`, () => speaksMpi(engine))
