@@ -54,8 +54,6 @@ export interface EngineNeeds {
   versionMin?: string
   /** Programs that it starts itself and that must be found too. */
   helpers?: readonly string[]
-  /** Command that must exit with 0, run as nobody. */
-  probe?: readonly string[]
   /** How it is installed, for the error: "apt install crun". */
   install?: string
   daemon: boolean

@@ -52,6 +52,14 @@ test('one that is not there is named, with how to install it; auto passes it by'
   prints(await at.cluster.srun(step('--container-engine=auto', ...codename)), [otherRelease()])
 })
 
+test('one that is too old is refused with both versions; auto passes it by', async () => {
+  standIn('crun', 'crun version 1.4.3', 'echo ran; exit 1')
+  const seen = await at.cluster.srun(step('--container-engine=crun', 'touch', 'ran'))
+  refuses(exits(seen, 125), /BERTH_EENGINEMISSING.*\/crun is version 1\.4\.3, 1\.8 or later is needed/)
+  prints(await at.cluster.srun(step('--container-engine=auto', ...codename)), [otherRelease()])
+  rmSync(join(DIR, 'crun'))
+})
+
 test('explain shows why an engine was chosen, and the command line that would start it', async () => {
   const explain = async (engine: string) => {
     const words = step(
