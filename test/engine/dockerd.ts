@@ -28,8 +28,7 @@ export async function startDockerd(node: Node): Promise<() => Promise<void>> {
   })
   closeSync(output)
   const gone = once(daemon, 'exit')
-  const client = ['/usr/bin/docker', `--host=unix://${node.dir}/run/docker.sock`, 'version']
-  const isReady = async () => (await run(client)).code === 0
+  const isReady = async () => (await run([...dockerClient(node), 'version'])).code === 0
   await until('dockerd', isReady, START_MS_MAX).catch((error: Error) => {
     throw new Error(`${error.message}\n${readFileSync(log, 'utf8')}`)
   })
@@ -37,4 +36,9 @@ export async function startDockerd(node: Node): Promise<() => Promise<void>> {
     daemon.kill('SIGTERM')
     await gone
   }
+}
+
+/** Speaks to the daemon of that node. */
+export function dockerClient(node: Node): string[] {
+  return ['/usr/bin/docker', `--host=unix://${node.dir}/run/docker.sock`]
 }

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import type { EngineRow } from '../../src/engine/describe.js'
 import { must, type Running, run, until } from '../cluster/command.js'
 import { sendSignal } from '../cluster/daemon.js'
 import { exits, fails, lines, prints, refuses, says } from '../cluster/expect.js'
@@ -11,9 +12,9 @@ import { otherRelease } from '../cluster/images.js'
 import { compileProbe, OVER_NODES, PROBE_OVER_NODES, publishMpi } from '../cluster/mpi_images.js'
 import { USER_A } from '../cluster/users.js'
 import { suite } from '../suite.js'
-import { startDockerd } from './dockerd.js'
+import { dockerClient, startDockerd } from './dockerd.js'
 import { ENGINE_CASES, type EngineCase, without } from './engines.js'
-import { holders, ownProcesses, tasks } from './lookout.js'
+import { holders, ownProcesses, readOr, tasks } from './lookout.js'
 import { ENGINE_PATH, installStandins, removeStandins, SETUID_STANDINS } from './standins.js'
 
 const test = suite('engines')
@@ -52,10 +53,11 @@ const only = process.env.BERTH_TEST_ENGINE ?? ''
 const noMpi = without('mpicc.mpich')
 let mpich = ''
 const isWanted = (name: string) => only === '' || only === name
+const docker = ENGINE_CASES.find(({ name }) => isWanted(name) && name === 'docker')
 
 test.before(async () => {
   const source = join(import.meta.dirname, 'neighbours.c')
-  if (ENGINE_CASES.some(({ name, missing }) => isWanted(name) && name === 'docker' && missing === undefined))
+  if (docker !== undefined && docker.missing === undefined)
     for (const node of at.cluster.nodes) at.cluster.undo.push('dockerd', await startDockerd(node))
   await must(['cc', '-static', '-O2', '-o', join(at.cluster.shared, 'neighbours'), source])
   await installStandins()
@@ -65,6 +67,7 @@ test.before(async () => {
     mpich = await publishMpi(at.registry, 'mpich-trixie', {
       probe: await compileProbe(SETUID_STANDINS, 'mpicc.mpich'),
     })
+  at.registry.forget()
 })
 test.after(removeStandins)
 
@@ -103,6 +106,9 @@ echo "privileges $(grep -c 'NoNewPrivs:.1' /proc/self/status)"
 echo "cgroup $(grep -c "job_$SLURM_JOB_ID/step_$SLURM_STEP_ID" /proc/self/cgroup)"
 `
 
+/** Ranks of a node reach each other, and its network, by these. */
+const NAMESPACES = 'for name in ipc net pid; do readlink /proc/self/ns/$name; done'
+
 function factsOf(engine: EngineCase): string[] {
   const ids = [USER_A.uid, ...USER_A.groups.map(([, gid]) => gid)].sort().join(' ')
   return [
@@ -129,7 +135,7 @@ async function tellsFacts(engine: EngineCase): Promise<void> {
   await must(['sh', '-c', `echo by the host >${dir}/ro/given`])
   const mounts = `--container-mounts=${dir}/ro:/ro:ro,${dir}/rw:/new/rw,${dir}/rw:/rw`
   const more = ['--container-env=LD_LIBRARY_PATH', `--container-device=${DEVICE}`]
-  const script = `${FACTS}${engine.variable === undefined ? '' : `env | grep '^${engine.variable.split('=')[0]}='`}`
+  const script = `${FACTS}${NAMESPACES}\n${engine.variable === undefined ? '' : `env | grep '^${engine.variable.split('=')[0]}='`}`
   const seen = exits(
     await at.cluster.srun(inside(engine, ['-N2', '-n2', mounts, ...more], 'sh', '-c', script), {
       // The image has variables of two of these names.
@@ -140,9 +146,20 @@ async function tellsFacts(engine: EngineCase): Promise<void> {
   )
   const told = seen.stdout.split('\n').filter((line) => line !== '' && !line.startsWith('cgroup '))
   const facts = factsOf(engine)
-  assert.equal(told.sort(), [...facts, ...facts].sort())
+  const bare = lines(await at.cluster.srun(['-N2', '-n2', 'sh', '-c', NAMESPACES]))
+  assert.equal(told.sort(), [...facts, ...facts, ...bare].sort())
   if (usesCgroups) says(seen, /^cgroup [1-9]/m)
   for (const node of at.cluster.nodes) assert.is(statSync(join(dir, 'rw', node.name)).uid, USER_A.uid)
+}
+
+/** The script of a batch job, and a step that has its options from an allocation. */
+async function runsInJobs(engine: EngineCase): Promise<void> {
+  const [name, value] = (engine.variable ?? 'NONE=').split('=', 2)
+  const tell = `. /etc/os-release; echo "$VERSION_CODENAME $(id -u) $${name}"`
+  const told = `${otherRelease()} ${USER_A.uid} ${value}`
+  prints(await at.cluster.batch(`#!/bin/sh\n${tell}\n`, inside(engine, ['-n1'])), [told])
+  const allocated = inside(engine, ['-N1', '-n2'], 'srun', 'sh', '-c', tell)
+  prints(await at.cluster.salloc(allocated), [told, told])
 }
 
 async function sharesMemory(engine: EngineCase): Promise<void> {
@@ -196,10 +213,19 @@ async function isSignalled(engine: EngineCase): Promise<void> {
   })
   const held = holders(at.cluster)
   assert.is(held.length, engine.name === 'native' ? 0 : 1)
+  if (engine.name === 'docker') for (const pid of held) isPowerless(pid)
   await cancel()
   const ended = await step.done
   assert.is.not(ended.code, 0)
   await leavesNothing(engine, held)
+}
+
+/** What root's daemon runs for a user has no more rights than they. */
+function isPowerless(pid: string): void {
+  const status = readOr(`/proc/${pid}/status`)
+  assert.match(status, new RegExp(`^Uid:(\\t${USER_A.uid}){4}$`, 'm'))
+  for (const set of ['CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+    assert.match(status, new RegExp(`^${set}:\\t0+$`, 'm'))
 }
 
 /** Two tasks that say which signals come. */
@@ -245,10 +271,29 @@ async function refusesWords(name: string): Promise<void> {
   refuses(await at.cluster.srun(words), new RegExp(`${said}${others.join(', ')}\n`))
 }
 
+async function runsHooks(engine: EngineCase): Promise<void> {
+  const above = `/home/${USER_A.name}/.config`
+  const config = `${above}/enroot`
+  const directories = [above, config, `${config}/environ.d`, `${config}/hooks.d`]
+  await must(['install', '-d', '-o', USER_A.name, ...directories])
+  writeFileSync(`${config}/environ.d/50-own.env`, 'FROM_FILE=of the file\n')
+  const hook =
+    '#!/bin/sh\necho "FROM_HOOK=of the hook" >>"$ENROOT_ENVIRON"\necho made >"$ENROOT_ROOTFS/opt/hooked"\n'
+  writeFileSync(`${config}/hooks.d/50-own.sh`, hook, { mode: 0o755 })
+  try {
+    const tell = ['sh', '-c', 'echo "$FROM_FILE, $FROM_HOOK"; cat /opt/hooked']
+    const told = ['of the file, of the hook', 'made']
+    prints(await at.cluster.srun(inside(engine, ['-N1', '-n2'], ...tell)), [...told, ...told])
+  } finally {
+    rmSync(config, { recursive: true })
+  }
+}
+
 async function speaksMpi(engine: EngineCase): Promise<void> {
   const words = on(mpich, engine, ['-N2', '-n2', '--mpi=pmi2'], ...PROBE_OVER_NODES)
   const seen = exits(await at.cluster.srun(words, { env: OVER_NODES }), 0)
-  for (const rank of [0, 1]) says(seen, new RegExp(`rank ${rank} of 2 sum 3 `))
+  // The node's own, whichever the image has.
+  for (const rank of [0, 1]) says(seen, new RegExp(`rank ${rank} of 2 sum 3 .*MPICH Version: +4\\.0`))
 }
 
 async function isWritten(engine: EngineCase): Promise<void> {
@@ -276,6 +321,7 @@ async function isLimited(engine: EngineCase): Promise<void> {
 
 const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<void>])[] = [
   ['two nodes, image, ids, variables, directory, mounts, stdin, the step’s cgroup', tellsFacts],
+  ['sbatch and salloc', runsInJobs],
   ['four tasks of a node share memory and read each other’s', sharesMemory],
   ['exit codes and deaths by signal are those of bare Slurm', endsAlike],
   ['a terminal', hasTerminal],
@@ -294,23 +340,45 @@ for (const engine of ENGINE_CASES.filter(({ name }) => isWanted(name))) {
   test.needs(engine.missing ?? noLimit, `${called}: the step’s memory limit holds`, () => isLimited(engine))
 }
 
+for (const engine of ENGINE_CASES.filter(({ name }) => name === 'enroot' && isWanted(name)))
+  test.needs(engine.missing, 'enroot: environ.d and hooks.d of the user', () => runsHooks(engine))
+
 for (const name of WITHOUT_WORDS.filter(isWanted))
   test(`${name}: what it cannot do is refused before an image is asked for`, () => refusesWords(name))
 
 test('the list of engines says what is there', async () => {
   const node = at.cluster.nodes[0]
+  // The worker comes with a step; there was none where the engine is missing.
+  exits(await at.cluster.srun(inside({ name: 'native' }, ['-n1', '-w', 'n1'], 'true')), 0)
   const words = ['engines', '--json', `--runtime-dir=${node?.runtimeDir}`]
   const seen = lines(
     await at.cluster.command([join(import.meta.dirname, '../../dist/bin/berth.js'), ...words]),
   )
-  const rows = JSON.parse(seen.join('')) as { name: string; state: string; version: string }[]
+  const rows = JSON.parse(seen.join('')) as EngineRow[]
   for (const { name, missing } of ENGINE_CASES.filter((one) => isWanted(one.name))) {
     const row = rows.find((one) => one.name === name)
     assert.is(row?.state, missing === undefined ? 'ready' : 'missing', name)
+    // Shifter does not tell its version.
+    assert.match(row?.version ?? '', missing === undefined ? /^(\d+\.\d+|shifter)/ : /^$/, name)
+    assert.match(row?.problem ?? '', missing === undefined ? /^$/ : /^no \S+ in \//, name)
+    assert.is(row?.abilities.engineArgs, !WITHOUT_WORDS.includes(name), name)
   }
+})
+
+test('each node fetched each part of the images once for all engines', () => {
+  const fetched = at.registry.requests().filter((line) => line.startsWith('GET ') && line.includes('/blobs/'))
+  assert.ok(fetched.length > 0)
+  for (const line of fetched)
+    assert.ok(fetched.filter((other) => other === line).length <= at.cluster.nodes.length, line)
 })
 
 test('in the end nothing of any engine is left', () =>
   until('the end of all engines', () => ownProcesses(at.cluster).length === 0, 30_000))
+
+if (docker !== undefined)
+  test.needs(docker.missing, 'docker has no container left on any node', async () => {
+    for (const node of at.cluster.nodes)
+      assert.equal(lines(await run([...dockerClient(node), 'ps', '--all', '--quiet'])), [])
+  })
 
 test.run()
