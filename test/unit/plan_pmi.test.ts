@@ -23,4 +23,46 @@ test('root under PMIx: a warning to who gave the flag, else a note', () => {
   assert.deepEqual(told(other), { warned: false, noted: false })
 })
 
+function plan(server: string, releases: string[], environment: Record<string, string> = {}) {
+  const pmix = releases.map((release) => ({ path: '/usr/lib/libpmix.so.2', release }))
+  const host = server === '' ? {} : { PMIX_VERSION: server }
+  const { warnings = [], notes = [] } = planPmi(
+    planInput({ facts: { pmix }, environment: { ...host, ...environment } }),
+  )
+  return { warnings, notes }
+}
+
+test('releases that do not understand each other are named, with the way out', () => {
+  assert.deepEqual(plan('4.2.2', ['2.0.3']).warnings, [
+    "the image has PMIx 2.0.3, Slurm's is 4.2.2: these do not understand each other; use --mpi=pmi2 or an image with PMIx 2.1 or later",
+  ])
+  assert.match(plan('2.0.3', ['4.2.2']).warnings.join(), /has PMIx 4\.2\.2, Slurm's is 2\.0\.3/)
+  assert.match(plan('3.2.4', ['1.2.5']).warnings.join(), /has PMIx 1\.2\.5, Slurm's is 3\.2\.4/)
+})
+
+test('from 2.1 on all do, older ones those of their own major; who cannot be told is not warned', () => {
+  for (const [server, ...releases] of [
+    ['4.2.2', '2.1'],
+    ['4.2.2', '2.1.4'],
+    ['2.1.0', '6.0.0'],
+    ['2.1.4', '2.0.3'],
+    ['4.2.2', '2.0.3', '4.2.2'],
+    ['4.2.2', ''],
+    ['4.2.2'],
+    ['', '2.0.3'],
+  ] as const)
+    assert.deepEqual(plan(server, releases).warnings, [], `${server} and ${releases.join()}`)
+})
+
+test('a host that Slurm knows by another name is told of, without the domain', () => {
+  const seen = (host: string, node: string) =>
+    plan('4.2.2', ['4.2.2'], { PMIX_HOSTNAME: host, SLURMD_NODENAME: node }).notes.slice(1)
+  assert.match(seen('c1', 'node7').join(), /^pmix: this host is called c1, and node7 by Slurm: Open MPI 5/)
+  assert.deepEqual(seen('node7.site.example', 'node7'), [])
+  assert.deepEqual(plan('4.2.2', ['4.2.2'], { PMIX_HOSTNAME: 'c1' }).notes, [
+    "pmix: Slurm's server is 4.2.2, the image has PMIx 4.2.2 (/usr/lib/libpmix.so.2)",
+  ])
+  assert.deepEqual(plan('', ['4.2.2'], { PMIX_HOSTNAME: 'c1', SLURMD_NODENAME: 'node7' }).notes, [])
+})
+
 test.run()
