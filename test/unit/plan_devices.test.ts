@@ -110,6 +110,26 @@ test('all of a kind whose files have no device of that name: those that are the 
   assert.match(refusal('a.b/d=all', hostWith(files)), /is in no CDI file/)
 })
 
+test('CDI files for all GPUs of AMD and Intel come by themselves too, side by side, and named ones in their place', () => {
+  const file = (vendor: string) =>
+    JSON.stringify({
+      ...{ cdiVersion: '0.6.0', kind: `${vendor}.com/gpu` },
+      devices: ['0', 'all'].map((name) => ({ name, containerEdits: { env: [`OF_${vendor}=${name}`] } })),
+    })
+  const facts = hostWith({ 'amd.json': file('amd'), 'intel.json': file('intel') })
+  const seen = (names = '', given: Given = { environment: { SLURM_STEP_GPUS: '0' } }) => {
+    const made = plan(names, facts, given)
+    return ['OF_amd', 'OF_intel'].map((name) => value(made, name))
+  }
+  assert.equal(seen(), ['all', 'all'])
+  assert.equal(seen('', {}), [undefined, undefined])
+  assert.equal(seen('', { environment: { SLURM_STEP_GPUS: '0' }, site: 'container_gpu = off\n' }), [
+    undefined,
+    undefined,
+  ])
+  assert.equal(seen('amd.com/gpu=0'), ['0', undefined])
+})
+
 test('a GPU of the AMD toolkit', () => {
   const facts = hostWith({ 'amd.json': AMD_JSON })
   assert.is(refusal('amd.com/gpu=0', facts), '')

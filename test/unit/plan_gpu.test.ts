@@ -205,6 +205,29 @@ test('a CDI file for all GPUs comes before the driver’s files, and its failure
   assert.ok(broken.notes.some((note) => /nvidia.com\/gpu=all: needs .* not on this node/.test(note)))
 })
 
+test('words for the driver are the image’s, the host’s where it has none, or --container-env says so', () => {
+  const seen = (name: string, host: string, image: string | undefined, keeps = false) =>
+    targets(
+      withDriver({
+        environment: { [name]: host },
+        config: { env: image === undefined ? [] : [`${name}=${image}`] },
+        options: keeps ? [`container-env=${name}`] : [],
+      }),
+    ).join()
+  const devices = 'NVIDIA_VISIBLE_DEVICES'
+  assert.is(seen(devices, 'void', undefined), '')
+  assert.match(seen(devices, 'void', 'all'), /libcuda/)
+  assert.is(seen(devices, 'void', 'all', true), '')
+  assert.is(seen(devices, 'all', 'void'), '')
+  assert.match(seen(devices, 'all', 'void', true), /libcuda/)
+  const words = 'NVIDIA_DRIVER_CAPABILITIES'
+  assert.match(seen(words, 'video', undefined), /nvcuvid/)
+  assert.not.match(seen(words, 'video', 'compute'), /nvcuvid/)
+  assert.match(seen(words, 'video', 'compute'), /libcuda/)
+  assert.match(seen(words, 'video', 'compute', true), /nvcuvid/)
+  assert.not.match(seen(words, 'video', 'compute', true), /libcuda/)
+})
+
 test('NVIDIA_REQUIRE_*: spaces are alternatives, commas conditions, and what only the driver knows is unknown', () => {
   const facts = { driver: '550.54.15', cuda: '12.4' }
   for (const [text, verdict] of [
@@ -270,22 +293,6 @@ test('ROCm: a mask behind another one counts what that leaves', () => {
   assert.is(amd({ ROCR_VISIBLE_DEVICES: '2,3', HIP_VISIBLE_DEVICES: '0,1' }).warnings.length, 0)
   assert.is(variable(amd({ ROCR_VISIBLE_DEVICES: '3' }, 1), 'ROCR_VISIBLE_DEVICES')?.action, 'unset')
   assert.is(variable(amd({ ZE_AFFINITY_MASK: '0.1,3.0' }, 2), 'ZE_AFFINITY_MASK')?.action, 'unset')
-})
-
-test('the fabric: huge pages come in, devices are told, and a site can turn it off', () => {
-  const facts: AcceleratorFacts = {
-    ...hostWith({}),
-    paths: new Set(['/var/lib/hugetlbfs']),
-    globs: new Map([['/dev/cxi[0-9]*', ['/dev/cxi0', '/dev/cxi1']]]),
-    nodes: new Map([['/dev/cxi1', { type: 'c', major: 1, minor: 1, allowed: false }]]),
-  }
-  const made = plan(facts, { config: { env: ['SLINGSHOT_VNIS=1'] } })
-  assert.ok(made.mounts.some(({ target }) => target === '/var/lib/hugetlbfs'))
-  assert.ok(made.notes.some((note) => /Slingshot \(CXI\): 1 devices/.test(note)))
-  assert.ok(made.notes.some((note) => /not given to this step: \/dev\/cxi1/.test(note)))
-  assert.is(variable(made, 'SLINGSHOT_VNIS'), undefined)
-  const off = plan(facts, { site: 'container_fabric = off\n' })
-  assert.not.ok(off.mounts.some(({ target }) => target === '/var/lib/hugetlbfs'))
 })
 
 test.run()

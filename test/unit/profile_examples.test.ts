@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The worked examples of docs/operators/profiles, planned on a node that has what they name (stand-ins: names only). */
+/** The worked examples of docs/operators/profiles and the shipped profiles, planned on a node that has what they name (stand-ins: names only). */
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -17,7 +17,10 @@ const EXAMPLES = resolve(import.meta.dirname, '../../docs/operators/profiles')
 
 /** Each pattern of the file's profiles has one match, unless it is among `without`. */
 function planExample(file: string, given: Given, without: string[] = []): Plan {
-  const site = readFileSync(join(EXAMPLES, file), 'utf8')
+  return planText(readFileSync(join(EXAMPLES, file), 'utf8'), given, without)
+}
+
+function planText(site: string, given: Given, without: string[] = []): Plan {
   const input = { ...planInput({ ...given, site }), launcher: '/opt/berth/dist/berth-exec' }
   const active = [...(input.site.profiles?.byName.values() ?? [])].map((profile) => ({ profile, origin: '' }))
   const patterns = [
@@ -103,6 +106,32 @@ test('AMD: ROCm for images that say so, RCCL by name and with it', () => {
   assert.equal(targets(rccl, '/opt/'), ['/opt/rocm', '/opt/berth/rccl/librccl-net.so.1'])
   assert.is(variable(rccl, 'ROCM_PATH'), '/opt/rocm')
   assert.is(variable(rccl, 'LD_LIBRARY_PATH'), '/opt/berth/rccl:/opt/rocm/lib')
+})
+
+test('profiles that every site has: each brings what its name says, on a node that has it', () => {
+  // Of the places of libcxi a node has one.
+  const shipped = (name: string, more: Given = {}) =>
+    planText('', { options: [`container-profile=${name}`], ...more }, [
+      '/usr/lib/x86_64-linux-gnu/libcxi.so*',
+    ])
+  const cxi = shipped('cxi', { environment: { FI_PROVIDER: 'cxi' } })
+  assert.equal(targets(cxi, '/opt/berth/cxi'), [
+    '/opt/berth/cxi/libcxi.so.1',
+    '/opt/berth/cxi/libfabric.so.1',
+  ])
+  assert.is(variable(cxi, 'LD_LIBRARY_PATH'), '/opt/berth/cxi')
+  assert.is(variable(cxi, 'FI_CXI_DISABLE_HOST_REGISTER'), '1')
+  assert.is(variable(cxi, 'FI_PROVIDER'), 'cxi')
+  const verbs = shipped('verbs')
+  assert.equal(
+    [...targets(verbs, '/etc/libibverbs.d'), ...targets(verbs, '/etc/rdma')],
+    ['/etc/libibverbs.d', '/etc/rdma'],
+  )
+  assert.equal(targets(shipped('nvidia'), '/usr/bin/nvidia-smi'), ['/usr/bin/nvidia-smi'])
+  const rocm = shipped('rocm', { config: { env: ['PATH=/usr/bin'] } })
+  assert.equal(targets(rocm, '/opt/'), ['/opt/rocm'])
+  assert.is(variable(rocm, 'PATH'), '/usr/bin:/opt/rocm/bin')
+  assert.is(variable(rocm, 'LD_LIBRARY_PATH'), '/opt/rocm/lib')
 })
 
 test.run()
