@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { equal, match } from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { showAge, showBytes } from '../../src/cli/columns.js'
@@ -100,6 +100,23 @@ test('check --config names hooks that cannot be used, with file, line and key', 
     match(stderr, /berth\.conf:1: hooks_allow: "rel" should be \/PATH/)
     match(stderr, /"\/x=sha256:1" should be/)
     match(stderr, /berth\.conf:3: hooks: .*x\.json: version: should be 1\.0\.0/)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+})
+
+test('check --config names a wrong bind of a file in conf.d, with that file, line and key', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-check-'))
+  try {
+    mkdirSync(join(directory, 'conf.d'))
+    const conf = join(directory, 'berth.conf')
+    writeFileSync(conf, '[profile p]\nbind = /ok\n')
+    writeFileSync(join(directory, 'conf.d/x.conf'), '# more\n[profile q]\nbind = /a:b:c:d, relative\n')
+    const { stdout, stderr, status } = berth(['check', `--config=${conf}`])
+    equal(`${status} ${stdout}`, '3 ')
+    const place = `berth: profile: ${directory}/conf.d/x.conf:3: bind`
+    const rule = 'should be /SRC[:/DST[:FLAGS]]'
+    equal(stderr, `${place}: "/a:b:c:d" ${rule}\n${place}: "relative" ${rule}\n`)
   } finally {
     rmSync(directory, { recursive: true })
   }
