@@ -95,4 +95,31 @@ test('equal files are stored once, equal beginnings do not confuse them', () => 
   bench.unmount()
 })
 
+test('noise is stored as it is, text is packed', () => {
+  const noise = randomBytes(2 * 131_072)
+  const text = Buffer.from('all work and no play\n'.repeat(12_500)).subarray(0, noise.length)
+  for (const compressor of ['zstd', 'lz4', 'gzip']) {
+    const done = bench.convert(bench.save([tar(file('noise', noise), file('text', text))]), { compressor })
+    assert.is(done.error, '')
+    const image = fs.readFileSync(bench.path('image'))
+    assert.ok(image.includes(noise), `${compressor}: both blocks of the noise, side by side`)
+    assert.not(image.includes(text.subarray(1000, 5000)), compressor)
+    assert.ok(image.length < noise.length + 16_384, `${compressor}: ${image.length}`)
+    const root = bench.mount()
+    assert.ok(fs.readFileSync(`${root}/noise`).equals(noise), compressor)
+    assert.ok(fs.readFileSync(`${root}/text`).equals(text), compressor)
+    bench.unmount()
+  }
+})
+
+test('a thousand small files share one block', () => {
+  const contents = Array.from({ length: 1000 }, () => randomBytes(100))
+  const done = bench.convert(bench.save([tar(...contents.map((content, i) => file(`f${i}`, content)))]))
+  assert.is(done.error, '')
+  assert.match(run('unsquashfs', '-s', bench.path('image')), /^Number of fragments 1$/m)
+  const root = bench.mount()
+  for (const [i, content] of contents.entries()) assert.equal(fs.readFileSync(`${root}/f${i}`), content)
+  bench.unmount()
+})
+
 test.run()

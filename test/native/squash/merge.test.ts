@@ -62,6 +62,20 @@ test('whiteouts hide names of lower layers only', () => {
   )
 })
 
+test('content that an upper layer hides is not in the image', () => {
+  const noise = randomBytes(10_000_000)
+  for (const [how, ...layers] of [
+    ['a whiteout', [file('big', noise), file('kept')], [whiteout('', 'big')]],
+    ['an opaque directory', [dir('d'), file('d/big', noise)], [dir('d'), opaque('d/')]],
+    ['a file of that name', [file('big', noise)], [file('big', 'small')]],
+  ] as const) {
+    const done = bench.convert(bench.save(layers.map((entries) => tar(...entries))))
+    assert.is(done.error, '', how)
+    assert.ok(done.size <= 16_384, `${how}: ${done.size} bytes`)
+    assert.is(fs.statSync(bench.path('image')).size, done.size)
+  }
+})
+
 test('an opaque directory hides lower content and keeps its own, whichever comes first', () => {
   sameAsOverlay(
     [dir('a'), file('a/old'), dir('a/sub'), file('a/sub/x')],

@@ -173,6 +173,19 @@ test.needs(
   },
 )
 
+test.needs(missing, 'images are stored with the compressor and the block size of the site', () =>
+  withNode({ compressor: 'lz4', block_size: '64K' }, async (node) => {
+    node.startKeeper()
+    registry.turn('answer')
+    const step = node.step({ options: [`container-image=${registry.image()}`], command: ['true'] })
+    equal((await step.run())[0], 0)
+    const [name = ''] = readdirSync(join(node.store, 'images')).filter((one) => one.endsWith('.sqsh'))
+    const told = execFileSync('unsquashfs', ['-s', join(node.store, 'images', name)], { encoding: 'utf8' })
+    match(told, /^Compression lz4$/m)
+    match(told, /^Block size 65536$/m)
+  }),
+)
+
 test.needs(
   missing,
   'a registry that the site denies: refused by name before it is asked, in all ways to an image',
