@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Runs the test files below the named folders of test/, one process each, so that a crash or a leaked handle in one
- * file cannot hide in another; one more at once than the machine has processors, for most of a cluster's time is waiting.
+ * file cannot hide in another; as many at once as the machine has processors, for most of a cluster's time is waiting.
  * A file's output is printed in one piece when it ends. Last line: `N passed, N failed, N skipped`.
  */
 import { spawn } from 'node:child_process'
@@ -98,7 +98,7 @@ async function runAll(files: string[], lanes: number): Promise<void> {
 }
 
 const only = process.env.BERTH_TEST_ONLY ?? ''
-const lanes = Number(process.env.BERTH_TEST_LANES ?? Math.min(availableParallelism() + 1, LANES_MAX))
+const lanes = Number(process.env.BERTH_TEST_LANES ?? Math.min(availableParallelism(), LANES_MAX))
 const testsOf = (folder: string) =>
   findTests(join(import.meta.dirname, folder)).filter((file) => file.includes(only))
 const folders = process.argv.slice(2)

@@ -94,13 +94,14 @@ function supervise(
   signalsReachAll: boolean,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(join(DIST, 'berth-exec'), command, { stdio: 'inherit', env })
+    // Before there is a command that could show itself: a signal to this process alone would end it without its own.
     for (const signal of FORWARDED) {
       process.on(signal, () => {
         const hasIt = signalsReachAll || (process.stdin.isTTY && TERMINAL_SIGNALS.includes(signal))
         if (!hasIt) child.kill(signal)
       })
     }
+    const child = spawn(join(DIST, 'berth-exec'), command, { stdio: 'inherit', env })
     child.on('error', reject)
     child.on('exit', (code, signal) => {
       resolve(signal === null ? (code ?? Exit.INTERNAL) : SIGNAL_BASE + constants.signals[signal])
