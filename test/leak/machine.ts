@@ -29,12 +29,13 @@ export function lookAtMachine(): Machine {
 }
 
 /**
- * Removes the cgroups of nodes that `before` has not and that are empty: Slurm 22.05 (cgroup version 1) removes those of
- * steps, jobs and users, and leaves the one of the node for its next job.
+ * Removes the cgroups of nodes, users and jobs that `before` has not and that are empty: Slurm 22.05 (cgroup version 1)
+ * leaves the one of the node for its next job, and those of users and jobs where two steps of a job end at once. One of a
+ * step is a leak.
  */
 export function removeNodeCgroups(before: Machine): void {
-  for (const path of cgroups('/sys/fs/cgroup')) {
-    if (!/\/slurm_n\d+$/.test(path) || before.cgroups.includes(path)) continue
+  for (const path of cgroups('/sys/fs/cgroup').reverse()) {
+    if (!/\/slurm_n\d+(\/uid_\d+(\/job_\d+)?)?$/.test(path) || before.cgroups.includes(path)) continue
     try {
       rmdirSync(path)
     } catch {
