@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs'
 import { chmod, copyFile } from 'node:fs/promises'
 import { dirname, isAbsolute, parse, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { BerthError, renderError } from '../report/errors.js'
+import { BerthError, messageOf, renderError } from '../report/errors.js'
 import { Tag } from '../worker/frame.js'
 import { callWorker, environmentField } from './client.js'
 import { Exit, type Places } from './command.js'
@@ -82,7 +82,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     return await row.run({ ...given, places: placesFrom({}) })
   } catch (error) {
     if (error instanceof BerthError) process.stderr.write(renderError(error))
-    else process.stderr.write(`enroot: ${error instanceof Error ? error.message : error}\n`)
+    else process.stderr.write(`enroot: ${messageOf(error)}\n`)
     return Exit.USER
   }
 }

@@ -5,7 +5,7 @@
  */
 import { fstatSync } from 'node:fs'
 import type { Native, NativeSocket } from '../native.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import { createLog } from '../report/log.js'
 import {
   encodeFrame,
@@ -290,6 +290,6 @@ function wholeFile(fd: number): Slice {
 }
 
 function unexpected(error: unknown): BerthError {
-  const problem = error instanceof Error ? error.message : String(error)
+  const problem = messageOf(error)
   return new BerthError('BERTH_EINTERNAL', { problem: problem.slice(0, 500) }, { cause: error })
 }

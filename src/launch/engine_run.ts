@@ -3,12 +3,14 @@
  * An engine of the host while it holds a container: started in a view by berth-tend, which answers for its processes;
  * over when the holder's connection is closed, at the latest when berth-tend's is.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { native } from '../native.js'
+import { messageOf } from '../report/errors.js'
 
 export interface ViewUser {
   uid: number
@@ -67,7 +69,7 @@ export class EngineRun {
     // An exit may be seen before what was written ahead of it is read.
     this.gone = once(this.child, 'exit').then(
       () => this.ended,
-      (error: unknown) => this.hear(`${error instanceof Error ? error.message : error}\n`),
+      (error: unknown) => this.hear(`${messageOf(error)}\n`),
     )
   }
 

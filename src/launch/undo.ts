@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a step has taken and must give back, in reverse order, whatever ended it. */
+import { messageOf } from '../report/errors.js'
+
 export class Undo {
   private readonly entries: { what: string; run: () => void | Promise<void> }[] = []
   private done = false
@@ -29,7 +31,7 @@ export class Undo {
     try {
       await run()
     } catch (error) {
-      this.log(`undo of ${what} failed: ${error instanceof Error ? error.message : error}`)
+      this.log(`undo of ${what} failed: ${messageOf(error)}`)
     }
   }
 }

@@ -4,7 +4,7 @@
  * relative paths resolved. Runs as the user, where the user submits: never in the worker, which is root.
  */
 import { isAbsolute, join, resolve } from 'node:path'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import { type Edf, edfProblem } from './edf.js'
 import { annotationNote } from './edf_annotations.js'
 import { ExpansionError, expandVariables } from './edf_expand.js'
@@ -98,7 +98,7 @@ class Renderer {
     try {
       return this.host.read(path)
     } catch (error) {
-      throw edfProblem(path, `cannot be read: ${error instanceof Error ? error.message : error}`)
+      throw edfProblem(path, `cannot be read: ${messageOf(error)}`)
     }
   }
 

@@ -3,7 +3,9 @@
  * JSON and YAML files of the site, read strictly: each field is asked for by name and kind, and one that nobody asked
  * for is refused with its place. Only files that none but root can write are read at all, see trusted_file.ts.
  */
+
 import { createRequire } from 'node:module'
+import { messageOf } from '../report/errors.js'
 
 /** The message names the field: "devices[0].name: should be text". */
 export class DocumentProblem extends Error {}
@@ -29,7 +31,7 @@ function readText(file: string, text: string): unknown {
     const { parse } = load('yaml') as typeof import('yaml')
     return parse(text, { maxAliasCount: YAML_ALIASES_MAX, logLevel: 'error' })
   } catch (error) {
-    const said = error instanceof Error ? error.message : String(error)
+    const said = messageOf(error)
     const line = said.split('\n', 1)[0] ?? ''
     throw new DocumentProblem(line.slice(0, PROBLEM_LENGTH_MAX))
   }

@@ -2,7 +2,7 @@
 /** Are the images still what they were: each read whole by an importer, since root parses nothing. */
 import { closeSync, openSync } from 'node:fs'
 import type { SquashfsCheck } from '../image/wire.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import { checkSquashfs, type Intake } from './intake.js'
 import type { StoreRecord } from './record.js'
 import type { Shared } from './shared/shared.js'
@@ -110,6 +110,6 @@ async function check(
     signal.throwIfAborted()
     if (error instanceof BerthError && error.code === 'BERTH_ESQUASHFS')
       return { outcome: 'damaged', problem: String(error.fields.problem) }
-    return { outcome: 'unchecked', problem: error instanceof Error ? error.message : String(error) }
+    return { outcome: 'unchecked', problem: messageOf(error) }
   }
 }

@@ -7,7 +7,7 @@ import type { ImageReference, StoredImage } from '../image/image.js'
 import { familiarName, isDigest, parseReference, pinReference } from '../image/reference.js'
 import { withImage } from '../image/wire.js'
 import type { LoopImage, Native } from '../native.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import { Turns } from '../worker/turns.js'
 import type { Access } from './access.js'
 import { credentialsFor, type ImportProgress, type Report, WAITING } from './ask.js'
@@ -342,6 +342,6 @@ function explain(error: unknown, reference: ImageReference, signal: AbortSignal 
   const image = familiarName(reference)
   if (signal?.aborted) return new BerthError('BERTH_ECANCELED', { image }, { cause: error })
   if (error instanceof BerthError) return withImage(error, image)
-  const problem = error instanceof Error ? error.message : String(error)
+  const problem = messageOf(error)
   return new BerthError('BERTH_EINTERNAL', { problem: `import of ${image}: ${problem}` }, { cause: error })
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One peer of the worker: frames in, frames out, and what is owned by the connection until it ends. */
 import { type NativeSocket, native, type Peer, type SocketHandler } from '../native.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import type { LogFields } from '../report/log.js'
 import {
   encodeFrame,
@@ -92,7 +92,7 @@ export class Connection {
     } catch (error) {
       for (const fd of this.reader.takeFds()) native.closeFd(fd)
       const { pid, uid } = this.peer
-      this.events.log(`connection of pid ${pid} closed: ${error instanceof Error ? error.message : error}`, {
+      this.events.log(`connection of pid ${pid} closed: ${messageOf(error)}`, {
         uid,
       })
       if (!(error instanceof ProtocolError)) this.fail(error)
@@ -126,6 +126,6 @@ export function closeFds(frame: Frame): void {
 /** What a user reads about anything thrown: known errors as they are, the rest as an internal error. */
 export function asBerthError(error: unknown): BerthError {
   if (error instanceof BerthError) return error
-  const problem = error instanceof Error ? error.message : String(error)
+  const problem = messageOf(error)
   return new BerthError('BERTH_EINTERNAL', { problem }, { cause: error })
 }
