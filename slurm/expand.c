@@ -70,8 +70,7 @@ static size_t expand(char *to, const char *text, char *const *environment) {
   return length;
 }
 
-void expand_mounts(struct options *options, char *const *environment) {
-  const size_t flag = options_find("container-mounts", strlen("container-mounts"));
+void expand_variables(struct options *options, size_t flag, char *const *environment) {
   const char *const text = options->values[flag].value;
 
   if (!text || !strstr(text, "${"))

@@ -8,8 +8,7 @@
 
 #include "options.h"
 
-/** Replaces what environment has in the mounts; the rest, as SLURM_JOB_ID or a default, is left to the node.
- */
-void expand_mounts(struct options *options, char *const *environment);
+/** Of one flag. What environment has not is left as it is: the grammar has defaults, and refuses the rest. */
+void expand_variables(struct options *options, size_t flag, char *const *environment);
 
 #endif

@@ -161,8 +161,9 @@ static int check_component(spank_t spank, struct options *merged, struct error *
     return -1;
   if (wanted && edf_render(merged, &submit.settings, &submit.place, error) < 0)
     return -1;
-  if (is_carried(merged->values[options_find("container-mounts", strlen("container-mounts"))].source))
-    expand_mounts(merged, environ);
+  const size_t mounts = options_find("container-mounts", strlen("container-mounts"));
+  if (is_carried(merged->values[mounts].source))
+    expand_variables(merged, mounts, environ);
   if (check_components(merged, wanted, error) < 0)
     return -1;
   if (submit.components++ > 0)

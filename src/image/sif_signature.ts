@@ -31,7 +31,7 @@ const SIGNATURE_BYTES_MAX = 512 << 10
 const SIGNATURES_MAX = 16
 const CLEARSIGNED = '-----BEGIN PGP SIGNED MESSAGE-----'
 /** Of an older signature's text: digest of the content only, which leaves header and descriptors to anybody. */
-const LEGACY = 'SIFHASH:\n'
+const LEGACY = 'SIFHASH:'
 /** Of a squashfs: how long it is. */
 const BYTES_USED_AT = 40
 const PAD_BYTES = 4096
@@ -110,7 +110,7 @@ async function checkOne(sif: Sif, fd: number, entry: Buffer, keys: readonly Key[
     return unknown('has a damaged signature')
   }
   const stated = message.getText()
-  if (stated.startsWith(LEGACY.trimEnd()))
+  if (stated.startsWith(LEGACY))
     return unknown('has a signature of the old form (SIFHASH), which covers too little of the file')
   const signer = await findSigner(message, keys)
   if ('problem' in signer) return signer

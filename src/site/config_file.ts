@@ -4,10 +4,10 @@
  * adds to a list. A section [profile NAME] lasts until the next section or the end of its file; others have no meaning
  * and are skipped with a warning.
  */
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'ini'
-import { codeOf, isTrusted } from './trusted_file.js'
+import { codeOf, readRegular } from './trusted_file.js'
 
 export interface ConfigLine {
   key: string
@@ -57,31 +57,19 @@ export function readDropIns(directory: string, findings: Findings): ConfigLine[]
 
 /** '' also where only the node may read it: a login node's `berth check` decides nothing. */
 function readText(file: string, required: boolean, { warnings }: Findings): string | Error {
-  let fd: number
-  try {
-    // A pipe in its place would hold the worker up.
-    fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
-  } catch (error) {
-    const code = codeOf(error)
-    if (code === 'ENOENT' && !required && lstatSync(file, { throwIfNoEntry: false }) === undefined) return ''
-    if (code === 'EACCES' && process.geteuid?.() !== 0) {
-      warnings.push(`${file}: only for root to read`)
-      return ''
-    }
-    return new Error(`cannot be read: ${code}`)
-  }
-  try {
-    const status = fstatSync(fd)
-    if (!status.isFile()) return new Error('is no regular file')
-    if (status.size > CONFIG_BYTES_MAX) return new Error(`is larger than ${CONFIG_BYTES_MAX} bytes`)
-    if (!isTrusted(status))
+  const read = readRegular(file, CONFIG_BYTES_MAX, false)
+  if (!(read instanceof Error)) {
+    if (!read.trusted)
       warnings.push(`${file}: others than root can write it, and decide what the worker does as root`)
-    return readFileSync(fd, 'utf8').replace(BYTE_ORDER_MARK, '')
-  } catch (error) {
-    return new Error(`cannot be read: ${codeOf(error)}`)
-  } finally {
-    closeSync(fd)
+    return read.bytes.toString('utf8').replace(BYTE_ORDER_MARK, '')
   }
+  const code = codeOf(read.cause)
+  if (code === 'ENOENT' && !required && lstatSync(file, { throwIfNoEntry: false }) === undefined) return ''
+  if (code === 'EACCES' && process.geteuid?.() !== 0) {
+    warnings.push(`${file}: only for root to read`)
+    return ''
+  }
+  return read
 }
 
 export function readLines(file: string, text: string, warnings: string[]): ConfigLine[] {

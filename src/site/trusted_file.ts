@@ -24,23 +24,42 @@ export function readTrusted(file: string): string | Error {
 
 /** @returns what is in it, or an Error that says why it is not read */
 export function readTrustedBytes(file: string, bytesMax: number): Buffer | Error {
+  const read = readRegular(file, bytesMax, true)
+  return read instanceof Error ? read : read.bytes
+}
+
+/**
+ * A regular file of at most `bytesMax`; a pipe in its place holds nobody up.
+ * @param trustedOnly one that others can write is not read
+ * @returns an Error that says why it is not read; the file system's own is its cause
+ */
+export function readRegular(
+  file: string,
+  bytesMax: number,
+  trustedOnly: boolean,
+): { bytes: Buffer; trusted: boolean } | Error {
   let fd: number
   try {
     fd = openSync(file, O_RDONLY | O_NONBLOCK)
   } catch (error) {
-    return new Error(`cannot be read: ${codeOf(error)}`)
+    return unreadable(error)
   }
   try {
     const status = fstatSync(fd)
     if (!status.isFile()) return new Error('is no regular file')
-    if (!isTrusted(status)) return new Error('is not read: others than root can write it')
+    const trusted = isTrusted(status)
+    if (trustedOnly && !trusted) return new Error('is not read: others than root can write it')
     if (status.size > bytesMax) return new Error(`is larger than ${bytesMax} bytes`)
-    return readFileSync(fd)
+    return { bytes: readFileSync(fd), trusted }
   } catch (error) {
-    return new Error(`cannot be read: ${codeOf(error)}`)
+    return unreadable(error)
   } finally {
     closeSync(fd)
   }
+}
+
+function unreadable(error: unknown): Error {
+  return new Error(`cannot be read: ${codeOf(error)}`, { cause: error })
 }
 
 /**

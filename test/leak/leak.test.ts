@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { until } from '../cluster/command.js'
 import { removeUsers } from '../cluster/users.js'
 import { suite } from '../suite.js'
-import { difference, lookAtMachine, type Machine, removeNodeCgroups } from './machine.js'
+import { difference, lookAtMachine, type Machine, removeEmptyCgroups } from './machine.js'
 
 const test = suite('leak')
 const file = process.env.BERTH_MACHINE_BEFORE
@@ -19,7 +19,7 @@ test.needs(
     await removeUsers()
     const before = JSON.parse(readFileSync(file ?? '', 'utf8')) as Machine
     const settled = async (): Promise<boolean> => {
-      removeNodeCgroups(before)
+      removeEmptyCgroups(before)
       return difference(before, lookAtMachine()).length === 0
     }
     await until('the machine to be as before', settled, SETTLE_TIME_MAX_MS, 200).catch(() => {})

@@ -33,7 +33,7 @@ export function lookAtMachine(): Machine {
  * leaves the one of the node for its next job, and those of users and jobs where two steps of a job end at once. One of a
  * step is a leak.
  */
-export function removeNodeCgroups(before: Machine): void {
+export function removeEmptyCgroups(before: Machine): void {
   for (const path of cgroups('/sys/fs/cgroup').reverse()) {
     if (!/\/slurm_n\d+(\/uid_\d+(\/job_\d+)?)?$/.test(path) || before.cgroups.includes(path)) continue
     try {
