@@ -36,7 +36,7 @@ export class SharerServer {
   private readonly files: SharedFiles
   private readonly leases: Leases
   private readonly own = new Map<string, Lease>()
-  /** What is done even when nobody waits for it any more. */
+  /** Orders that are done to their end even when nobody waits for it any more. */
   private readonly unfinished = new Set<Promise<unknown>>()
   private readonly handlers: Handlers
 
@@ -81,8 +81,7 @@ export class SharerServer {
         return {}
       },
       publish: async ({ key, place, record }, fd) => {
-        const work = files.publish(key, needed(fd), record)
-        await this.finishing(work.finally(() => this.release(leaseName(key, place))))
+        await files.publish(key, needed(fd), record).finally(() => this.release(leaseName(key, place)))
         return { published: true }
       },
       copy: async ({ key }, fd, tell) => {
@@ -153,12 +152,7 @@ export class SharerServer {
   private async release(name: string): Promise<void> {
     const lease = this.own.get(name)
     this.own.delete(name)
-    if (lease !== undefined) await this.finishing(lease.end())
-  }
-
-  private async finishing(work: Promise<void>): Promise<void> {
-    this.unfinished.add(work)
-    await work.finally(() => this.unfinished.delete(work))
+    await lease?.end()
   }
 
   private async answer(frame: Frame): Promise<void> {
@@ -174,7 +168,10 @@ export class SharerServer {
     }
     try {
       const handler = this.handlers[name] as Handlers['check']
-      const { file, ...answer } = await handler(order, fd, tell)
+      const work = handler(order, fd, tell)
+      // Half of one would leave a lease or a file that nobody ends. A copy is only for the worker that is gone.
+      if (name !== 'copy') this.unfinished.add(work)
+      const { file, ...answer } = await work.finally(() => this.unfinished.delete(work))
       this.send(Type.RESULT, id, answer, file === undefined ? [] : [file.fd])
       await file?.close()
     } catch (error) {

@@ -12,7 +12,7 @@ import { BerthError } from '../../../src/report/errors.js'
 import { type Access, type ImportProgress, Store, type StoreOptions } from '../../../src/store/store.js'
 
 /** Another build than the checkout's can be tried. */
-const DIST = process.env.BERTH_TEST_DIST ?? join(import.meta.dirname, '../../../dist')
+export const DIST = process.env.BERTH_TEST_DIST ?? join(import.meta.dirname, '../../../dist')
 const NOBODY = { uid: 65534, gid: 65534 }
 const WAIT_MS_MAX = 60_000
 

@@ -14,6 +14,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { messageOf } from '../../../src/report/errors.js'
+import { Sharer } from '../../../src/store/shared/sharer.js'
 import type { SharedOptions } from '../../../src/store/shared/shared.js'
 import type { ImportProgress, Store } from '../../../src/store/store.js'
 import { makeTar } from '../../cluster/tar.js'
@@ -23,6 +25,7 @@ import {
   ALICE,
   BOB,
   children,
+  DIST,
   failure,
   Lab,
   listImage,
@@ -38,6 +41,9 @@ const BIG = makeTar([{ name: 'noise', content: randomBytes(3_000_000) }])
 const ACCOUNT = { uid: 20_100, gid: 20_100 }
 /** A dead node is believed dead after this; twenty seconds in earnest. */
 const STALE_MS = 1500
+/** An order takes about as long; at these moments of it the worker is gone. */
+const HANG_UP_MS_MAX = 3
+const HANG_UP_STEP_MS = 0.2
 
 let lab: Lab
 let fake: FakeRegistry
@@ -222,6 +228,22 @@ test.needs(needed, 'a worker that ends gives its lease back at once', async () =
   go()
   assert.equal(Object.keys(listImage((await image).path)), ['noise'])
   await lost
+})
+
+test.needs(needed, 'a worker that ends at any moment of an order leaves no half of it there', async () => {
+  const { directory } = cluster()
+  const settings = { directory, uid: 0, node: 'brief', stale_ms: 600_000 }
+  for (let delay_ms = 0; delay_ms < HANG_UP_MS_MAX; delay_ms += HANG_UP_STEP_MS) {
+    const sharer = new Sharer(lab.native, DIST, settings, { uid: 0, gid: 0 })
+    await sharer.ask('check', {})
+    const order = sharer.ask('acquire', { key: 'sha256-0', place: 'x' }).catch(messageOf)
+    for (const start = performance.now(); performance.now() - start < delay_ms; );
+    sharer.leave()
+    await order
+    await until('the end of the sharer', () => children('sharer.js', '"node":"brief"').length === 0)
+    const left = ['leases', 'tmp'].flatMap((folder) => readdirSync(join(directory, folder)))
+    assert.equal(left, [], `after ${delay_ms} ms`)
+  }
 })
 
 test.needs(needed, 'unfinished files are ignored, damaged ones found at the copy and made anew', async () => {
