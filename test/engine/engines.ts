@@ -85,6 +85,16 @@ function real({ name, missing, options, variable }: EngineCase, path: string): E
   return isOfStandIn ? row : { ...row, ...(options === undefined ? {} : { options }), variable }
 }
 
+/** srun's words for a step in that engine: options, the engine's own, the image, the command. */
+export function stepWords(
+  { name, options = [] }: EngineCase,
+  image: string,
+  args: readonly string[],
+  ...command: string[]
+): string[] {
+  return [...args, `--container-engine=${name}`, ...options, `--container-image=${image}`, ...command]
+}
+
 /** Looks where Debian's packages put programs. */
 export function without(program: string, directories = ['/usr/bin', '/usr/sbin']): string | undefined {
   const found = directories.some((directory) => existsSync(`${directory}/${program}`))

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a cluster's steps and their engines have running on this machine. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
 import type { Cluster } from '../cluster/cluster.js'
+import { until } from '../cluster/command.js'
 
 /** Programs of the cluster itself, and of docker, which stay when a step ends. */
 const STAYING = /slurm|node|munge|registry|keeper|scancel|srun|docker|containerd/
@@ -28,6 +31,17 @@ export function tasks(cluster: Cluster): number[] {
   return ownProcesses(cluster)
     .filter((pid) => /^slurmstepd/.test(readOr(`/proc/${parentOf(pid)}/comm`)))
     .map(Number)
+}
+
+/** Waits for the end of all of a step, and of these holders of its engine. */
+export async function leavesNothing(
+  cluster: Cluster,
+  engine: string,
+  held: readonly string[],
+): Promise<void> {
+  await until(`the end of all of ${engine}`, () => ownProcesses(cluster).length === 0)
+  await until('the end of what held it', () => held.every((pid) => !existsSync(`/proc/${pid}`)))
+  for (const node of cluster.nodes) assert.equal(readdirSync(join(node.runtimeDir, 'staging')), [])
 }
 
 export function readOr(path: string): string {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One table of behaviours, run on every engine that this machine has: what users see is the same. */
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { EngineRow } from '../../src/engine/describe.js'
@@ -13,8 +13,9 @@ import { compileProbe, OVER_NODES, PROBE_OVER_NODES, publishMpi } from '../clust
 import { USER_A } from '../cluster/users.js'
 import { suite } from '../suite.js'
 import { dockerClient, startDockerd } from './dockerd.js'
-import { ENGINE_CASES, type EngineCase, without } from './engines.js'
-import { holders, ownProcesses, readOr, tasks } from './lookout.js'
+import { ENGINE_CASES, type EngineCase, stepWords, without } from './engines.js'
+import { isAccounted, losesItsWorker } from './held.js'
+import { holders, leavesNothing, ownProcesses, readOr, tasks } from './lookout.js'
 import { ENGINE_PATH, installStandins, removeStandins, SETUID_STANDINS } from './standins.js'
 
 const test = suite('engines')
@@ -28,6 +29,8 @@ const CGROUP_CONF = [
   ...(limitsMemory ? ['ConstrainRAMSpace=yes', 'ConstrainSwapSpace=yes'] : []),
   '',
 ].join('\n')
+/** Of any Slurm: what sstat tells is asked of the processes that are the step's. */
+const ACCOUNTING_CONF = ['JobAcctGatherType=jobacct_gather/linux']
 const MEMORY_CONF = limitsMemory ? ['TaskPlugin=task/cgroup', 'SelectTypeParameters=CR_Core_Memory'] : []
 /** Of a vendor's file: a node of the host under another name, a file and a variable. */
 const DEVICE = 'stand-in.test/part=0'
@@ -46,7 +49,7 @@ const at = useCluster(test, {
     ...[`engine_path=${ENGINE_PATH}`, 'engine_args=allow'],
     `engines=${ENGINE_CASES.map(({ name }) => name).join(',')}`,
   ],
-  slurmConf: MEMORY_CONF,
+  slurmConf: [...ACCOUNTING_CONF, ...MEMORY_CONF],
   ...(usesCgroups ? { proctrack: 'cgroup', confFiles: () => ({ 'cgroup.conf': CGROUP_CONF }) } : {}),
 })
 const only = process.env.BERTH_TEST_ENGINE ?? ''
@@ -73,16 +76,7 @@ test.after(removeStandins)
 
 /** Options of one step, the command after them. */
 function inside(engine: EngineCase, args: readonly string[], ...command: string[]): string[] {
-  return on(at.images.debian, engine, args, ...command)
-}
-
-function on(
-  image: string,
-  { name, options = [] }: EngineCase,
-  args: readonly string[],
-  ...command: string[]
-) {
-  return [...args, `--container-engine=${name}`, ...options, `--container-image=${image}`, ...command]
+  return stepWords(engine, at.images.debian, args, ...command)
 }
 
 /** Each line is one fact. */
@@ -217,7 +211,7 @@ async function isSignalled(engine: EngineCase): Promise<void> {
   await cancel()
   const ended = await step.done
   assert.is.not(ended.code, 0)
-  await leavesNothing(engine, held)
+  await leavesNothing(at.cluster, engine.name, held)
 }
 
 /** What root's daemon runs for a user has no more rights than they. */
@@ -235,12 +229,6 @@ function startEndless(engine: EngineCase, job: string): Running {
   return at.cluster.start(['srun', ...inside(engine, ['-N1', '-n2', '-J', job], 'sh', '-c', script)])
 }
 
-async function leavesNothing({ name }: EngineCase, held: readonly string[]): Promise<void> {
-  await until(`the end of all of ${name}`, () => ownProcesses(at.cluster).length === 0)
-  await until('the end of what held it', () => held.every((pid) => !existsSync(`/proc/${pid}`)))
-  for (const node of at.cluster.nodes) assert.equal(readdirSync(join(node.runtimeDir, 'staging')), [])
-}
-
 async function isKilled(engine: EngineCase): Promise<void> {
   const step = startEndless(engine, `killed-${engine.name}`)
   await step.sees(/up[\s\S]*up/)
@@ -249,7 +237,7 @@ async function isKilled(engine: EngineCase): Promise<void> {
   assert.is(own.length, 2)
   for (const pid of own) sendSignal(pid, 'SIGKILL')
   says(fails(await step.done), /Killed/)
-  await leavesNothing(engine, held)
+  await leavesNothing(at.cluster, engine.name, held)
 }
 
 /** Words of users' for these would be root's, or are nobody's: they fail by what berth does for them. */
@@ -290,7 +278,7 @@ async function runsHooks(engine: EngineCase): Promise<void> {
 }
 
 async function speaksMpi(engine: EngineCase): Promise<void> {
-  const words = on(mpich, engine, ['-N2', '-n2', '--mpi=pmi2'], ...PROBE_OVER_NODES)
+  const words = stepWords(engine, mpich, ['-N2', '-n2', '--mpi=pmi2'], ...PROBE_OVER_NODES)
   const seen = exits(await at.cluster.srun(words, { env: OVER_NODES }), 0)
   // The node's own, whichever the image has.
   for (const rank of [0, 1]) says(seen, new RegExp(`rank ${rank} of 2 sum 3 .*MPICH Version: +4\\.0`))
@@ -327,6 +315,8 @@ const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<vo
   ['a terminal', hasTerminal],
   ['signals arrive, and after scancel nothing is left', isSignalled],
   ['nothing is left of tasks that are killed', isKilled],
+  ['the worker killed: the task goes on, the engine goes', (engine) => losesItsWorker(at, engine)],
+  ['memory and time of the program are accounted to the step', (engine) => isAccounted(at, engine)],
   ['what cannot start ends with 125 and runs nothing', failsAlike],
   ['root inside, a container with a name, saved as an image', isWritten],
 ]
