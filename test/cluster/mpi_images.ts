@@ -155,8 +155,7 @@ function fetching(release: string, options: readonly string[], packages: readonl
 /** Both nodes are this machine: only their namespaces differ, and shared memory would be tried between them. */
 export const OVER_NODES = { UCX_TLS: 'tcp,self' }
 /**
- * One in some dozens of runs waits for ever in MPI_Finalize, on bare Slurm as in an image: both ranks turn in UCX' tcp
- * transport, MPICH 4.0.2 and UCX 1.13. All has been said by then.
+ * Should a rank wait for ever in MPI_Finalize all the same (mpi_probe.c): all has been said by then.
  */
 export const PROBE_OVER_NODES = ['sh', '-c', 'busybox timeout -s KILL 30 probe "$@" || [ $? = 137 ]', 'sh']
 

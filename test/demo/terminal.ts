@@ -8,6 +8,9 @@ import type { Cluster } from '../cluster/cluster.js'
 import { stillHere } from '../cluster/undo.js'
 import { USER_A } from '../cluster/users.js'
 
+/** The longest command takes seconds, minutes on a slow line to a mirror; one that hangs fails the demo. */
+const COMMAND_MS_MAX = 300_000
+
 export interface Terminal {
   /** Commands so far that did not end as expected. */
   readonly failures: number
@@ -52,6 +55,7 @@ function runAsUser(cluster: Cluster, command: string): Promise<number> {
   const child = spawn('setpriv', [`--reuid=${name}`, `--regid=${name}`, '--init-groups', '--', ...shell], {
     cwd: cluster.shared,
     stdio: ['ignore', 'inherit', 'inherit'],
+    timeout: COMMAND_MS_MAX,
     env: {
       PATH: '/usr/local/bin:/usr/bin:/bin',
       HOME: `/home/${name}`,
