@@ -73,8 +73,8 @@ static void tell_bandwidth(int rank) {
 }
 
 /*
- * In one of twenty runs what follows at once on the first words of two ranks waits for ever, on bare Slurm too, with
- * UCX 1.13 over tcp; after a pause in one of some hundreds. Programs compute in between anyhow.
+ * In one of twenty runs what follows at once on the first words of two ranks waits for ever, on bare Slurm
+ * too, with UCX 1.13 over tcp; after a pause in one of some hundreds. Programs compute in between anyhow.
  */
 enum { AFTER_FIRST_WORDS_US = 50000 };
 
