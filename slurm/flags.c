@@ -61,10 +61,10 @@ const struct flag flags[FLAG_COUNT] = {
      .pyxis = true},
     /* Before readonly: pyxis looks at its variable first. */
     {.name = "container-writable",
-     .argument = "[SIZE]",
+     .argument = "[SIZE|disk[:SIZE]|memory[:SIZE]]",
      .kind = FLAG_BOOL,
      .valued = true,
-     .help = "the container's file system can be changed",
+     .help = "the container's file system can be changed, on disk or in memory, up to SIZE",
      .pyxis = true,
      .opposite = "container-readonly"},
     {.name = "container-readonly",

@@ -251,6 +251,13 @@ export interface Native {
   attachImage(path: string): Promise<LoopImage>
   /** @param offset of the image in the file, in bytes */
   attachImageFd(fd: number, offset: number): Promise<LoopImage>
+  /**
+   * Gives an empty file to a user, whose disk quota counts it, and that many bytes of the disk to the file. ENOSPC, EDQUOT:
+   * so many are not there, or not for this user.
+   */
+  reserveFor(fd: number, options: { uid: number; bytes: number }): Promise<void>
+  /** A writable loop device: it and the file are freed when the last descriptor and mount of it are closed. */
+  attachDisk(fd: number): Promise<{ loopFd: number; device: string }>
   buildNamespace(spec: NamespaceSpec): Promise<BuiltNamespace>
   /** Closes BuiltNamespace.lease and ends its process, whoever else has a copy. */
   endLease(fd: number): void

@@ -36,6 +36,7 @@ import { planWith } from './launch/plan_step.js'
 import { Running } from './launch/running.js'
 import { type PendingSave, type SaveTurn, saveContainer } from './launch/save.js'
 import { importBySite } from './launch/site_importer.js'
+import { makeStepDisk } from './launch/step_disk.js'
 import { Undo } from './launch/undo.js'
 import { findUser } from './launch/user.js'
 import { explainPlan } from './plan/explain.js'
@@ -113,6 +114,8 @@ export interface PreparedStep {
   container?: PreparedContainer
   /** Absent for a local image: only a task can say where that is. */
   held?: HeldImage
+  /** The block device of a step that writes to disk without a name. */
+  disk?: string
   /** An engine that was started before the first task; undefined where none could be. It does not fail. */
   early?: Promise<EarlyEngine | undefined>
 }
@@ -220,6 +223,8 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
   const image = request.image === '' ? undefined : parseReference(request.image)
   const reference = existing === undefined ? image : referenceOf(existing)
   const access = accessOf(facts, undefined, turn.login)
+  const fresh = turn.namespaces === undefined && !request.explain
+  const disk = fresh ? await makeStepDisk(rooms, facts.uid, request, turn.undo) : undefined
   const hold = async (): Promise<HeldImage | undefined> => {
     if (request.explain || reference === undefined || reference.source.kind === 'squashfs') return undefined
     if (existing !== undefined) return holdBase(rooms.store, existing, access, turn)
@@ -235,7 +240,11 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
     ...(reference === undefined ? {} : { reference }),
     ...(id === undefined ? {} : { id, key: keyOf(id) }),
   }
-  const prepared = held === undefined ? { facts, container } : { facts, container, held }
+  const prepared: PreparedStep = {
+    ...{ facts, container },
+    ...(held === undefined ? {} : { held }),
+    ...(disk === undefined ? {} : { disk }),
+  }
   return { ...prepared, early: startEarly(rooms, prepared, turn) }
 }
 

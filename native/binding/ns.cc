@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Images and namespaces: attachImage, attachImageFd, buildNamespace, namespaceId, showTree, hideTree,
- * endLease. */
+/** Images and namespaces: attachImage, attachImageFd, reserveFor, attachDisk, buildNamespace, namespaceId,
+ * showTree, hideTree, endLease. */
 #include "host.hh"
 #include "init.hh"
 
@@ -10,6 +10,7 @@
 #include "core/ns/child.hh"
 #include "core/ns/image_mount.hh"
 #include "core/ns/kernel.hh"
+#include "core/ns/step_disk.hh"
 #include "ns_spec.hh"
 
 #include <fcntl.h>
@@ -46,6 +47,33 @@ static Napi::Value AttachImageFd(const Napi::CallbackInfo &info) {
     return raise(info.Env(), fail("fcntl"));
   auto work = [file, offset] { return attachImage(file->get(), "", offset); };
   return promise(info.Env(), work, imageToObject);
+}
+
+/** (fd, { uid, bytes }) */
+static Napi::Value ReserveFor(const Napi::CallbackInfo &info) {
+  const auto options = info[1].ToObject();
+  const auto user = static_cast<uid_t>(numberOf(options, "uid"));
+  const auto bytes = static_cast<uint64_t>(numberOf(options, "bytes"));
+  const auto file = std::make_shared<Fd>(fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3));
+  if (!*file)
+    return raise(info.Env(), fail("fcntl"));
+  return promise(
+      info.Env(), [file, user, bytes] { return reserveFor(file->get(), user, bytes); },
+      [](Napi::Env env, const Nothing &) { return env.Undefined(); });
+}
+
+/** (fd) */
+static Napi::Value AttachDisk(const Napi::CallbackInfo &info) {
+  const auto file = std::make_shared<Fd>(fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3));
+  if (!*file)
+    return raise(info.Env(), fail("fcntl"));
+  auto work = [file] { return takeLoop({file->get(), "berth-step", 0, true}); };
+  return promise(info.Env(), work, [](Napi::Env env, LoopDevice &loop) {
+    auto object = Napi::Object::New(env);
+    object.Set("loopFd", loop.fd.release());
+    object.Set("device", loop.path);
+    return object;
+  });
 }
 
 static Napi::Object builtToObject(Napi::Env env, BuiltNamespace &built) {
@@ -162,6 +190,8 @@ static Napi::Value WithoutForks(const Napi::CallbackInfo &info) {
 void InitNs(Napi::Env env, Napi::Object exports) {
   exports.Set("attachImage", Napi::Function::New<AttachImage>(env));
   exports.Set("attachImageFd", Napi::Function::New<AttachImageFd>(env));
+  exports.Set("reserveFor", Napi::Function::New<ReserveFor>(env));
+  exports.Set("attachDisk", Napi::Function::New<AttachDisk>(env));
   exports.Set("buildNamespace", Napi::Function::New<BuildNamespace>(env));
   exports.Set("namespaceId", Napi::Function::New<NamespaceId>(env));
   exports.Set("showTree", Napi::Function::New<ShowTree>(env));

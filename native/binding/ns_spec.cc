@@ -117,6 +117,7 @@ std::optional<NamespaceSpec> specOf(const Napi::Object &object) {
   spec.readonly = flagOf(object, "readonly");
   spec.upperSize = textOf(object, "upperSize");
   spec.upperDir = textOf(object, "upperDir");
+  spec.upperDevice = textOf(object, "upperDevice");
   spec.keepRoot = flagOf(object, "keepRoot");
   spec.rootNs = static_cast<int>(numberOf(object, "rootNs", -1));
   spec.keepUpper = flagOf(object, "keepUpper");

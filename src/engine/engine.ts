@@ -122,6 +122,8 @@ export interface EnginePlace {
   idmap: boolean
   /** What is written is kept: a directory on disk, and, while others use it, the namespace that has it mounted. */
   root?: { directory: string; rootNs?: number }
+  /** A block device with a file system for what is written and not kept. */
+  disk?: string
   /** Job's namespaces when they are not the worker's; borrowed. */
   mountNs?: number
   userNs?: number

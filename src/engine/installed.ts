@@ -49,7 +49,8 @@ export function engineFinder(site: Pick<Site, 'get'>): FindEngine {
   }
 }
 
-function findProgram(name: string, directories: readonly string[]): string | undefined {
+/** In which of the directories that is; undefined: in none. */
+export function findProgram(name: string, directories: readonly string[]): string | undefined {
   return directories
     .filter((directory) => directory.startsWith('/'))
     .map((directory) => join(directory, name))

@@ -37,8 +37,11 @@ function namespaceSpec(plan: Plan, place: EnginePlace): NamespaceSpec {
   }
 }
 
-function rootOf({ root }: EnginePlace): Pick<NamespaceSpec, 'upperDir' | 'keepRoot' | 'rootNs'> {
-  if (root === undefined) return {}
+function rootOf({
+  root,
+  disk,
+}: EnginePlace): Pick<NamespaceSpec, 'upperDir' | 'upperDevice' | 'keepRoot' | 'rootNs'> {
+  if (root === undefined) return disk === undefined ? {} : { upperDevice: disk }
   const { directory, rootNs } = root
   return { upperDir: directory, ...(rootNs === undefined ? { keepRoot: true } : { rootNs }) }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The namespaces of one step: built once, found again after a worker's crash, handed to every task. */
-import { openSync, readlinkSync } from 'node:fs'
+import { close, openSync, readlinkSync } from 'node:fs'
 import { type BuiltNamespace, type MadeEntry, type NamespaceSpec, native } from '../native.js'
 
 /** Names as in /proc/PID/ns, in the order of setns: the user namespace grants the others (setns(2)). */
@@ -51,11 +51,13 @@ export async function buildNamespaces(spec: NamespaceSpec): Promise<Namespaces> 
   }
 }
 
+/** Never on the loop: the last one out waits for the file system that was written to. */
 export function closeNamespaces(namespaces: Namespaces): void {
   endProcesses(namespaces)
-  for (const { fd } of namespaces.fds.splice(0)) native.closeFd(fd)
-  if (namespaces.upper !== undefined) native.closeFd(namespaces.upper)
+  const { fds, upper } = namespaces
   delete namespaces.upper
+  for (const fd of [...fds.splice(0).map((one) => one.fd), upper])
+    if (fd !== undefined) close(fd, () => undefined)
 }
 
 /** All that is left in a pid namespace of the container's own. */

@@ -42,7 +42,7 @@ export async function openOn(
   const image = own === undefined ? held.image : imageWithOwnFiles(held.image, own.path)
   const whole = await planWith(rooms, prepared, place, image)
   const plan = own === undefined ? whole : withoutOwnFiles(whole, own.path)
-  const { namespaces, launch } = translate(plan, placeOf(rooms, held, place, own))
+  const { namespaces, launch } = translate(plan, placeOf(rooms, prepared, held, place, own))
   const spec = withRoot(namespaces, plan)
   const opened: OpenedStep = {
     launch: facts.imageCommand ? launchImageCommand(launch, held.image.config) : launch,

@@ -47,7 +47,7 @@ export async function startEarly(
   const plan = await planWith(rooms, prepared, place, held.image).catch(() => undefined)
   const wish = plan && wishOf(rooms, prepared, plan)
   if (plan === undefined || wish === undefined || turn.signal.aborted) return undefined
-  const spec = withRoot(translate(plan, placeOf(rooms, held, place)).namespaces, plan)
+  const spec = withRoot(translate(plan, placeOf(rooms, prepared, held, place)).namespaces, plan)
   const unwanted = new AbortController()
   const undo = turn.undo.part('early engine')
   const signal = AbortSignal.any([turn.signal, unwanted.signal])
@@ -81,13 +81,20 @@ export function builderOf(
 }
 
 /** Where a plan is carried out. */
-export function placeOf(rooms: Rooms, held: HeldImage, place: StepPlace, own?: Container): EnginePlace {
+export function placeOf(
+  rooms: Rooms,
+  { disk }: PreparedStep,
+  held: HeldImage,
+  place: StepPlace,
+  own?: Container,
+): EnginePlace {
   return {
     image: held.source,
     staging: rooms.staging,
     // Owners in a directory are real ones, and the user's own among them.
     idmap: 'device' in held.source && native.kernelFeatures().squashfsIdmap,
     ...(own === undefined ? {} : { root: rootOf(rooms.running, own) }),
+    ...(disk === undefined ? {} : { disk }),
     ...(place.mountNs === undefined ? {} : { mountNs: place.mountNs }),
     ...(place.userNs === undefined ? {} : { userNs: place.userNs }),
   }

@@ -89,7 +89,7 @@ function mirrorRules(site: Site): string[] {
   return rules
 }
 
-function bytesOf(space: Space, directory: string): number {
+export function bytesOf(space: Space, directory: string): number {
   if ('bytes' in space) return space.bytes
   const { blocks, bsize } = statfsSync(directory)
   return Math.floor((blocks * bsize * space.percent) / 100)

@@ -57,6 +57,8 @@ export interface NamespaceSpec {
   /** Size option of the tmpfs that holds upper and work directories, e.g. "50%"; ignored with upperDir. */
   upperSize: string
   upperDir?: string
+  /** A block device with an ext4 for this build alone; ignored with upperDir. */
+  upperDevice?: string
   /** Asks for BuiltNamespace.rootNs, so that others can use the same writable root. */
   keepRoot?: boolean
   /** A borrowed rootNs: its root is used; image and upperDir are not looked at. */

@@ -7,6 +7,7 @@ import { planHookup } from './hookup.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
 import { planMounts } from './mounts.js'
 import { NAMESPACE_TYPES, type Plan } from './spec.js'
+import { isWritable, writableLayer } from './writable.js'
 
 export type { PlanInput, PlanStepFacts, PlanUser } from './input.js'
 
@@ -48,14 +49,16 @@ export function planStep(input: PlanInput): Plan {
   }
 }
 
-function planRoot({ request, site }: PlanInput): Plan['root'] {
-  const writable = request.readonly === undefined ? site.get('container_writable') : !request.readonly
-  const space = site.get('container_writable_size')
-  const bySite = 'percent' in space ? `${space.percent}%` : String(space.bytes)
+function planRoot(input: PlanInput): Plan['root'] {
+  const { request, site } = input
+  const writable = isWritable(input)
+  const { on, size } = writableLayer(input)
+  const kept =
+    request.name === undefined ? `writes go to ${on} and end with the step` : 'writes are kept on disk'
   return {
     readonly: !writable,
-    writableSize: request.writableSize ?? bySite,
-    reason: writable ? 'writes go to memory and end with the step' : 'image is shared by its users',
+    writableSize: size,
+    reason: writable ? kept : 'image is shared by its users',
     origin: originOf(request, 'container-writable', site.origin('container_writable')),
   }
 }

@@ -79,7 +79,7 @@ export interface Plan {
   ociVersion: string
   engine: string
   image: { reference: string; digest: string; path: string; signer?: string }
-  /** writableSize: size option of the tmpfs that holds what is written to the root: bytes or "50%". */
+  /** writableSize: limit of what is written to the root: bytes or "50%", of memory or of the store's file system. */
   root: { readonly: boolean; writableSize: string } & Reason
   process: {
     cwd: string

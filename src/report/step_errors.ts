@@ -153,4 +153,9 @@ export const STEP_ERRORS = {
     hint: 'name a directory of the image, or one that is mounted',
     exit: FAILED,
   },
+  BERTH_EWRITABLE: {
+    text: '--container-writable on disk: {problem}',
+    hint: '{next}',
+    exit: FAILED,
+  },
 } as const satisfies Record<string, ErrorRow>

@@ -5,7 +5,7 @@
  * two sources never mix.
  */
 import { BerthError } from '../report/errors.js'
-import { BOOLEAN_GRAMMAR, parseBoolean, SPACE_GRAMMAR } from '../site/values.js'
+import { BOOLEAN_GRAMMAR, parseBoolean } from '../site/values.js'
 import type { Given, Level } from './dialect.js'
 import { type Edf, edfValues, isRendered, parseEdf } from './edf.js'
 import { translateGsi } from './gsi.js'
@@ -87,8 +87,8 @@ export class Choices {
     if (given === undefined) return undefined
     const value = parseBoolean(given.value) ?? (otherwise(given) ? true : undefined)
     if (value !== undefined) return { value, origin: given.origin }
-    const sized = isOptionName(name) && optionRow(name).value === true
-    const grammar = sized ? `${BOOLEAN_GRAMMAR}, or ${SPACE_GRAMMAR}` : BOOLEAN_GRAMMAR
+    const more = isOptionName(name) ? optionRow(name).value : undefined
+    const grammar = more === undefined ? BOOLEAN_GRAMMAR : `${BOOLEAN_GRAMMAR}, or ${more}`
     if (given.origin.startsWith('flag '))
       throw optionProblem(name, `must be ${grammar}: ${showValue(given.value)}`)
     if (!given.origin.startsWith('PYXIS_')) {

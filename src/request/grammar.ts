@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Untrusted strings to a Request: the one grammar, run at submit and again on every node. */
-import { parseSpace } from '../site/values.js'
 import { Choices, type Given } from './choices.js'
 import { parseEngine, parseEngineArgs, parseScope, parseTmpfsSize } from './engine.js'
 import { parseEnvironmentNames } from './environment.js'
@@ -11,9 +10,9 @@ import { parseMounts } from './mounts.js'
 import { parseName } from './name.js'
 import type { OptionName } from './options.js'
 import { parseSave, parseWorkdir } from './paths.js'
-import { optionProblem } from './problem.js'
 import type { Request, Scope } from './request.js'
 import { parseUnshare } from './unshare.js'
+import { parseWritable, type WritableValue, writableFields } from './writable.js'
 
 export interface RequestInput {
   /** "name=value" as the shim sends them: a flag as "=1" or "=0", names as in options.ts with their no- forms. */
@@ -100,18 +99,18 @@ function takeFile(reader: Reader, { edf }: Choices): Pick<Request, 'variables' |
   return { ...(has(env) ? { variables: env } : {}), ...(has(annotations) ? { annotations } : {}) }
 }
 
-/** --container-writable[=SIZE] and --container-readonly are one question with two spellings. */
-function takeWritable(reader: Reader, named: boolean): Pick<Request, 'readonly' | 'writableSize'> {
-  let size: string | undefined
+/** --container-writable[=…] and --container-readonly are one question with two spellings. */
+function takeWritable(
+  reader: Reader,
+  named: boolean,
+): Pick<Request, 'readonly' | 'writableOn' | 'writableSize'> {
+  let given: WritableValue | undefined
   const writable = reader.takeFlag('container-writable', ({ value }) => {
-    const isSize = parseSpace(value) !== undefined
-    if (isSize) size = value
-    return isSize
+    given = parseWritable(value)
+    return given !== undefined
   })
   if (writable === undefined) return {}
-  if (named && size !== undefined)
-    throw optionProblem('container-writable', 'a size is of memory, and a container with a name is on disk')
-  return { readonly: !writable, ...present('writableSize', size) }
+  return { readonly: !writable, ...writableFields(given ?? {}, named) }
 }
 
 /** Takes values by name and remembers where each came from. */

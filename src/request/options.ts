@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The names of all options: one row each, as in slurm/flags.c; the grammar of each value lives in its own file. */
 
+import { SPACE_GRAMMAR } from '../site/values.js'
+
 /** single: the last one wins. list: repeats add up. flag: yes or no, with a --no- form or an opposite. */
 type Kind = 'single' | 'list' | 'flag'
 
@@ -12,8 +14,8 @@ interface Row {
   enroot?: string
   /** The option that says the opposite; given together on one command line they are refused. */
   opposite?: string
-  /** A flag that may carry a value beside yes and no. */
-  value?: boolean
+  /** Grammar of the value that a flag may carry beside yes and no. */
+  value?: string
   /** A value that shows the grammar to who got it wrong. */
   example?: string
   /** Another product's word: said in container-* options before anything else looks at it, and no BERTH_ variable. */
@@ -42,8 +44,8 @@ export const OPTIONS = {
     pyxis: true,
     enroot: 'ENROOT_ROOTFS_WRITABLE',
     opposite: 'container-readonly',
-    value: true,
-    example: '2G',
+    value: `${SPACE_GRAMMAR}, or disk or memory, alone or with :SIZE`,
+    example: 'disk:20G',
   },
   'container-readonly': { kind: 'flag', pyxis: true, opposite: 'container-writable' },
   'container-remap-root': {

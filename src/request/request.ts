@@ -25,6 +25,8 @@ export type Scope = 'step' | 'batch' | 'job'
  */
 export type MpiMode = 'auto' | 'host' | 'image' | 'off'
 
+export type WritablePlace = 'memory' | 'disk'
+
 /** The option names of the first issue come first; an absent optional value means: as the site says. */
 export interface Request {
   /** As the user wrote it, after trimming; '' when only --container-name was given. */
@@ -44,8 +46,10 @@ export interface Request {
   name?: { name: string; mode: NameMode }
   save?: string
   unshare: Namespace[]
-  /** Size of the writable layer as given with --container-writable=SIZE: "4G", "50%". */
+  /** Size of the writable layer as given with --container-writable: "4G", "50%". */
   writableSize?: string
+  /** Where it is, for a container without a name; undefined: as the site says. */
+  writableOn?: WritablePlace
   mountCwd?: boolean
   /** Size of a private /dev/shm, as given: "8G", "50%". */
   shmSize?: string

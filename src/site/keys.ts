@@ -197,6 +197,16 @@ export const KEYS = {
     default: '50%',
     help: 'size limit of the writable layer in memory',
   },
+  container_writable_on: {
+    type: ['memory', 'disk'],
+    default: 'memory',
+    help: 'where a step without a name writes when the user says nothing; disk: a file in the store, which needs mkfs.ext4 (e2fsprogs) in engine_path',
+  },
+  container_writable_disk_size: {
+    type: 'space',
+    default: '10G',
+    help: "size of that file, reserved while the step runs, or share of the store's file system",
+  },
   container_remap_root: {
     type: 'boolean',
     default: 'no',

@@ -36,6 +36,22 @@ export class Shelf {
 
   /** Bytes in the store that are no images', by the latest count; the quota is for all of it. */
   others = 0
+  private reserved = 0
+
+  /**
+   * Counted with what is there until the answer is called; undefined: quota or floor leave no room for so much, and no
+   * image goes for it.
+   */
+  reserve(bytes: number): (() => void) | undefined {
+    const over = this.over(bytes)
+    const victims = chooseVictims(this.candidates(), over)
+    if (victims.reduce((sum, { size }) => sum + size, 0) < over) return undefined
+    for (const { key } of victims) this.remove(key)
+    this.reserved += bytes
+    return () => {
+      this.reserved -= bytes
+    }
+  }
 
   records(): (StoreRecord & { used: number })[] {
     return [...this.entries.values()].map(({ record, used }) => ({ ...record, used }))
@@ -129,9 +145,14 @@ export class Shelf {
 
   /** Frees what quota and floor ask for when `wanted` bytes are to come; `atLeast` bytes in any case. */
   collect(wanted: number, atLeast = 0): Removed[] {
-    const stored = this.records().reduce((sum, record) => sum + bytesHere(record), this.others)
-    const over = Math.max(atLeast, bytesOver(wanted, stored, this.directory.free(), this.limits))
+    const over = Math.max(atLeast, this.over(wanted))
     return chooseVictims(this.candidates(), over).map(({ key }) => this.remove(key))
+  }
+
+  private over(wanted: number): number {
+    const others = this.others + this.reserved
+    const stored = this.records().reduce((sum, record) => sum + bytesHere(record), others)
+    return bytesOver(wanted, stored, this.directory.free(), this.limits)
   }
 
   private candidates(): Candidate[] {

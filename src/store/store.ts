@@ -27,6 +27,7 @@ import { ownSubjects, type Scrubbed, type ScrubTurn, scrubImages, sharedSubjects
 import { Shared } from './shared/shared.js'
 import { type Removed, Shelf } from './shelf.js'
 import { isTrustedKey } from './squashfile.js'
+import { reserveStepFile, type StepFile } from './step_file.js'
 
 export type {
   Access,
@@ -230,6 +231,11 @@ export class Store {
     const bytes = sizes.reduce((sum, size) => sum + size, 0)
     this.shelf.others = bytes
     return { count: all.length, bytes }
+  }
+
+  /** For one step to write to, within quota and floor. @throws BerthError BERTH_EWRITABLE */
+  reserveFile(uid: number, bytes: number): Promise<StepFile> {
+    return reserveStepFile(this.native, this.shelf, { uid, bytes })
   }
 
   /** Makes room for so many bytes within quota and floor, or removes all that is neither pinned nor in use. */

@@ -39,6 +39,7 @@ function median(times: number[]): string {
 const kinds: Record<string, string[]> = {
   plain: [],
   writable: ['container-writable=1'],
+  'writable on disk': ['container-writable=disk:1G'],
   named: ['container-name=bench'],
 }
 const times = Object.fromEntries(Object.keys(kinds).map((name) => [name, [] as number[]]))

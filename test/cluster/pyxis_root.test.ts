@@ -224,11 +224,13 @@ test('the step’s directory: mounted, and where the program starts', async () =
 })
 
 test('a site with the defaults of pyxis: root who writes without a flag, and ranks of PMIx with no line beside them', async () => {
-  const berthConf = 'container_remap_root = yes\ncontainer_writable = yes\n'
+  const onDisk = 'container_writable_on = disk\ncontainer_writable_disk_size = 64M\n'
+  const berthConf = `container_remap_root = yes\ncontainer_writable = yes\n${onDisk}`
   const cluster = await startCluster({ nodes: [{}], berthConf })
   try {
     const image = `--container-image=${at.images.debian}`
     prints(await cluster.srun(['-n1', image, 'sh', '-c', 'touch /newfile && id -u']), ['0'])
+    fails(await cluster.srun(['-n1', image, 'sh', '-c', 'head -c 80M /dev/zero >/fill']))
     exits(await cluster.srun(['-n1', image, '--container-name=ranks', 'true']), 0)
     const ranks = ['--mpi=pmix', '-n4', '--container-name=ranks', 'sh', '-c', 'echo $PMIX_RANK']
     for (const env of [{}, { PYXIS_CONTAINER_REMAP_ROOT: '1' }]) {

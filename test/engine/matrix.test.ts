@@ -293,6 +293,15 @@ async function isWritten(engine: EngineCase): Promise<void> {
   prints(await at.cluster.srun([...again, `--container-engine=${engine.name}`, 'cat', '/opt/tool/new']), [
     'kept',
   ])
+  await isSaved(file)
+  const fill = 'echo kept >/opt/tool/new; head -c 40M /dev/zero >/fill && exit 9; rm /fill'
+  const disk = ['-n1', '-w', 'n1', '--container-writable=disk:32M', `--container-save=${file}`]
+  const full = exits(await at.cluster.srun(inside(engine, disk, 'sh', '-c', fill)), 0)
+  says(full, /No space left on device/)
+  await isSaved(file)
+}
+
+async function isSaved(file: string): Promise<void> {
   const listed = await must(['unsquashfs', '-l', file])
   assert.match(listed.stdout, /opt\/tool\/new/)
   assert.not.match(listed.stdout, /berth-hold/)
@@ -318,7 +327,7 @@ const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<vo
   ['the worker killed: the task goes on, the engine goes', (engine) => losesItsWorker(at, engine)],
   ['memory and time of the program are accounted to the step', (engine) => isAccounted(at, engine)],
   ['what cannot start ends with 125 and runs nothing', failsAlike],
-  ['root inside, a container with a name, saved as an image', isWritten],
+  ['root inside, a container with a name, a layer on disk with its limit, both saved as images', isWritten],
 ]
 
 for (const engine of ENGINE_CASES.filter(({ name }) => isWanted(name))) {

@@ -101,6 +101,10 @@ test('the root: read-only unless user or site say otherwise', () => {
   assert.equal(root({}).readonly, true)
   assert.equal(root({}).origin, 'default')
   assert.equal(root({ options: ['container-writable=4G'] }).writableSize, '4G')
+  const disk = { site: 'container_writable_on = disk', options: ['container-writable=1'] }
+  assert.equal(root(disk).reason, 'writes go to disk and end with the step')
+  assert.equal(root(disk).writableSize, String(10 * 2 ** 30))
+  assert.equal(root({ ...disk, options: ['container-writable=memory'] }).writableSize, '50%')
   assert.equal(root({ options: ['container-writable=1'] }).readonly, false)
   const site = 'container_writable = yes\ncontainer_writable_size = 2G'
   assert.deepEqual(

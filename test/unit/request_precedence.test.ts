@@ -147,6 +147,21 @@ test('writable and readonly are one question', () => {
   assert.equal(parse(['container-readonly=1'], { PYXIS_CONTAINER_READONLY: '0' }).readonly, true)
 })
 
+test('writable may say where, and how much there', () => {
+  const fields = (value: string): unknown[] => {
+    const { readonly, writableOn, writableSize } = parse([`container-writable=${value}`])
+    return [readonly, writableOn, writableSize]
+  }
+  assert.deepEqual(fields('disk'), [false, 'disk', undefined])
+  assert.deepEqual(fields('disk:4G'), [false, 'disk', '4G'])
+  assert.deepEqual(fields('memory:50%'), [false, 'memory', '50%'])
+  assert.equal(parse([], { PYXIS_CONTAINER_WRITABLE: 'disk:1G' }).writableOn, 'disk')
+  for (const value of ['disk:', 'disk:lots', 'disk:1G:2G', 'tape', ':1G', 'Disk'])
+    refuses(() => parse([`container-writable=${value}`]), 'BERTH_EOPTION', 'or disk or memory')
+  assert.equal(parse(['container-writable=disk', 'container-name=x']).readonly, false)
+  refuses(() => parse(['container-writable=memory', 'container-name=x']), 'BERTH_EOPTION', 'not in memory')
+})
+
 test('writable may carry a size', () => {
   const request = parse(['container-writable=4G'])
   assert.equal(request.readonly, false)

@@ -51,7 +51,7 @@ void Builder::run() {
   if (spec_.keepRoot && !spec_.engine)
     parent_.send(Report::kRoot, assembly.get());
   const Fd upper(own && spec_.keepUpper && spec_.upperDir.empty()
-                     ? openat(rootfs->stage.get(), "upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                     ? openat(rootfs->stage.get(), upperIn(spec_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
                      : -1);
   std::vector<Made> made;
   if (spec_.view) {

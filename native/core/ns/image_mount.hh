@@ -17,9 +17,8 @@ struct AttachedImage {
 
 /**
  * Attaches an open regular file read-only from `offset` and mounts the squashfs in it, detached. Closing both
- * descriptors frees device and superblock. EBUSY from racing processes is retried. Reads go through
- * the page cache below: small ones are four times as fast as direct ones. Needs root and Linux 5.8
- * (LOOP_CONFIGURE).
+ * descriptors frees device and superblock. Reads go through the page cache below: small ones are four times
+ * as fast as direct ones. Fails as takeLoop() does.
  */
 Result<AttachedImage> attachImage(int file, const std::string &name, uint64_t offset);
 

@@ -4,6 +4,7 @@
 #include "filesystem.hh"
 #include "image_mount.hh"
 #include "kernel.hh"
+#include "step_disk.hh"
 #include "void.hh"
 
 #include <sched.h>
@@ -50,6 +51,11 @@ Result<Layers> openLayers(const NamespaceSpec &spec, int idmap) {
       return mapped.error();
   if (!spec.upperDir.empty()) {
     auto disk = cloneDirectory(spec.upperDir);
+    if (!disk)
+      return disk.error();
+    layers.disk = std::move(*disk);
+  } else if (!spec.upperDevice.empty()) {
+    auto disk = mountStepDisk(spec.upperDevice);
     if (!disk)
       return disk.error();
     layers.disk = std::move(*disk);
@@ -151,7 +157,7 @@ static Result<Fd> mountOverlayAs(const Identity &user, const std::string &upper,
 
 static Result<Fd> makeStage(const NamespaceSpec &spec) {
   std::vector<FsOption> options = {{"mode", "0755"}};
-  if (!spec.upperSize.empty() && spec.upperDir.empty())
+  if (!spec.upperSize.empty() && spec.upperDir.empty() && spec.upperDevice.empty())
     options.push_back({"size", spec.upperSize});
   auto stage = makeFilesystem("tmpfs", options, kernel::kAttrNoSuid | kernel::kAttrNoDev);
   if (!stage)
@@ -175,6 +181,10 @@ static Result<> leaveCopy(Fd &overlay) {
   return Nothing{};
 }
 
+std::string upperIn(const NamespaceSpec &spec) {
+  return spec.upperDir.empty() && spec.upperDevice.empty() ? "upper" : "disk/upper";
+}
+
 Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
   auto stage = makeStage(spec);
   if (!stage)
@@ -184,12 +194,13 @@ Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers) {
   const bool onDisk = layers.disk.valid();
   if (auto placed = onDisk ? place("disk", layers.disk) : Result<>(Nothing{}); !placed)
     return placed.error();
-  const std::string upper = onDisk ? "disk/upper" : "upper";
+  const std::string upper = upperIn(spec);
   const std::string work = onDisk ? "disk/work" : "work";
+  const bool exclusive = !spec.upperDir.empty();
   if (auto made = makeUpper(spec, layers.lower.get(), upper, work); !made)
     return made.error();
-  auto overlay = layers.lowerIsUsers ? mountOverlayAs(spec.user, upper, work, onDisk)
-                                     : mountOverlay(upper, work, onDisk);
+  auto overlay = layers.lowerIsUsers ? mountOverlayAs(spec.user, upper, work, exclusive)
+                                     : mountOverlay(upper, work, exclusive);
   if (!overlay)
     return overlay.error();
   if (auto left = spec.keepRoot ? leaveCopy(*overlay) : Nothing{}; !left)

@@ -15,7 +15,7 @@ struct Layers {
   Fd lower;
   /** It is a directory that the user named. */
   bool lowerIsUsers = false;
-  /** The directory on disk that holds "upper" and "work". */
+  /** What is to hold "upper" and "work", where that is not memory. */
   Fd disk;
 };
 
@@ -37,6 +37,9 @@ struct Rootfs {
  * of no use afterwards: overlay keeps its own hold on them.
  */
 Result<Rootfs> assembleRoot(const NamespaceSpec &spec, const Layers &layers);
+
+/** Of the upper directory, below Rootfs::stage. */
+std::string upperIn(const NamespaceSpec &spec);
 
 /** The same around the overlay of a namespace that an earlier build kept (NamespaceSpec::rootNs). */
 Result<Rootfs> shareRoot(const NamespaceSpec &spec, int voidNs);

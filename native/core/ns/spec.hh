@@ -69,6 +69,8 @@ struct NamespaceSpec {
   bool readonly = false;
   std::string upperSize;
   std::string upperDir;
+  /** A block device with an ext4 of this step's alone (step_disk.hh), in place of upperDir or memory. */
+  std::string upperDevice;
   /** What was written above the image is wanted later: BuiltNamespace::upper and made. Not with upperDir. */
   bool keepUpper = false;
   /** The overlay is wanted again by others: BuiltNamespace::rootNs. */

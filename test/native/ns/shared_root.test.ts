@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A writable root on disk: kept between namespaces, used by several at once through one overlay. */
-import { mkdirSync, statSync } from 'node:fs'
+import { fstatSync, mkdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import type { BuiltNamespace, NativeError } from '../../../src/native.js'
 import { suite } from '../../suite.js'
@@ -90,6 +90,16 @@ test.needs(absent, 'it lives on in the kept namespace when the first one has gon
   lab.close(built)
   assert.is((await lab.run([PROC], 'cat /there', { rootNs })).stdout, 'still\n')
   dropRoots()
+})
+
+test.needs(absent, 'the file of a step’s disk is the user’s, and has all its bytes at once', async () => {
+  const { fd } = lab.native.openTemporary(lab.folder)
+  await lab.native.reserveFor(fd, { uid: USER.uid, bytes: 8 << 20 })
+  const { uid, size, blocks } = fstatSync(fd)
+  lab.native.closeFd(fd)
+  assert.is(uid, USER.uid)
+  assert.is(size, 8 << 20)
+  assert.ok(blocks * 512 >= size)
 })
 
 test.run()
