@@ -2,10 +2,12 @@
 /** The image's entrypoint and what images of PyTorch get, row by row as users of pyxis know them. */
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
+import { startCluster } from './cluster.js'
 import type { Outcome, RunOptions } from './command.js'
-import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
+import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { publishLike } from './images.js'
+import { leftovers } from './leftovers.js'
 import { makeTar } from './tar.js'
 
 const test = suite('pyxis: entrypoint')
@@ -145,6 +147,30 @@ test('PyTorch: an address that the user chose stays', async () => {
 
 test('without PyTorch in the image there are none', async () => {
   prints(await srun([], 'echo "[$MASTER_ADDR$RANK]"'), ['[]'])
+})
+
+test('arguments of pyxis in plugstack.conf: execute_entrypoint=1 and sbatch_support=0', async () => {
+  const cluster = await startCluster({ nodes: [{}], plugArgs: ['execute_entrypoint=1', 'sbatch_support=0'] })
+  const words = ['-n1', `--container-image=${image}`]
+  const step = (options: string[], run: RunOptions = {}) =>
+    cluster.srun([...words, ...options, 'sh', '-c', ask], run)
+  try {
+    prints(await step([]), ['[tcp://docker:2375]'])
+    prints(silent(await step([])), ['[tcp://docker:2375]'])
+    prints(await step(['--no-container-entrypoint']), ['[]'])
+    prints(await step([], { env: { PYXIS_CONTAINER_ENTRYPOINT: '0' } }), ['[]'])
+    says(exits(await step(['--container-entrypoint-log']), 0), /^entrypoint: warning$/m)
+
+    saysNot(exits(await cluster.command(['sbatch', '--help']), 0), /container-image/)
+    for (const submit of ['sbatch', 'salloc'])
+      says(fails(await cluster.command([submit, ...words, 'true'])), /unrecognized option.*container-image/)
+    // The script stays on the host, where its steps know the options.
+    const script = `#!/bin/sh\n${ask}; srun -n1 --container-image=${image} sh -c '${ask}'\n`
+    prints(await cluster.batch(script, ['-n1']), ['[]', '[tcp://docker:2375]'])
+  } finally {
+    await cluster.stop()
+  }
+  assert.equal(leftovers(cluster.dir), [])
 })
 
 test.run()
