@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Real MPI programs of other Debian releases over two nodes: whose library runs them, and that the answer is right. */
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -9,21 +9,31 @@ import { suite } from '../suite.js'
 import type { Outcome } from './command.js'
 import { exits, lines, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
-import { agrees, compileProbe, OVER_NODES, PROBE_OVER_NODES, publishMpi } from './mpi_images.js'
+import {
+  agrees,
+  compileProbe,
+  type MpiImage,
+  notInSid,
+  OVER_NODES,
+  PROBE_OVER_NODES,
+  publishMpi,
+} from './mpi_images.js'
 
 const missing = ['mpicc.mpich', 'mpicc.openmpi'].filter((name) => !hasProgram(name)).join(', ')
+const notInSidNow = missing || (await notInSid('mpich-sid', 'libmpich.so.12'))
 const test = suite('MPI of the node in images')
 const at = useCluster(test, { berthConf: '[profile empty-mpi]\nmpi = /usr/share\n' })
 const folder = mkdtempSync(join(tmpdir(), 'berth-mpi-'))
+let program = ''
 let mpich = ''
 let oldMpich = ''
 let openmpi = ''
 
 test.before(async () => {
   if (missing !== '') return
-  const probe = await compileProbe(folder, 'mpicc.mpich')
-  mpich = await publishMpi(at.registry, 'mpich-trixie', { probe })
-  oldMpich = await publishMpi(at.registry, 'mpich-bullseye', { probe })
+  program = await compileProbe(folder, 'mpicc.mpich')
+  mpich = await publishMpi(at.registry, 'mpich-trixie', { probe: program })
+  oldMpich = await publishMpi(at.registry, 'mpich-bullseye', { probe: program })
   openmpi = await publishMpi(at.registry, 'openmpi-trixie', {
     probe: await compileProbe(folder, 'mpicc.openmpi'),
   })
@@ -63,10 +73,38 @@ function doctor(image: string): Promise<Outcome> {
   return at.cluster.srun(['-n1', '--mpi=pmi2', berth, 'doctor', 'mpi', image, ...places])
 }
 
-test.needs(missing, "MPICH 4.2 of an image is replaced by the node's 4.0 on both nodes", async () => {
-  const seen = await probe(mpich, ['-N2', '-n2', '--mpi=pmi2'])
-  agrees(seen, 2, /MPICH Version: +4\.0\.2/)
-  says(seen, /mapped .*libmpich\.so\.12\.4/)
+/** By PMI2 alone: none of Debian's was built with PMIx. Whose library runs is told by the file, since names are the image's. */
+const RELEASES = [
+  ['mpich-bullseye', /MPICH Version: +3\.4/, "too old for the node's"],
+  ['mpich-bookworm', /MPICH Version: +4\.0\.2/, "the node's"],
+  ['mpich-trixie', /MPICH Version: +4\.[23]/, "the node's"],
+  ['mpich-sid', /MPICH Version: +[5-9]\./, "the node's"],
+] as const satisfies readonly (readonly [MpiImage, RegExp, string])[]
+
+for (const [name, own, auto] of RELEASES) {
+  const needs = name === 'mpich-sid' ? notInSidNow : missing
+  test.needs(needs, `${name} over two nodes: by itself, and with auto by ${auto}`, async () => {
+    const image = await publishMpi(at.registry, name, { probe: program })
+    const run = (mode: string) =>
+      probe(image, ['-N2', '-n2', '--mpi=pmi2', `--container-mpi=${mode}`], ['files'])
+    const itself = await run('image')
+    agrees(itself, 2, own)
+    assert.equal(ofNode(itself), [false, false])
+    const replaced = auto === "the node's"
+    const seen = await run('auto')
+    agrees(seen, 2, replaced ? /MPICH Version: +4\.0\.2/ : own)
+    assert.equal(ofNode(seen), [replaced, replaced])
+  })
+}
+
+/** Of each rank, whether the MPI library that it has mapped is the node's file. */
+function ofNode(outcome: Outcome): boolean[] {
+  const { ino } = statSync('/usr/lib/x86_64-linux-gnu/libmpich.so.12')
+  const files = lines(outcome).filter((line) => /^file \d+ .*\/libmpi/.test(line))
+  return files.map((line) => line.startsWith(`file ${ino} `))
+}
+
+test.needs(missing, "explain says that MPICH 4.2 is replaced by the node's 4.0", async () => {
   const { notes } = await explain(mpich)
   const why = notes.find((note) => note.startsWith('mpi: ')) ?? ''
   assert.match(
@@ -117,7 +155,7 @@ test.needs(
   },
 )
 
-test.needs(missing, 'ranks of a node read each other’s memory, as fast as on the host', async () => {
+test.needs(missing, 'ranks of a node read each other’s memory', async () => {
   const inside = await probe(mpich, ['-n2', '-N1', '--mpi=pmi2'], ['node'])
   agrees(inside, 2, /MPICH Version: +4\.0\.2/)
   assert.equal(
@@ -129,11 +167,38 @@ test.needs(missing, 'ranks of a node read each other’s memory, as fast as on t
   const apart = await probe(mpich, ['-n2', '-N1', '--mpi=pmi2', '--container-unshare=pid'], ['node'])
   agrees(apart, 2, /MPICH Version: +4\.0\.2/)
   says(apart, /^cma from 0$/m)
-  const program = join(at.cluster.shared, 'probe-mpich')
-  copyFileSync(join(folder, 'probe-mpich'), program)
-  const outside = exits(await at.cluster.srun(['-n2', '-N1', '--mpi=pmi2', program, 'node']), 0)
-  const speed = (outcome: Outcome) => /bandwidth .*/.exec(outcome.stdout)?.[0] ?? 'nothing'
-  process.stdout.write(`ping-pong of 4 MiB: inside ${speed(inside)}, on the host ${speed(outside)}\n`)
 })
+
+/** Of the host's best burst. Whether CMA was the way is told by UCX: on one machine even TCP comes near in its best. */
+const SHARE_MIN = 1 / 2
+/** Other tests run beside these, and ranks wait by turning: a round tells only that it can be as fast. */
+const ROUNDS = { min: 3, max: 12 }
+
+test.needs(
+  missing,
+  'a ping-pong of two ranks goes by CMA, at the speed of the same program on the host',
+  async () => {
+    const outside = join(at.cluster.shared, 'probe-mpich')
+    copyFileSync(program, outside)
+    const best = { inside: 0, outside: 0 }
+    const isAsFast = () => best.inside >= best.outside * SHARE_MIN
+    for (let round = 0; round < ROUNDS.min || (round < ROUNDS.max && !isAsFast()); round++)
+      for (const [where, command] of [
+        ['outside', [outside]],
+        ['inside', [`--container-image=${mpich}`, 'probe']],
+      ] as const) {
+        const options = [...ON_FIRST, '-n2', '-N1', '--mpi=pmi2']
+        const seen = exits(
+          await at.cluster.srun([...options, ...command, 'node'], { env: { UCX_LOG_LEVEL: 'info' } }),
+          0,
+        )
+        // What UCX chose for messages to the neighbour, as it says it.
+        says(seen, /UCX +INFO .* tag\(\w+\/memory cma\/memory\)/)
+        best[where] = Math.max(best[where], Number(/^bandwidth (\d+) MB/m.exec(seen.stdout)?.[1]))
+      }
+    assert.ok(isAsFast(), JSON.stringify(best))
+    process.stdout.write(`ping-pong of 4 MiB: inside ${best.inside} MB/s, on the host ${best.outside} MB/s\n`)
+  },
+)
 
 test.run()

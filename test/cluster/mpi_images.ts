@@ -22,6 +22,15 @@ export const MPI_PACKAGES = {
   /** No MPI: for those that a test brings along. */
   'none-trixie': [],
   'mpich-trixie': ['libmpich12', 'libhwloc15', 'libucx0', 'libnuma1', 'libudev1', 'libcap2', 'libgfortran5'],
+  'mpich-bookworm': [
+    'libmpich12',
+    'libhwloc15',
+    'libucx0',
+    'libnuma1',
+    'libudev1',
+    'libcap2',
+    'libgfortran5',
+  ],
   'mpich-bullseye': ['libmpich12', 'libgfortran5'],
   'mpich-sid': ['libmpich12'],
   'openmpi-bookworm': [

@@ -24,10 +24,14 @@ void probe_start(long argc, char **argv) {
 }
 #endif
 
-static void tell_maps(void) {
+/* numbered: each file with its number, by which one that is bound over another of the same name is told from
+ * it. */
+static void tell_maps(int numbered) {
   char line[4096], last[4096] = "";
   FILE *maps = fopen("/proc/self/maps", "r");
   while (maps != NULL && fgets(line, sizeof(line), maps) != NULL) {
+    unsigned long inode = 0;
+    sscanf(line, "%*s %*s %*s %*s %lu", &inode);
     char *path = strchr(line, '/');
     if (path == NULL || (strstr(path, "/libmpi") == NULL && strstr(path, "/libuc") == NULL))
       continue;
@@ -35,7 +39,10 @@ static void tell_maps(void) {
     if (strcmp(path, last) == 0)
       continue;
     strcpy(last, path);
-    printf("mapped %s\n", path);
+    if (numbered)
+      printf("file %lu %s\n", inode, path);
+    else
+      printf("mapped %s\n", path);
   }
   if (maps != NULL)
     fclose(maps);
@@ -55,20 +62,27 @@ static void tell_cma(int rank) {
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
+/* The best of some bursts, each so short that both ranks can have their processors for all of it on a busy
+ * machine. */
 static void tell_bandwidth(int rank) {
-  enum { SIZE = 4 << 20, TURNS = 60 };
+  enum { SIZE = 4 << 20, TURNS = 4, BURSTS = 20 };
   char *buffer = calloc(1, SIZE);
+  double best = 0;
   MPI_Barrier(MPI_COMM_WORLD);
-  double begin = MPI_Wtime();
-  for (int i = 0; i < TURNS && rank < 2; i++) {
-    if ((i + rank) % 2 == 0)
-      MPI_Send(buffer, SIZE, MPI_BYTE, rank ^ 1, 2, MPI_COMM_WORLD);
-    else
-      MPI_Recv(buffer, SIZE, MPI_BYTE, rank ^ 1, 2, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+  for (int burst = 0; burst < BURSTS && rank < 2; burst++) {
+    double begin = MPI_Wtime();
+    for (int i = 0; i < TURNS; i++) {
+      if ((i + rank) % 2 == 0)
+        MPI_Send(buffer, SIZE, MPI_BYTE, rank ^ 1, 2, MPI_COMM_WORLD);
+      else
+        MPI_Recv(buffer, SIZE, MPI_BYTE, rank ^ 1, 2, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    }
+    double speed = (double)SIZE * TURNS / (MPI_Wtime() - begin);
+    if (speed > best)
+      best = speed;
   }
-  double seconds = MPI_Wtime() - begin;
   if (rank == 0)
-    printf("bandwidth %.0f MB/s\n", (double)SIZE * TURNS / seconds / 1e6);
+    printf("bandwidth %.0f MB/s\n", best / 1e6);
   free(buffer);
 }
 
@@ -93,8 +107,9 @@ int main(int argc, char **argv) {
       *c = ' ';
   version[strcspn(version, "\n")] = '\0';
   printf("rank %d of %d sum %d by %s\n", rank, size, sum, version);
-  if (rank == 0)
-    tell_maps();
+  int numbered = argc > 1 && strcmp(argv[1], "files") == 0;
+  if (rank == 0 || numbered)
+    tell_maps(numbered);
   if (argc > 1 && strcmp(argv[1], "node") == 0) {
     tell_cma(rank);
     tell_bandwidth(rank);
