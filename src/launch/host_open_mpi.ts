@@ -14,28 +14,35 @@ const SETTINGS = 'openmpi-mca-params.conf'
 /** From <prefix>/lib/ARCH-linux-gnu, or Red Hat's /usr/lib64/openmpi/lib. */
 const PREFIX_LEVELS = 3
 const MODULE = /^mca_\w+\.so$/
+/** Of 1.3 to 4, which keep everything in modules. Since 5 what comes with it is in its libraries (--enable-mca-dso: not). */
+const LAYER_OF_MODULES = /^libopen-rte\.so/
 const PMIX = /^libpmix\.so/
 
-/** Undefined: its modules are not where builds and distributions put them, or not root's alone. */
+/** Undefined: it has modules, and these are not where builds and distributions put them, or not root's alone. */
 export async function readOpenMpi(
   reader: LibraryReader,
   main: ElfFacts,
   bindings: readonly ElfFacts[],
 ): Promise<(HostOpenMpi & { dependencies: Map<string, HostLibrary> }) | undefined> {
   const folder = modulesOf(dirname(main.path))
-  if (folder === undefined) return undefined
-  const modules = await reader.readAll(folder, MODULE)
+  const modules = folder === undefined ? [] : await reader.readAll(folder, MODULE)
   if (modules === undefined) return undefined
   const own = new Set([main, ...bindings].map(({ soname }) => soname))
   // A module that lacks a library is left out by Open MPI, on the node too.
   const { dependencies } = await reader.closure([main, ...bindings, ...modules], own)
+  if (folder === undefined && [...dependencies.keys()].some((name) => LAYER_OF_MODULES.test(name)))
+    return undefined
   const parts = new Map<string, HostMpiLibrary>()
   for (const one of bindings)
     parts.set(one.soname, { ...libraryOf(one.soname, one), defines: new Set(one.defines) })
   for (const [name, library] of dependencies)
     if (isOpenMpiCore(name)) parts.set(name, { ...library, defines: new Set() })
   const pmix = [...dependencies.values()].find(({ name }) => PMIX.test(name))
-  const places = [folder, ...textsOf(dirname(main.path)), ...(pmix === undefined ? [] : modulesOfPmix(pmix))]
+  const places = [
+    ...(folder === undefined ? [] : [folder]),
+    ...textsOf(dirname(main.path)),
+    ...(pmix === undefined ? [] : modulesOfPmix(pmix)),
+  ]
   return {
     parts,
     needed: [...new Set(modules.flatMap((one) => libraryOf('', one).needed))],

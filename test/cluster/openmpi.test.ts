@@ -1,20 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Open MPI of four Debian releases under PMIx, on one node and over two; whose it is where the node has one too. */
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+/**
+ * Open MPI of four Debian releases under PMIx (none of them was built with PMI2), on one node and over two; whose it is
+ * where the node has one too.
+ */
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { hasProgram } from '../native/reader/lab.js'
 import { suite } from '../suite.js'
-import type { Outcome } from './command.js'
+import { must, type Outcome } from './command.js'
 import { exits, lines, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
-import { agrees, compileProbe, type MpiImage, notInSid, publishMpi } from './mpi_images.js'
+import { CACHE_DIR } from './images.js'
+import { agrees, compileProbe, type MpiImage, notInSid, packagesFile, publishMpi } from './mpi_images.js'
 
 const missing = hasProgram('mpicc.openmpi') ? '' : 'mpicc.openmpi'
 const notInSidNow = missing || (await notInSid('openmpi-sid', 'libmpi.so.40'))
 const test = suite('Open MPI in images')
-const at = useCluster(test, { nodes: [{ ownMachine: true }, { ownMachine: true }] })
+mkdirSync(CACHE_DIR, { recursive: true })
+/** Not in /tmp, of which each node here has its own. */
+const installed = mkdtempSync(join(CACHE_DIR, 'own-installed-'))
+const librariesOf = (name: MpiImage) => join(installed, name, 'usr/lib/x86_64-linux-gnu')
+const at = useCluster(test, {
+  nodes: [{ ownMachine: true }, { ownMachine: true }],
+  berthConf: [
+    ...(['openmpi-trixie', 'openmpi-sid'] as const).map((name) => [name, librariesOf(name)]),
+    ['bare', join(installed, 'bare')],
+  ]
+    .map(([name, path]) => `[profile ${name}]\nmpi = ${path}\n`)
+    .join(''),
+})
 const folder = mkdtempSync(join(tmpdir(), 'berth-openmpi-'))
 let program = ''
 
@@ -27,7 +43,9 @@ const ENV = { OMPI_MCA_btl_tcp_if_include: 'lo', OMPI_MCA_pml: 'ob1' }
 test.before(async () => {
   if (missing === '') program = await compileProbe(folder, 'mpicc.openmpi')
 })
-test.after(() => rmSync(folder, { recursive: true }))
+test.after(() => {
+  for (const path of [folder, installed]) rmSync(path, { recursive: true })
+})
 
 const published = new Map<MpiImage, Promise<string>>()
 
@@ -70,7 +88,8 @@ function onHost(): Promise<string> {
 const ON_ONE = ['-N1', '-w', 'n1']
 
 for (const [name, version] of [
-  ['openmpi-bookworm', /Open MPI v4\.1/],
+  ['openmpi-bullseye', /Open MPI v4\.1\.0/],
+  ['openmpi-bookworm', /Open MPI v4\.1\.4/],
   ['openmpi-trixie', /Open MPI v5\.0/],
   ['openmpi-sid', /Open MPI v[5-9]\./],
 ] as const) {
@@ -134,6 +153,50 @@ test.needs(missing, "Open MPI 5 is not taken for the node's 4.1, though both are
     await srun(await image('openmpi-trixie'), options, ['probe']),
     /BERTH_EMPI.*it has no libopen-pal\.so\.80 .*it is libopen-pal\.so\.40 and libopen-rte\.so\.40/,
   )
+})
+
+/** As an installation with a prefix of its own: each library knows the others by its RUNPATH. */
+async function install(name: MpiImage): Promise<void> {
+  mkdirSync(join(installed, name), { mode: 0o755 })
+  await must(['tar', '-C', join(installed, name), '-xf', await packagesFile(name), './usr/lib'])
+  const script =
+    'cd "$0"; find . pmix2/lib -maxdepth 1 -type f -name \'lib*.so*\' ! -name \'libc.so*\' | xargs patchelf --set-rpath "$0"'
+  await must(['sh', '-ec', script, librariesOf(name)])
+}
+
+for (const [name, version] of [
+  ['openmpi-trixie', /Open MPI v5\.0/],
+  ['openmpi-sid', /Open MPI v[6-9]\./],
+] as const) {
+  const needs = (name === 'openmpi-sid' ? notInSidNow : missing) || (hasProgram('patchelf') ? '' : 'patchelf')
+  test.needs(
+    needs,
+    `${name} of the node, which a profile names, takes the place of the image's`,
+    async () => {
+      await install(name)
+      const { ino } = statSync(join(librariesOf(name), 'libmpi.so.40'))
+      const own = (outcome: Outcome) =>
+        lines(outcome)
+          .filter((line) => /^file \d+ .*\/libmpi\.so/.test(line))
+          .map((line) => line.startsWith(`file ${ino} `))
+      const run = (...options: string[]) =>
+        image(name).then((reference) => srun(reference, options, ['probe', 'files']))
+      const kept = await run(...ON_ONE)
+      agrees(kept, 2, version)
+      assert.equal(own(kept), [false, false])
+      const replaced = await run(...ON_ONE, `--container-profile=${name}`)
+      agrees(replaced, 2, version)
+      assert.equal(own(replaced), [true, true])
+    },
+  )
+}
+
+test.needs(missing, 'an Open MPI 4 of the node whose modules are elsewhere is not used', async () => {
+  mkdirSync(join(installed, 'bare'), { mode: 0o755 })
+  copyFileSync('/usr/lib/x86_64-linux-gnu/libmpi.so.40', join(installed, 'bare/libmpi.so.40'))
+  const options = [...ON_ONE, '--container-mpi=host', '--container-profile=bare']
+  const reference = await image('openmpi-bookworm')
+  refuses(await srun(reference, options, ['probe']), /BERTH_EMPI.*its modules were not found/)
 })
 
 /** Ring, broadcast, sum, and the rank that Slurm gave. */
