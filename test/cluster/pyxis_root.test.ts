@@ -83,7 +83,7 @@ test('changes of owner and identity seem to succeed', async () => {
 })
 
 const dnf = 'dnf -q -y --nogpgcheck --releasever=1 --repofrompath=local,file:///root/rpm/RPMS --repo=local'
-/** A package with an owner, modes and scripts; there is no other in its repository, so it provides its shell and users itself. */
+/** A package with an owner, modes, file capabilities and scripts; there is no other in its repository, so it provides its shell and users itself. */
 const installRpm = [
   // Unpacked and not configured, which takes a third of the time.
   'apt-get clean && apt-get install -q -y --no-install-recommends --download-only rpm dnf createrepo-c',
@@ -93,10 +93,10 @@ const installRpm = [
   '%install' 'mkdir -p %{buildroot}/opt/owned; echo "a file of daemon'"'"'s" > %{buildroot}/opt/owned/file' \\
   '%pre' 'groupadd -r owned || exit 1; useradd -r -g owned owned || exit 1' \\
   '%post' 'chown owned:owned /opt/owned/file && echo "changed by its script" >> /opt/owned/file' \\
-  '%files' '%attr(0750, daemon, mail) %dir /opt/owned' '%attr(4755, daemon, mail) /opt/owned/file' > owned.spec`,
+  '%files' '%attr(0750, daemon, mail) %dir /opt/owned' '%attr(4755, daemon, mail) %caps(cap_net_raw=p) /opt/owned/file' > owned.spec`,
   'rpmbuild --quiet -bb --define "_topdir /root/rpm" owned.spec',
   `createrepo_c -q RPMS && ${dnf} install owned`,
-  'rpm -q --qf "%{name}-%{version}-%{release}\\n" owned && stat -c "dnf: %a" /opt/owned',
+  'rpm -q --qf "%{name}-%{version}-%{release}\\n[caps: %{filecaps}\\n]" owned && stat -c "dnf: %a" /opt/owned',
   'echo "rpm: $(paste -sd, /opt/owned/file | sed "s/,/, /")"',
   `${dnf} remove owned && test ! -e /opt/owned/file`,
 ].join(' && ')
@@ -120,7 +120,7 @@ test('remapped: packages install, by apt-get and by dnf', async () => {
   says(says(seen, /^ELF 64-bit/m), /^sshd:x:/m)
   says(seen, /^1;2;3;4$/m)
   says(says(seen, /^owned-1-1/m), /^dnf: 750$/m)
-  says(seen, /^rpm: a file of daemon's, changed by its script$/m)
+  says(says(seen, /^rpm: a file of daemon's, changed by its script$/m), /^caps: .*cap_net_raw/m)
   saysNot(seen, /drop privileges|unsandboxed|dpkg: error/)
 })
 
@@ -143,6 +143,28 @@ test('sshd runs as a step of its own, and lets its user in from another, with a 
   const seen = exits(login, 0)
   says(says(seen, /^\/dev\/pts\/\d+/m), new RegExp(`CODENAME=${otherRelease()}`))
   await server.done
+})
+
+test('extended attributes: user.* and, as root inside, file capabilities are kept; the host’s own are refused', async () => {
+  const dir = at.cluster.shared
+  const probe = join(dir, 'xattr')
+  const source = join(import.meta.dirname, 'xattr_probe.c')
+  exits(await at.cluster.command(['cc', '-static', '-O2', '-o', probe, source]), 0)
+  const refused = ['security.ima: Operation not permitted', 'trusted.berth: Operation not permitted', 'mknod']
+  const set = `touch /x && ${probe} set /x`
+  const inside = `--container-mounts=${dir}`
+  // Of files in memory user.* is known from Linux 6.6 on.
+  for (const where of ['disk:16M', 'disk --container-name=xattrs']) {
+    const options = [inside, ...remapped, ...`--container-writable=${where}`.split(' ')]
+    prints(await srun(options, set), ['user.berth', 'security.capability', ...refused])
+  }
+  const image = join(dir, 'xattr.sqsh')
+  const options = [inside, '--container-writable=disk:16M', `--container-save=${image}`]
+  prints(await srun([...options, ...remapped], set), ['user.berth', 'security.capability', ...refused])
+  const get = ['-n1', `--container-image=${image}`, inside, probe, 'get', '/x']
+  prints(await at.cluster.srun(get), ['user.berth', 'security.capability'])
+  const none = 'security.capability: Operation not permitted'
+  prints(await srun([...options, '--no-container-remap-root'], set), ['user.berth', none, ...refused])
 })
 
 const touch = 'touch /newfile && echo done'

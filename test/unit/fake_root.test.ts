@@ -43,6 +43,11 @@ test('changes of owner and identity succeed without running, on every ABI', () =
   assert.is(judge(AARCH64, 55), SUCCESS)
 })
 
+test('extended attributes are the kernel’s to answer for', () => {
+  // setxattr lsetxattr fsetxattr removexattr
+  for (const nr of [188, 189, 190, 197]) assert.is(judge(X86_64, nr), ALLOW)
+})
+
 /** Where Debian's linux-libc-dev has the kernel's own numbers. */
 const INCLUDE = '/usr/include'
 const HEADERS = [
