@@ -15,6 +15,7 @@ import { placeOf } from '../site/profile.js'
 import { loadSite, type Site } from '../site/site.js'
 import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
 import type { WorkerStatus } from '../worker/status.js'
+import { checkLines } from './check_lines.js'
 import { callWorker, environmentField, openWorker, type WorkerClient } from './client.js'
 import { type Command, type CommandInput, Exit } from './command.js'
 import { unreadChange } from './config_age.js'
@@ -96,7 +97,8 @@ async function storeProblems(site: Site): Promise<BerthError[]> {
 
 /** Mistakes in profiles fail only the steps that use them; here they count, since somebody asks. */
 function checkSite(site: Site, places: (BerthError | undefined)[], json: boolean): number {
-  const found = [...site.errors, ...places.filter((problem) => problem !== undefined)]
+  const other = places.filter((problem) => problem !== undefined)
+  const found = [...site.errors, ...checkLines(site), ...other]
   const profiles = [...checkProfiles(site.profiles), ...checkHooks(site)]
   const usable = found.length === 0 && profiles.length === 0
   if (json) {

@@ -12,7 +12,7 @@ import type { FindEngine, Installed } from './installed.js'
 type SiteView = Pick<Site, 'get' | 'origin'>
 
 /** Takes the first engine that can do all that is asked. */
-const AUTOMATIC = 'auto'
+export const AUTOMATIC = 'auto'
 
 /** What the choice is made from; a test gives its own table. */
 export interface Choice {

@@ -44,7 +44,15 @@ export function planSystemMounts(input: PlanInput): PlannedMount[] {
 }
 
 /** Sources are opened with the user's rights too: a site mount shows nobody what they could not read outside. */
-export function planSiteMounts({ site, user, step }: PlanInput): PlannedMount[] {
+export function planSiteMounts({
+  site,
+  user,
+  step,
+}: {
+  site: PlanInput['site']
+  user: Pick<PlanInput['user'], 'name' | 'uid' | 'gid'>
+  step: Pick<PlanInput['step'], 'job'>
+}): PlannedMount[] {
   const mounts = site.get('mounts')
   if (mounts === '') return []
   const variables = new Map([

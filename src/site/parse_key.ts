@@ -44,7 +44,7 @@ export function parseKey(row: KeyRow, text: string): Value | Error {
 }
 
 /** Commas separate; a backslash before a comma makes it part of the item. */
-function splitList(text: string): string[] {
+export function splitList(text: string): string[] {
   return text
     .split(/(?<!\\),/)
     .map((item) => item.trim().replaceAll('\\,', ','))

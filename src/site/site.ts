@@ -36,6 +36,8 @@ export interface Site {
   /** Values that could not be read, BERTH_ESITE; their keys keep the value below. No step may start while there are any. */
   readonly errors: readonly BerthError[]
   readonly profiles: ProfileSet
+  /** Of known keys, with pyxis' names as ours, in the order in which they were read; the last of a key counts. */
+  readonly lines: readonly ConfigLine[]
 }
 
 const PLUGSTACK = 'plugstack argument'
@@ -61,6 +63,7 @@ class Collected implements Site, Findings {
   readonly unread: Findings['unread'] = []
   readonly errors: BerthError[] = []
   readonly sections: ConfigLine[] = []
+  readonly lines: ConfigLine[] = []
   profiles: ProfileSet = {
     ...{ byName: new Map(), problems: [], annotations: new Set(), variables: new Set() },
   }
@@ -94,6 +97,7 @@ class Collected implements Site, Findings {
     } else if (!isKey(key)) {
       this.warnings.push(`${place}: unknown key ${written}`)
     } else {
+      this.lines.push({ key, value, place })
       this.set(key, keyRow(key), value, place)
     }
   }

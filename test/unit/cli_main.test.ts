@@ -105,6 +105,55 @@ test('check --config names hooks that cannot be used, with file, line and key', 
   }
 })
 
+test('check --config names engines that are none and mounts that are none, with file, line and key', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-check-'))
+  try {
+    const conf = join(directory, 'berth.conf')
+    const lines = [
+      'engine = crnu',
+      'engines = crun, podmam,docker, auto',
+      'engine_partitions = gpu=auto,long=slurm,short=runc',
+      'mounts = /a:/b:ro,/c:/d:r0',
+      'mounts[] = /opt/$' + '{USER}:/opt/own',
+      'mounts[] = tmpfs',
+      'mounts[] = /x:../y',
+      'mounts[] = /opt/$' + '{HOME}:/h',
+    ]
+    writeFileSync(conf, lines.join('\n'))
+    mkdirSync(join(directory, 'conf.d'))
+    writeFileSync(join(directory, 'conf.d/site.conf'), '\nengine = crun\n')
+    const { stdout, stderr, status } = berth(['check', `--config=${conf}`])
+    equal(status, 3)
+    equal(stdout, '')
+    const said = stderr.split('\n').filter((line) => line.startsWith('berth: '))
+    const expected = [
+      /berth\.conf:1: engine: "crnu" is no engine of this berth: native, crun, .*, or auto$/,
+      /berth\.conf:2: engines: "podmam" is no engine of this berth: native, crun, [^"]*docker$/,
+      /berth\.conf:2: engines: "auto" is no engine/,
+      /berth\.conf:3: engine_partitions: "slurm" is no engine of this berth: .*, or auto$/,
+      /berth\.conf:3: engine_partitions: "runc" is not among the engines of .*berth\.conf:2$/,
+      /berth\.conf:4: mounts: .*r0/,
+      /berth\.conf:6: mounts: .*tmpfs/,
+      /berth\.conf:7: mounts: .*target \.\.\/y leaves the container/,
+      /berth\.conf:8: mounts: .*HOME/,
+    ]
+    expected.forEach((pattern, index) => {
+      match(said[index] ?? '', pattern)
+      match(said[index] ?? '', /^berth: error\[BERTH_ESITE\]: /)
+    })
+    equal(said.length, expected.length, stderr)
+    const json = JSON.parse(berth(['check', '--json', `--config=${conf}`]).stdout)
+    equal(json.errors.length, expected.length)
+    writeFileSync(
+      conf,
+      'engine = auto\nmounts = /opt/$' + '{USER}-$' + '{UID}-$' + '{JOB}:/own,tmpfs:/scratch:size=1G\n',
+    )
+    equal(berth(['check', `--config=${conf}`]).status, 0)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+})
+
 test('check --config names a wrong bind of a file in conf.d, with that file, line and key', () => {
   const directory = mkdtempSync(join(tmpdir(), 'berth-check-'))
   try {
