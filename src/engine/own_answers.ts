@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What engines themselves answer to the technical criteria of the comparison, without berth: a table for its page. */
+
+/** In the order of the columns. */
+const COLUMNS = [
+  'podman-hpc',
+  'shifter',
+  'sarus',
+  'charliecloud',
+  'apptainer',
+  'singularity',
+  'podman',
+  'docker',
+  'enroot',
+] as const
+
+/** Stands for what neither a try nor the engine's documentation has told us. */
+const UNKNOWN = '?'
+
+type Answers = Readonly<Record<(typeof COLUMNS)[number], string>>
+
+export const OWN_ANSWERS: readonly (readonly [criterion: number, name: string, answers: Answers])[] = [
+  [
+    5,
+    'runtime',
+    {
+      'podman-hpc': 'crun',
+      shifter: 'its own',
+      sarus: 'runc',
+      charliecloud: 'its own',
+      apptainer: 'its own',
+      singularity: 'its own; `--oci`: crun, runc',
+      podman: 'crun, runc',
+      docker: 'below containerd',
+      enroot: 'its own',
+    },
+  ],
+  [
+    6,
+    'languages',
+    {
+      'podman-hpc': 'Python',
+      shifter: UNKNOWN,
+      sarus: 'C++',
+      charliecloud: 'C, Python',
+      apptainer: UNKNOWN,
+      singularity: UNKNOWN,
+      podman: UNKNOWN,
+      docker: UNKNOWN,
+      enroot: 'shell, C',
+    },
+  ],
+  [
+    7,
+    'rootless',
+    {
+      'podman-hpc': 'as podman',
+      shifter: 'no: setuid root',
+      sarus: 'no: setuid root',
+      charliecloud: 'yes',
+      apptainer: 'yes; setuid optional',
+      singularity: 'usually setuid; `--userns`',
+      podman: 'yes; newuidmap is setuid',
+      docker: 'no: a daemon of root’s',
+      enroot: 'yes',
+    },
+  ],
+  [
+    8,
+    'how rootless',
+    {
+      'podman-hpc': 'as podman',
+      shifter: 'no user namespace',
+      sarus: 'no user namespace',
+      charliecloud: 'one user namespace per run',
+      apptainer: 'one user namespace per run',
+      singularity: 'one user namespace per run',
+      podman: 'that of its pause process, or one within',
+      docker: 'no user namespace',
+      enroot: 'one user namespace per run',
+    },
+  ],
+  [
+    9,
+    'rootless file system',
+    {
+      'podman-hpc': 'squashfuse, fuse-overlayfs',
+      shifter: 'squashfs by root',
+      sarus: 'squashfs and overlay by root',
+      charliecloud: 'a directory, or squashfuse',
+      apptainer: 'squashfuse, fuse-overlayfs',
+      singularity: 'squashfuse, or unpacked',
+      podman: 'its store, or overlay on a directory',
+      docker: 'its store',
+      enroot: 'squashfuse with overlay, or unpacked',
+    },
+  ],
+  [
+    10,
+    'monitor',
+    {
+      'podman-hpc': 'conmon',
+      shifter: 'none',
+      sarus: 'itself, around runc',
+      charliecloud: 'none; with squashfs its FUSE helper',
+      apptainer: 'its launcher, squashfuse',
+      singularity: 'none; another with `--oci`',
+      podman: 'conmon',
+      docker: 'dockerd, containerd',
+      enroot: 'none',
+    },
+  ],
+  [
+    11,
+    'OCI hooks',
+    {
+      'podman-hpc': 'yes',
+      shifter: 'no: hooks of modules',
+      sarus: 'yes',
+      charliecloud: 'no',
+      apptainer: 'no: plugins',
+      singularity: UNKNOWN,
+      podman: 'yes',
+      docker: 'by a runtime of one’s own',
+      enroot: 'no: its own, in shell',
+    },
+  ],
+  [
+    12,
+    'OCI containers',
+    {
+      'podman-hpc': 'registries, layouts, archives',
+      shifter: 'registries, by its gateway',
+      sarus: 'registries, Docker archives',
+      charliecloud: 'registries, layouts, archives',
+      apptainer: 'registries, layouts, archives',
+      singularity: 'OCI-SIF with `--oci`',
+      podman: 'registries, layouts, archives',
+      docker: 'registries, Docker archives',
+      enroot: 'registries',
+    },
+  ],
+  [
+    13,
+    'native format',
+    {
+      'podman-hpc': 'a store, and one squashfs layer',
+      shifter: 'squashfs and a file beside it',
+      sarus: 'squashfs in its repository',
+      charliecloud: 'directory, squashfs',
+      apptainer: 'SIF; squashfs, directory',
+      singularity: 'SIF, OCI-SIF; squashfs, directory',
+      podman: 'its store',
+      docker: 'its store',
+      enroot: 'squashfs, named directory',
+    },
+  ],
+  [
+    14,
+    'transparent conversion',
+    {
+      'podman-hpc': 'with its `pull`',
+      shifter: 'by its gateway',
+      sarus: 'with its `pull` and `load`',
+      charliecloud: UNKNOWN,
+      apptainer: UNKNOWN,
+      singularity: UNKNOWN,
+      podman: 'none needed',
+      docker: 'none needed',
+      enroot: UNKNOWN,
+    },
+  ],
+  [
+    15,
+    'transparent caching',
+    {
+      'podman-hpc': 'yes',
+      shifter: 'yes',
+      sarus: 'yes',
+      charliecloud: 'yes',
+      apptainer: 'yes',
+      singularity: UNKNOWN,
+      podman: UNKNOWN,
+      docker: UNKNOWN,
+      enroot: 'where pyxis has an importer',
+    },
+  ],
+  [
+    16,
+    'sharing of the native format',
+    {
+      'podman-hpc': 'nodes',
+      shifter: 'users and nodes',
+      sarus: 'users: a central repository',
+      charliecloud: 'nodes',
+      apptainer: 'nodes',
+      singularity: UNKNOWN,
+      podman: 'no: stores stay on a node',
+      docker: UNKNOWN,
+      enroot: UNKNOWN,
+    },
+  ],
+  [
+    17,
+    'namespaces',
+    {
+      'podman-hpc': 'as podman; MPI modules take the host’s',
+      shifter: 'mount',
+      sarus: 'mount; pid when asked for',
+      charliecloud: 'user, mount',
+      apptainer: 'user, mount; others when asked for',
+      singularity: 'user, mount; `--oci`: pid',
+      podman: 'all that are not set to host',
+      docker: 'all but user that are not set to host',
+      enroot: 'user, mount, cgroup',
+    },
+  ],
+  [
+    18,
+    'signatures',
+    {
+      'podman-hpc': 'as podman',
+      shifter: 'no',
+      sarus: 'policy.json',
+      charliecloud: 'no',
+      apptainer: 'SIF: PGP, X.509',
+      singularity: UNKNOWN,
+      podman: 'policy.json, when pulled',
+      docker: 'Content Trust, deprecated',
+      enroot: 'no',
+    },
+  ],
+  [
+    19,
+    'encrypted containers',
+    {
+      'podman-hpc': UNKNOWN,
+      shifter: 'no',
+      sarus: UNKNOWN,
+      charliecloud: 'no',
+      apptainer: 'SIF: LUKS2, gocryptfs',
+      singularity: 'not by gocryptfs',
+      podman: 'ocicrypt, when pulled',
+      docker: UNKNOWN,
+      enroot: 'no',
+    },
+  ],
+  [
+    20,
+    'GPUs',
+    {
+      'podman-hpc': 'a module, `--gpu`',
+      shifter: 'a module',
+      sarus: 'hooks: NVIDIA, AMD',
+      charliecloud: '`ch-fromhost --nvidia`; CDI when new',
+      apptainer: '`--nv`, `--rocm`',
+      singularity: '`--nv`, `--rocm`; CDI with `--oci`',
+      podman: 'CDI',
+      docker: '`--gpus`, CDI',
+      enroot: 'a hook: NVIDIA',
+    },
+  ],
+  [
+    21,
+    'other accelerators',
+    {
+      'podman-hpc': 'modules',
+      shifter: 'modules',
+      sarus: '`--device`, hooks',
+      charliecloud: 'CDI when new',
+      apptainer: '`--intel-hpu`; CDI in part from 1.5',
+      singularity: 'CDI with `--oci`',
+      podman: 'CDI, `--device`',
+      docker: 'CDI',
+      enroot: 'hooks: Mellanox',
+    },
+  ],
+  [
+    22,
+    'MPI and libraries of the host',
+    {
+      'podman-hpc': 'modules: MPICH, Open MPI',
+      shifter: 'a module: MPICH',
+      sarus: 'a hook that checks the ABI',
+      charliecloud: '`ch-fromhost` copies them in',
+      apptainer: 'mounts by hand',
+      singularity: UNKNOWN,
+      podman: 'a hook, or mounts by hand',
+      docker: UNKNOWN,
+      enroot: 'none replaced; PMI by a hook',
+    },
+  ],
+]
+
+/** Markdown. */
+export function ownAnswersTable(): string {
+  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`
+  const head = row(['', '', ...COLUMNS]) + row(Array.from({ length: COLUMNS.length + 2 }, () => '---'))
+  const body = OWN_ANSWERS.map(([criterion, name, answers]) =>
+    row([String(criterion), name, ...COLUMNS.map((column) => answers[column])]),
+  )
+  return head + body.join('')
+}
