@@ -4,9 +4,9 @@
  * Which devices the step may open is asked from inside the cgroup of one of its tasks.
  */
 import { existsSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { native } from '../native.js'
-import type { AcceleratorFacts, HostNode } from '../plan/accelerators.js'
+import type { AcceleratorFacts, HostNode, LibraryNeed } from '../plan/accelerators.js'
 import { devicesOfKind } from '../plan/cdi_all.js'
 import { LIBRARY } from '../plan/device_libraries.js'
 import { FABRIC_DEVICES, FABRIC_DIRECTORIES } from '../plan/fabric.js'
@@ -78,6 +78,7 @@ export async function acceleratorFacts(input: PlanInput, pid: number | undefined
     ...(driver?.libraries ?? []).map(({ path }) => path),
     ...(driver?.libraries32 ?? []).map(({ path }) => path),
   ])
+  addSonames(facts.links, facts.paths, needs)
   const renamed = edits.some(({ deviceNodes }) =>
     deviceNodes.some(({ path, hostPath }) => path !== hostPath && path.startsWith('/dev/')),
   )
@@ -149,6 +150,20 @@ function lookAtFiles(
   for (const directory of directories) {
     const names = otherNames(directory, (name) => LIBRARY.test(name))
     for (const [path, others] of names) if (facts.paths.has(path)) facts.links.set(path, others)
+  }
+}
+
+/** A driver whose installer left its names to ldconfig. */
+function addSonames(
+  links: Map<string, readonly string[]>,
+  paths: ReadonlySet<string>,
+  needs: ReadonlyMap<string, LibraryNeed>,
+): void {
+  for (const path of paths) {
+    const soname = needs.get(path)?.soname ?? ''
+    const names = links.get(path) ?? []
+    if (!LIBRARY.test(soname) || soname.includes('/') || [basename(path), ...names].includes(soname)) continue
+    links.set(path, [...names, soname])
   }
 }
 

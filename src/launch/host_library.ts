@@ -52,7 +52,7 @@ async function readNeed(
 ): Promise<LibraryNeed | undefined> {
   const facts = await readHostLibrary(native, path, []).catch(() => undefined)
   if (facts === undefined || facts === 'foreign') return undefined
-  return { bits: facts.bits, glibc: highestVersion(facts.versionsNeeded, 'GLIBC_') }
+  return { bits: facts.bits, glibc: highestVersion(facts.versionsNeeded, 'GLIBC_'), soname: facts.soname }
 }
 
 /** Changes with the file; '' where there is none. */

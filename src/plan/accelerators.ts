@@ -36,6 +36,8 @@ export interface LibraryNeed {
   bits: 32 | 64
   /** Highest version of glibc; '' for none. */
   glibc: string
+  /** By which programs ask for it. */
+  soname?: string
 }
 
 export interface AcceleratorFacts {
@@ -44,7 +46,7 @@ export interface AcceleratorFacts {
   nodes: ReadonlyMap<string, HostNode>
   /** Host paths, of those that this step's devices and profiles name, that are there. */
   paths: ReadonlySet<string>
-  /** Host library file → its other names in the same directory. */
+  /** Host library file → its other names in the same directory, and the one that ldconfig(8) would give it. */
   links: ReadonlyMap<string, readonly string[]>
   /** Host library file → what it needs; those that could not be read, or that others than root can write, are missing. */
   needs?: ReadonlyMap<string, LibraryNeed>

@@ -20,6 +20,8 @@ export interface NodeOptions {
    * tells a client of its neighbours by the host's name, which must be what Slurm calls the node.
    */
   ownMachine?: boolean
+  /** Shell commands as root in the node's mount namespace before slurmd starts: what is on this node alone. */
+  namespace?: string
 }
 
 /** What all nodes of a cluster have in common. */
@@ -81,7 +83,7 @@ export function prepareNode(
   let lives = false
   const start = (outlive: boolean): void => {
     lives = outlive
-    const command = slurmdCommand(at, name, conf, node.ownMachine === true ? dir : undefined)
+    const command = slurmdCommand(at, name, conf, { ...node, dir })
     daemon = startDaemon(name, command, join(at, 'slurmd.out'), { outlive })
   }
   return {
@@ -109,20 +111,24 @@ export function prepareNode(
 
 /**
  * slurmd in a mount namespace where /run and the spool directory are this node's own.
- * @param keptInTmp a directory of /tmp that is seen there although /tmp too is the node's own
+ * @param node `dir`: the cluster's, which is seen in /tmp even where that is the node's own
  */
-function slurmdCommand(at: string, name: string, conf: string, keptInTmp?: string): string[] {
+function slurmdCommand(
+  at: string,
+  name: string,
+  conf: string,
+  { ownMachine = false, namespace = ':', dir }: NodeOptions & { dir: string },
+): string[] {
   mkdirSync(SPOOL_DIR, { recursive: true, mode: 0o755 })
-  const tmp =
-    keptInTmp === undefined
-      ? ''
-      : `mount -t tmpfs -o mode=1777 tmpfs '${at}/tmp' && mkdir '${at}/tmp/${basename(keptInTmp)}' && ` +
-        `mount --rbind '${keptInTmp}' '${at}/tmp/${basename(keptInTmp)}' && mount --rbind '${at}/tmp' /tmp && ` +
-        `hostname ${name} && `
+  const tmp = !ownMachine
+    ? ''
+    : `mount -t tmpfs -o mode=1777 tmpfs '${at}/tmp' && mkdir '${at}/tmp/${basename(dir)}' && ` +
+      `mount --rbind '${dir}' '${at}/tmp/${basename(dir)}' && mount --rbind '${at}/tmp' /tmp && ` +
+      `hostname ${name} && `
   const script =
     `mount --bind '${at}/run' /run && mount --bind '${at}/spool' ${SPOOL_DIR} && ${tmp}` +
-    `exec slurmd -D -N ${name} -f '${conf}'`
-  const own = ['--mount', ...(keptInTmp === undefined ? [] : ['--uts'])]
+    `(${namespace}) && exec slurmd -D -N ${name} -f '${conf}'`
+  const own = ['--mount', ...(ownMachine ? ['--uts'] : [])]
   return ['unshare', ...own, '--propagation', 'slave', '--', 'sh', '-c', script]
 }
 
