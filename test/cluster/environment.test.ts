@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from '../suite.js'
 import type { Outcome } from './command.js'
-import { exits, prints, refuses, says } from './expect.js'
+import { exits, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { hostRelease } from './images.js'
 
@@ -73,6 +73,13 @@ test('the terminal passes, the host’s locale does not unless named', async () 
     'LC_ALL=[]',
   ])
   prints(await show({ LANG: 'en_US.UTF-8' }, ['LANG'], '--container-env=LANG'), ['LANG=[en_US.UTF-8]'])
+  // The image has no such locale, of which perl complains when it is asked for.
+  const perl = (...options: string[]) =>
+    at.cluster.srun(['-n1', `--container-image=${at.images.debian}`, ...options, 'perl', '-e', '1'], {
+      env: { LANG: 'en_US.UTF-8' },
+    })
+  saysNot(exits(await perl(), 0), /Setting locale failed/)
+  says(exits(await perl('--container-env=LANG'), 0), /Setting locale failed/)
 })
 
 test('per-task variables of Slurm are each task’s own', async () => {

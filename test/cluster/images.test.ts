@@ -5,15 +5,23 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { must, type Outcome, until } from './command.js'
+import { freePorts } from './daemon.js'
 import { countLines, prints, refuses, refusesInTwoLines } from './expect.js'
 import { useCluster } from './fixture.js'
 import { BOMB_BYTES, HOSTILE_LAYERS } from './hostile.js'
 import { buildImages, otherRelease } from './images.js'
 import { writeLayout } from './layout.js'
+import { startRegistry } from './registry.js'
 import { makeTar, type TarEntry } from './tar.js'
 
 const test = suite('images')
-const at = useCluster(test, { berthConf: `image_bytes_max = ${BOMB_BYTES}\n` })
+const [mirrorPort = 0] = await freePorts(1)
+/** Registries that no test can reach, each with a project of its own at one that it can. */
+const MIRRORS = { 'docker.io': 'hub', 'nvcr.io': 'nv', 'gcr.io': 'gcr', 'registry.gitlab.com': 'gitlab' }
+const mirrors = Object.entries(MIRRORS).map(([host, project]) => `${host}=127.0.0.1:${mirrorPort}/${project}`)
+const at = useCluster(test, {
+  berthConf: `image_bytes_max = ${BOMB_BYTES}\nregistry_mirrors = ${mirrors.join(', ')}\n`,
+})
 /** Last entry of every image made here: something to run. */
 const busybox = (): TarEntry => ({ name: 'busybox', mode: 0o755, content: readFileSync('/bin/busybox') })
 const codename = ['sh', '-c', '. /etc/os-release; echo $VERSION_CODENAME']
@@ -81,6 +89,53 @@ test('by digest, by scheme, and by enroot’s spelling', async () => {
   }
 })
 
+/** As scripts write them → repository and tag at the mirror. */
+const NAMES: readonly (readonly [string, string])[] = [
+  ['ubuntu:24.04', 'hub/library/ubuntu:24.04'],
+  ['docker.io/ubuntu:24.04', 'hub/library/ubuntu:24.04'],
+  ['docker.io#ubuntu:24.04', 'hub/library/ubuntu:24.04'],
+  ['centos:7', 'hub/library/centos:7'],
+  ['nvidia/cuda:12.4.0-base', 'hub/nvidia/cuda:12.4.0-base'],
+  ['docker://nvidia/cuda:12.4.0-base', 'hub/nvidia/cuda:12.4.0-base'],
+  ['nvcr.io#nvidia/pytorch:24.01-py3', 'nv/nvidia/pytorch:24.01-py3'],
+  ['nvcr.io/nvidia/tensorflow:24.01-tf2-py3', 'nv/nvidia/tensorflow:24.01-tf2-py3'],
+  ['gcr.io#a/b.2-9', 'gcr/a/b.2-9:latest'],
+  ['registry.gitlab.com#a/b/c/d:1.0.0-beta4', 'gitlab/a/b/c/d:1.0.0-beta4'],
+]
+
+test('names of Docker Hub, NVIDIA, Google and GitLab mean what they mean to docker and enroot', async () => {
+  const mirror = await startRegistry(at.cluster.undo, { port: mirrorPort })
+  const { busybox } = await buildImages()
+  const places = [...new Set(NAMES.map(([, place]) => place))]
+  await Promise.all(places.map((place) => mirror.push(busybox, place)))
+  mirror.forget()
+  const show = ['sh', '-c', '. /etc/os-release; echo $ID']
+  for (const one of await Promise.all(NAMES.map(([image]) => srun(image, ...show)))) prints(one, ['busybox'])
+  const asked = mirror.requests().flatMap((line) => {
+    const [, repository, tag] = /\/v2\/(.*)\/manifests\/([^:]*)$/.exec(line) ?? []
+    return tag === undefined ? [] : [`${repository}:${tag}`]
+  })
+  assert.equal([...new Set(asked)].sort(), places.sort())
+  const digest = await mirror.digest(`${mirror.host}/hub/nvidia/cuda:12.4.0-base`)
+  await mirror.push(busybox, 'hub/rapidsai/devcontainers:1')
+  prints(await srun(`rapidsai/devcontainers@${digest}`, ...show), ['busybox'])
+})
+
+test('a hard link into a lower layer, and set-id bits, are in the image', async () => {
+  const image = await pushLayer(
+    'links',
+    makeTar([
+      { name: 'linked', type: '1', link: 'etc/os-release' },
+      { name: 'setid', mode: 0o6755, content: 'x\n' },
+      busybox(),
+    ]),
+  )
+  const look = 'cat /linked; /busybox stat -c "%h %i" /linked /etc/os-release; /busybox stat -c %a /setid'
+  const [id, link, original, mode] = (await srun(image, '/busybox', 'sh', '-c', look)).stdout.split('\n')
+  assert.equal([id, link, mode], ['ID=links', original, '6755'])
+  assert.match(link ?? '', /^2 /)
+})
+
 test('zstd layers and docker manifests', async () => {
   const { debian, busybox } = await buildImages()
   const zstd = await at.registry.push(debian, 'debian:zstd', ['--dest-compress-format=zstd'])
@@ -130,6 +185,22 @@ test('a squashfs file of root’s and one of the user’s', async () => {
   refuses(await srun('./missing.sqsh', '/bin/busybox', 'true'), /missing\.sqsh/)
 })
 
+test('a squashfs file for four tasks, for two steps at once, and from another directory', async () => {
+  const folder = join(at.cluster.shared, 'elsewhere')
+  mkdirSync(folder, { mode: 0o755 })
+  const file = join(folder, 'many.sqsh')
+  await must(['mksquashfs', '/bin/busybox', file, '-quiet', '-no-progress', '-all-root'])
+  const twice = await Promise.all([1, 2].map((id) => srun(file, '/busybox', 'echo', `step ${id}`)))
+  for (const [index, one] of twice.entries()) prints(one, [`step ${index + 1}`])
+  const tasks = ['-N1', '-n4', `--chdir=${folder}`, '--container-image=./many.sqsh']
+  prints(await at.cluster.srun([...tasks, '/busybox', 'sh', '-c', 'echo $SLURM_PROCID']), [
+    '0',
+    '1',
+    '2',
+    '3',
+  ])
+})
+
 test('a tag that is not there: told once for two tasks, with the name', async () => {
   const image = `${at.registry.host}/thisimagedoesntexist:1`
   const seen = refusesInTwoLines(
@@ -145,8 +216,11 @@ test('a registry that nobody runs', async () => {
 })
 
 test('odd image names are refused', async () => {
-  const odd = [Buffer.from('é\n'.repeat(700)).toString('base64'), './', '/dev/urandom', 'UPPER/case', 'a b']
-  for (const image of odd) refuses(await srun(image, 'true'), /hint/)
+  const base64 = Buffer.from('é\n'.repeat(700)).toString('base64')
+  // As the base64 command writes it.
+  const lines = base64.match(/.{1,76}/g)?.join('\n') ?? ''
+  for (const image of ['', base64, lines, './', '/dev/urandom', 'UPPER/case', 'a b'])
+    refuses(await srun(image, 'true'), /hint/)
 })
 
 test('a blob that is not what its digest says', async () => {

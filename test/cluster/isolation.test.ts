@@ -58,6 +58,16 @@ test('variables alone in a submitted job are enough, as slurmrestd sends them', 
   }
   const script = '#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME $(id -u)\n'
   prints(await at.cluster.batch(script, ['-w', 'n1'], { env }), [`${otherRelease()} 0`])
+  const more = {
+    BERTH_CONTAINER_MOUNTS: `${at.cluster.shared}:/data`,
+    BERTH_CONTAINER_WORKDIR: '/data',
+    BERTH_CONTAINER_WRITABLE: '8M',
+    PYXIS_CONTAINER_ENV: 'BERTH_TEST_IMAGE',
+    BERTH_TEST_IMAGE: 'of the job',
+  }
+  const look = '#!/bin/sh\necho $PWD, $BERTH_TEST_IMAGE; touch /new && echo wrote\n'
+  const seen = await at.cluster.batch(look, ['-w', 'n1'], { env: { ...env, ...more } })
+  prints(seen, ['/data, of the job', 'wrote'])
 })
 
 test('the user stays who they are: uid 0 is not to be had', async () => {

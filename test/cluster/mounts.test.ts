@@ -96,6 +96,13 @@ test('spaces are letters like any other', async () => {
   prints(await mounted(['./with space:/in side'], 'cat "/in side/file"'), ['found'])
 })
 
+test('a comma and a colon in a path: by a backslash, or in quotes', async () => {
+  mkdirSync(join(at.cluster.shared, 'a,b:c'), { mode: 0o755 })
+  writeFileSync(join(at.cluster.shared, 'a,b:c/file'), 'found\n')
+  for (const mount of ['./a\\,b\\:c:/d\\,e', '"./a,b:c":"/d,e":ro'])
+    prints(await mounted([mount], 'cat /d,e/file'), ['found'])
+})
+
 test('a missing source is named, also as one of several', async () => {
   for (const option of ['/no/such/dir:/x', '/usr:/a,/no/such/dir:/x']) {
     const seen = await mounted([option], 'true')

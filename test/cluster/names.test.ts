@@ -110,7 +110,7 @@ test('a name without image that does not exist is refused', async () => {
 })
 
 test('names that cannot be are refused before anything runs', async () => {
-  for (const name of ['/tmp/foo', 'x:attach', 'a'.repeat(300), ''])
+  for (const name of ['/tmp/foo', 'x:attach', ':attach', 'a'.repeat(300), ''])
     fails(await step(name, 'true', { image: true }))
 })
 
@@ -200,6 +200,12 @@ test('what root inside mounts is seen by who joins, and not by no_exec', async (
   prints(await step('mounted', 'ls /mymnt', { options }), ['in'])
   prints(await step('mounted:no_exec', 'ls /mymnt', { options }), [])
   await ends(first)
+})
+
+test('two steps that make one name at once take turns, and share it', async () => {
+  const made = await Promise.all([1, 2].map((id) => step('raced', `echo ${id} >> /who`, { image: true })))
+  for (const one of made) exits(one, 0)
+  prints(await step('raced', 'cat /who'), ['1', '2'])
 })
 
 test('five made at once, then fifty short steps at once on them', async () => {

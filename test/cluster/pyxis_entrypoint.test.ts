@@ -11,7 +11,7 @@ import { leftovers } from './leftovers.js'
 import { makeTar } from './tar.js'
 
 const test = suite('pyxis: entrypoint')
-const at = useCluster(test, { nodes: [{}] })
+const at = useCluster(test)
 let image = ''
 let broken = ''
 let torch = ''
@@ -53,6 +53,9 @@ test('runs first, is not heard, and hands its variables to the program', async (
   prints(silent(await srun([], ask, { env: { PYXIS_CONTAINER_ENTRYPOINT: '1' } })), ['[tcp://docker:2375]'])
   const run = { env: { PYXIS_CONTAINER_ENTRYPOINT: '1' } }
   prints(await srun(['--no-container-entrypoint'], ask, run), ['[]'])
+  const off = { env: { PYXIS_CONTAINER_ENTRYPOINT: '0', PYXIS_CONTAINER_ENTRYPOINT_LOG: '0' } }
+  prints(await srun(['--container-entrypoint'], ask, off), ['[tcp://docker:2375]'])
+  says(await srun(['--container-entrypoint', '--container-entrypoint-log'], ask, off), /^entrypoint:/m)
 })
 
 test('is heard when asked for', async () => {
@@ -87,17 +90,17 @@ test('runs in each task, which keeps its own rank', async () => {
 })
 
 test('by hand in a named container: it runs its command, whose change stays', async () => {
-  const name = '--container-name=byhand'
+  const name = ['-w', 'n1', '--container-name=byhand']
   const made = await at.cluster.srun([
     '-n1',
     `--container-image=${image}`,
-    name,
+    ...name,
     '/entry.sh',
     'touch',
     '/kept',
   ])
   says(exits(made, 0), /^entrypoint: 2 words$/m)
-  exits(await at.cluster.srun(['-n1', name, 'ls', '/kept']), 0)
+  exits(await at.cluster.srun(['-n1', ...name, 'ls', '/kept']), 0)
 })
 
 test('exit code, arguments and both outputs are the program’s', async () => {
@@ -122,19 +125,13 @@ test('nothing of it stays open in the program', async () => {
 })
 
 test('PyTorch: address and port for all, ranks of each task', async () => {
-  const show = 'echo $MASTER_PORT $RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR'
+  const show = 'echo $SLURM_JOB_ID $MASTER_PORT $MASTER_ADDR $WORLD_SIZE $RANK $LOCAL_RANK'
   const seen = lines(
-    await at.cluster.srun([
-      '-n2',
-      `--container-image=${torch}`,
-      'sh',
-      '-c',
-      `echo $SLURM_JOB_ID $SLURMD_NODENAME; ${show}`,
-    ]),
-  )
-  const [job, node] = seen.find((line) => line.split(' ').length === 2)?.split(' ') ?? []
-  const port = 61_000 + (Number(job) % 4536)
-  for (const rank of [0, 1]) assert.ok(seen.includes(`${port} ${rank} ${rank} 2 ${node}`), seen.join('\n'))
+    await at.cluster.srun(['-N2', '--ntasks-per-node=2', `--container-image=${torch}`, 'sh', '-c', show]),
+  ).sort()
+  const job = seen[0]?.split(' ')[0] ?? ''
+  const common = `${job} ${61_000 + (Number(job) % 4536)} n1 4`
+  assert.equal(seen, [`${common} 0 0`, `${common} 1 1`, `${common} 2 0`, `${common} 3 1`])
 })
 
 test('PyTorch: an address that the user chose stays', async () => {

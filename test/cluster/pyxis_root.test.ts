@@ -134,7 +134,8 @@ test('sshd runs as a step of its own, and lets its user in from another, with a 
   const sshd = ['/usr/sbin/sshd', '-d', '-p', port, '-o', 'ListenAddress=127.0.0.1', '-o', 'StrictModes=no']
   const container = ['-n1', '--container-name=packages', '--no-container-remap-root']
   const keys = ['-o', `AuthorizedKeysFile=${dir}/key.pub`]
-  const server = at.cluster.start(['srun', ...container, `--container-mounts=${dir}`, ...sshd, ...keys])
+  const places = [`--container-mounts=${dir}`, '--container-mount-home']
+  const server = at.cluster.start(['srun', ...container, ...places, ...sshd, ...keys])
   await server.sees(/Server listening/, 60_000)
   exits(await at.cluster.srun([...container, 'true']), 0)
   const unknown = ['-o', 'StrictHostKeyChecking=no', '-o', `UserKnownHostsFile=${dir}/known`]
@@ -233,6 +234,9 @@ test('home: absent unless asked for, variable and flag', async () => {
   const run = { env: { PYXIS_CONTAINER_MOUNT_HOME: '1' } }
   prints(await srun(remapped, target('/root'), run), ['/root'])
   prints(await srun([...remapped, '--no-container-mount-home'], target('/root'), run), ['none'])
+  const off = { env: { PYXIS_CONTAINER_MOUNT_HOME: '0' } }
+  prints(await srun(remapped, target('/root'), off), ['none'])
+  prints(await srun([...remapped, '--container-mount-home'], target('/root'), off), ['/root'])
 })
 
 test('umount: takes the home away again', async () => {
@@ -245,7 +249,16 @@ test('the step’s directory: mounted, and where the program starts', async () =
   prints(seen, [at.cluster.shared, at.cluster.shared])
 })
 
-test('a site with the defaults of pyxis: root who writes without a flag, and ranks of PMIx with no line beside them', async () => {
+/** A package whose script gives its file to another account; apt needs no network for it. */
+const installDeb = [
+  'mkdir -p /tmp/deb/DEBIAN /tmp/deb/opt && touch /tmp/deb/opt/owned && cd /tmp',
+  "printf '%s\\n' 'Package: owned' 'Version: 1' 'Architecture: all' 'Maintainer: x <x@x>' 'Description: x' > deb/DEBIAN/control",
+  "printf '%s\\n' '#!/bin/sh' 'chown daemon:mail /opt/owned' > deb/DEBIAN/postinst && chmod 755 deb/DEBIAN/postinst",
+  'dpkg-deb --build deb owned.deb > /dev/null',
+  'apt-get install -q -y ./owned.deb > /dev/null && dpkg-query -W owned',
+].join(' && ')
+
+test('a site with the defaults of pyxis: root who writes and installs without a flag, and ranks of PMIx with no line beside them', async () => {
   const onDisk = 'container_writable_on = disk\ncontainer_writable_disk_size = 64M\n'
   const berthConf = `container_remap_root = yes\ncontainer_writable = yes\n${onDisk}`
   const cluster = await startCluster({ nodes: [{}], berthConf })
@@ -253,11 +266,15 @@ test('a site with the defaults of pyxis: root who writes without a flag, and ran
     const image = `--container-image=${at.images.debian}`
     prints(await cluster.srun(['-n1', image, 'sh', '-c', 'touch /newfile && id -u']), ['0'])
     fails(await cluster.srun(['-n1', image, 'sh', '-c', 'head -c 80M /dev/zero >/fill']))
+    const apt = [`--container-image=${await publishApt(at.registry)}`, '--container-writable']
+    prints(await cluster.srun(['-n1', ...apt, 'sh', '-c', installDeb]), ['owned\t1'])
     exits(await cluster.srun(['-n1', image, '--container-name=ranks', 'true']), 0)
     const ranks = ['--mpi=pmix', '-n4', '--container-name=ranks', 'sh', '-c', 'echo $PMIX_RANK']
     for (const env of [{}, { PYXIS_CONTAINER_REMAP_ROOT: '1' }]) {
       const { output } = exits(await cluster.srun(ranks, { env }), 0)
-      assert.equal(output.trim().split('\n').sort(), ['0', '1', '2', '3'])
+      // Slurm may say that the job was queued.
+      const told = output.split('\n').filter((line) => line !== '' && !line.startsWith('srun: job '))
+      assert.equal(told.sort(), ['0', '1', '2', '3'])
     }
   } finally {
     await cluster.stop()

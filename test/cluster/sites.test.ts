@@ -35,7 +35,7 @@ echo "$* $(id -u) $SLURM_JOB_UID $SLURM_JOB_ID.$SLURM_STEP_ID $PYXIS_VERSION" >>
 file="$PYXIS_RUNTIME_PATH/$SLURM_JOB_UID/$SLURM_JOB_ID.$SLURM_STEP_ID.sqsh"
 case "$1 $2" in
 release*) rm -f "$file"; exit 0 ;;
-*nosuchimage*) echo "cannot fetch it" >&2; exit 1 ;;
+*thisimagedoesntexist*) echo "cannot fetch it" >&2; exit 1 ;;
 esac
 mksquashfs /bin/busybox "$file" -quiet -no-progress -p 'made-by-site d 755 0 0' >&2
 echo "$file"
@@ -56,8 +56,8 @@ test('a foreign importer brings the image, once per step and node, and is told w
   assert.match(get, /^get docker:\/\/nvcr\.io#lab\/sim:1 (\d+) \1 \d+\.\d+ 0\.24\.0$/)
   assert.match(release, new RegExp(`^release ${USER_A.uid} `))
   assert.is(more.filter((line) => line.startsWith('get')).length, 0)
-  const failed = await at.cluster.srun(['-n2', '--container-image=nosuchimage', 'true'])
-  const words = /failed to import docker image: nosuchimage/
+  const failed = await at.cluster.srun(['-n2', '--container-image=thisimagedoesntexist', 'true'])
+  const words = /failed to import docker image: thisimagedoesntexist/
   says(refuses(failed, words), /cannot fetch it/)
   assert.is(countLines(failed, words), 1, failed.output)
 })

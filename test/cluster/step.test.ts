@@ -2,11 +2,13 @@
 /** What a task of a step sees and gives back: the program, its exit, its ids, its namespaces. */
 import { readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { exits, lines, prints, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
-import { hostRelease, otherRelease } from './images.js'
+import { hostRelease, otherRelease, publishLike } from './images.js'
+import { makeTar } from './tar.js'
 import { USER_A } from './users.js'
 
 const test = suite('step')
@@ -35,6 +37,22 @@ test('two lines for each start where a script counts them', async () => {
   })
   says(told, /^berth: importing .*\nberth: imported .*stored before\)$/m)
   assert.is(told.output.match(/berth/g)?.length, 2)
+})
+
+test('inside an allocation a cold image is two lines and the program’s own, and what srun is given counts', async () => {
+  const layer = makeTar([{ name: 'cold', content: 'x' }])
+  const image = await publishLike(at.registry, 'cold', { layers: [layer] })
+  const show = `sh -c 'echo $SLURM_PROCID $PWD $MINE'`
+  const step = `srun -N1 --oversubscribe -n2 --container-image=${image}`
+  const given = `MINE=inner PYXIS_CONTAINER_WORKDIR=/etc ${step} ${show} 2>&1`
+  const run = { env: { MINE: 'outer', PYXIS_CONTAINER_WORKDIR: '/tmp' } }
+  const told = lines(await at.cluster.salloc(['-N1', '-n2', 'sh', '-c', `${given}; ${given}`], run))
+  // Slurm may say that the step before has not quite ended.
+  const seen = told.filter((line) => !line.startsWith('srun: '))
+  assert.match(seen[0] ?? '', /^berth: importing /)
+  assert.match(seen[1] ?? '', /^berth: imported /)
+  assert.equal(seen.slice(2, 4).sort(), ['0 /etc inner', '1 /etc inner'])
+  assert.equal(seen.slice(4).sort(), ['0 /etc inner', '1 /etc inner'])
 })
 
 test('without a flag the host runs', async () => {
@@ -186,9 +204,24 @@ test('a signal sent by scancel reaches the program', async () => {
   says(exits(await step.done, 5), /caught/)
 })
 
-test('nothing follows the payload’s last line', async () => {
+test('nothing follows the payload’s last line, whatever is cleaned up, saved or kept', async () => {
   const seen = exits(await at.cluster.srun(inside(['-n2'], 'echo', 'last')), 0)
   saysNot(seen, /last\n[^l]/)
+  const ways = [
+    ['--container-remap-root', '--container-mount-home'],
+    ['--container-writable', `--container-save=${join(at.cluster.shared, 'last.sqsh')}`],
+    ['--container-name=last'],
+    ['--container-unshare=net,ipc,uts', '--container-entrypoint'],
+    ['--container-unshare=pid', '--mpi=pmix'],
+  ]
+  for (const way of ways) {
+    // Both outputs in one, as scripts read them.
+    const words = ['srun', ...inside(['-N1', '-n1', ...way], 'sh', '-c', 'echo first; echo last')]
+    const told = await at.cluster.command(['sh', '-c', 'exec "$@" 2>&1', 'sh', ...words])
+    assert.equal(lines(told).slice(-2), ['first', 'last'], told.output)
+    const failed = await at.cluster.srun(inside(['-N1', '-n1', ...way], 'sh', '-c', 'echo last; exit 3'))
+    saysNot(exits(failed, 3), /last\n(.*\n)*.*berth/)
+  }
 })
 
 test.run()
