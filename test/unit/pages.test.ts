@@ -18,6 +18,8 @@ const docs = join(import.meta.dirname, '../../docs')
 const CRITERIA = 26
 /** What follows is prose: answers of others. */
 const OWN_ANSWERS = '## What the engines answer themselves'
+/** Of pyxis' own tests, how many behaviours each of their parts holds; the order is docs/pyxis-behaviours.md's. */
+const BEHAVIOURS = [8, 15, 17, 4, 15, 5, 4, 4, 10, 7, 4, 8, 4, 1, 2, 6]
 
 const flags = (): FlagRow[] =>
   JSON.parse(readFileSync(join(import.meta.dirname, '../../dist/flags.json'), 'utf8'))
@@ -67,6 +69,7 @@ test('tests that the pages name are there', () => {
   for (const page of readdirSync(docs).filter((name) => name.endsWith('.md'))) {
     const named = readFileSync(join(docs, page), 'utf8').match(/\btest\/[\w/]+\.test\.ts\b/g) ?? []
     for (const file of named) assert.ok(existsSync(join(docs, '..', file)), `${page}: ${file}`)
+    namesTests(readFileSync(join(docs, page), 'utf8'))
   }
 })
 
@@ -83,8 +86,29 @@ test('the comparison has every criterion and engine, and its tests have the name
     ENGINES.map(({ name }) => name),
   )
   for (const row of rows) assert.match(row.split('|')[4] ?? '', /`(test|package)[^`]*`|^ prose: /, row)
-  for (const [, file = '', promise = ''] of page.matchAll(/`(test\/[\w/]+\.ts)`: “([^”]+)”/g))
-    assert.ok(readFileSync(join(docs, '..', file), 'utf8').includes(promise), `${file}: ${promise}`)
+  namesTests(page)
+})
+
+/** Each “promise”, of which several may follow their file, stands in it. */
+function namesTests(page: string): void {
+  for (const [, file = '', promises = ''] of page.matchAll(
+    /`(test\/[\w/.]+\.ts)`: (“[^”]+”(?:, “[^”]+”)*)/g,
+  )) {
+    const text = readFileSync(join(docs, '..', file), 'utf8')
+    for (const promise of promises.slice(1, -1).split('”, “'))
+      assert.ok(text.includes(promise), `${file}: ${promise}`)
+  }
+}
+
+test('every behaviour of pyxis has a test of the name given, or the reason why it has none', () => {
+  const page = readFileSync(join(docs, 'pyxis-behaviours.md'), 'utf8')
+  const rows = page.split('\n').filter((line) => /^\| /.test(line) && !/^\| \| behaviour/.test(line))
+  const numbers = rows.map((row) => row.split('|')[1]?.trim() ?? '').filter((number) => /^\d/.test(number))
+  const wanted = BEHAVIOURS.flatMap((count, part) =>
+    Array.from({ length: count }, (_, row) => `${part}.${row + 1}`),
+  )
+  assert.deepEqual(numbers, wanted)
+  for (const row of rows) assert.match(row, /\| (`test\/[\w/.]+\.ts`: “[^|]*|prose: [^|]*) \|$/)
 })
 
 const noGroff = spawnSync('groff', ['--version']).error === undefined ? '' : 'no groff'
