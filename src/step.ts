@@ -20,6 +20,7 @@ import type { ImageReference, StoredImage } from './image/image.js'
 import { checkRegistry } from './image/policy.js'
 import { familiarName, parseReference, pinReference } from './image/reference.js'
 import { launchAsIs } from './launch/bare.js'
+import { type Draft, draftPlan } from './launch/draft_plan.js'
 import { shownStart } from './launch/engine_place.js'
 import { ensureImage, type HeldImage, holdImage } from './launch/hold_image.js'
 import type { EndHooks } from './launch/hooks.js'
@@ -55,8 +56,8 @@ import type { Store } from './store/store.js'
 import type { StepFacts } from './worker/facts.js'
 
 export type { LoginQuestion } from './image/login_answer.js'
-/** Whether a plan on this node must wait for what only a task knows. */
-export { hasAccelerators } from './launch/accelerator_facts.js'
+/** Whether a plan must wait for what only a task knows. */
+export { waitsForLauncher } from './launch/draft_plan.js'
 /** The end of a container whose worker has died. */
 export { type EndHooks, runEndHooks } from './launch/hooks.js'
 /** Variables that the options mention: what the worker must keep of a job's environment. */
@@ -116,6 +117,8 @@ export interface PreparedStep {
   held?: HeldImage
   /** The block device of a step that writes to disk without a name. */
   disk?: string
+  /** Undefined where none was made. It does not fail. */
+  draft?: Promise<Draft | undefined>
   /** An engine that was started before the first task; undefined where none could be. It does not fail. */
   early?: Promise<EarlyEngine | undefined>
 }
@@ -240,11 +243,12 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
     ...(reference === undefined ? {} : { reference }),
     ...(id === undefined ? {} : { id, key: keyOf(id) }),
   }
-  const prepared: PreparedStep = {
+  const known: PreparedStep = {
     ...{ facts, container },
     ...(held === undefined ? {} : { held }),
     ...(disk === undefined ? {} : { disk }),
   }
+  const prepared = { ...known, draft: draftPlan(rooms, known, turn) }
   return { ...prepared, early: startEarly(rooms, prepared, turn) }
 }
 

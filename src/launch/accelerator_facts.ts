@@ -94,9 +94,14 @@ export function hasAccelerators(): boolean {
 const NODE_DIRECTORIES = ['/dev', '/dev/dri', '/dev/infiniband', '/dev/nvidia-caps']
 let known: { stamp: string; globs: ReadonlyMap<string, readonly string[]> } | undefined
 
+/** Another one when device nodes were made or removed. */
+export function nodesStamp(): string {
+  return NODE_DIRECTORIES.map(timesOf).join(' ')
+}
+
 /** Each step asks, and the answer is the same until a driver is loaded. */
 function nodesByPattern(): ReadonlyMap<string, readonly string[]> {
-  const stamp = NODE_DIRECTORIES.map(timesOf).join(' ')
+  const stamp = nodesStamp()
   if (known?.stamp !== stamp) {
     const look = rememberLists()
     const patterns = [...Object.values(GPU_DEVICES), MIG_DEVICES, ...Object.keys(FABRIC_DEVICES)]

@@ -12,6 +12,7 @@ import { type Container, keyOf } from '../store/containers.js'
 import type { Access } from '../store/store.js'
 import type { StepFacts } from '../worker/facts.js'
 import { launchImageCommand } from './bare.js'
+import { planFor } from './draft_plan.js'
 import type { HeldImage } from './hold_image.js'
 import { Hooks } from './hooks.js'
 import { holdBase, joiningRequest } from './named.js'
@@ -40,7 +41,7 @@ export async function openOn(
   if (container === undefined) throw new Error('a step without a container opens none')
   if (container.request.unshare.includes('pid')) checkJobPids(place.pid)
   const image = own === undefined ? held.image : imageWithOwnFiles(held.image, own.path)
-  const whole = await planWith(rooms, prepared, place, image)
+  const whole = await planFor(rooms, prepared, place, image)
   const plan = own === undefined ? whole : withoutOwnFiles(whole, own.path)
   const { namespaces, launch } = translate(plan, placeOf(rooms, prepared, held, place, own))
   const spec = withRoot(namespaces, plan)

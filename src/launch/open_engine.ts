@@ -18,7 +18,6 @@ import { type BegunEngine, beginEngine, finishAround } from './engine_root.js'
 import type { HeldImage } from './hold_image.js'
 import { buildNamespaces, type Namespaces } from './namespaces.js'
 import { rootOf } from './open_named.js'
-import { planWith } from './plan_step.js'
 
 /** Of a handle, in names that people read. */
 const HANDLE_SHOWN = 8
@@ -38,16 +37,13 @@ export async function startEarly(
   prepared: PreparedStep,
   turn: Turn,
 ): Promise<EarlyEngine | undefined> {
-  const { facts, container, held } = prepared
+  const { container, held } = prepared
   const isPlain = container?.id === undefined && container?.request.save === undefined
   if (container?.engine.start === undefined || held === undefined || !isPlain) return undefined
-  if (turn.namespaces !== undefined || rooms.jobsApart.seen) return undefined
-  const place: StepPlace = { cwd: facts.cwd, close: () => undefined }
-  // What a plan finds wrong is said when the tasks are there: by then it may be right.
-  const plan = await planWith(rooms, prepared, place, held.image).catch(() => undefined)
+  const plan = (await prepared.draft)?.plan
   const wish = plan && wishOf(rooms, prepared, plan)
   if (plan === undefined || wish === undefined || turn.signal.aborted) return undefined
-  const spec = withRoot(translate(plan, placeOf(rooms, prepared, held, place)).namespaces, plan)
+  const spec = withRoot(translate(plan, placeOf(rooms, prepared, held, {})).namespaces, plan)
   const unwanted = new AbortController()
   const undo = turn.undo.part('early engine')
   const signal = AbortSignal.any([turn.signal, unwanted.signal])
@@ -71,7 +67,6 @@ export function builderOf(
   const wish = wishOf(rooms, prepared, plan)
   if (wish === undefined) return buildNamespaces
   return async (spec) => {
-    if (spec.mountNs !== undefined || spec.userNs !== undefined) rooms.jobsApart.seen = true
     const early = await prepared.early
     const fits = early?.recipe === recipeOf(wish, spec)
     if (!fits) await early?.drop()
@@ -85,7 +80,7 @@ export function placeOf(
   rooms: Rooms,
   { disk }: PreparedStep,
   held: HeldImage,
-  place: StepPlace,
+  place: Pick<StepPlace, 'mountNs' | 'userNs'>,
   own?: Container,
 ): EnginePlace {
   return {

@@ -2,6 +2,7 @@
 /** The plan of a step, with all that has to be looked up for it on this node. */
 import { join } from 'node:path'
 import type { StoredImage } from '../image/image.js'
+import type { AcceleratorFacts } from '../plan/accelerators.js'
 import { type PlanInput, planStep } from '../plan/plan.js'
 import { clientName } from '../plan/pmi_mounts.js'
 import type { ActiveProfile } from '../plan/profile_choice.js'
@@ -15,6 +16,12 @@ import { pmixDirectories } from './slurm_files.js'
 /** In dist/, which this folder is in. */
 const LAUNCHER = 'berth-exec'
 
+/** A plan, and what of this node it was made from. */
+export interface PlannedStep {
+  plan: Plan
+  accelerators: AcceleratorFacts
+}
+
 /**
  * The plan for a task at `place`; for a step without a task yet, from the step's own words.
  * @throws BerthError of what the request, the image or the node does not allow
@@ -25,6 +32,15 @@ export async function planWith(
   place: StepPlace,
   stored: StoredImage | undefined,
 ): Promise<Plan> {
+  return (await planFully(rooms, prepared, place, stored)).plan
+}
+
+export async function planFully(
+  rooms: Rooms,
+  prepared: PreparedStep,
+  place: StepPlace,
+  stored: StoredImage | undefined,
+): Promise<PlannedStep> {
   const { facts, container } = prepared
   if (container === undefined) throw new Error('a step without a container has no plan')
   const { request, engine, reference, user } = container
@@ -50,7 +66,7 @@ export async function planWith(
   const accelerators = await acceleratorFacts(input, place.pid)
   const own = request.unshare.includes('ipc') || accelerators.newNames === true
   const host = await rooms.host.read(mpiOfProfiles(accelerators.profiles?.active ?? []))
-  return planStep({
+  const plan = planStep({
     ...input,
     host: {
       ...host,
@@ -59,6 +75,7 @@ export async function planWith(
     },
     ...(own ? { devices: listDevices() } : {}),
   })
+  return { plan, accelerators }
 }
 
 /** MPI installations that the step's profiles name. */

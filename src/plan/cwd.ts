@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where the program starts: --container-workdir, else the mounted step directory, else the image's WorkingDir, else /. */
-import { posix } from 'node:path'
+import { isAbsolute, posix } from 'node:path'
+import type { Request } from '../request/request.js'
 import { BERTH_DEFAULT, IMAGE_CONFIG, originOf, type PlanInput } from './input.js'
 import type { Reason } from './spec.js'
 
@@ -21,6 +22,11 @@ export function planCwd({ request, image, step }: PlanInput): { cwd: string; cwd
     }
   }
   return { cwd: '/', cwdReason: { reason: 'no working directory named', origin: BERTH_DEFAULT } }
+}
+
+/** Whether the plan is another one where the step's directory on the host is. */
+export function needsDirectory({ mountCwd, mounts }: Pick<Request, 'mountCwd' | 'mounts'>): boolean {
+  return mountCwd === true || mounts.some((mount) => mount.kind === 'bind' && !isAbsolute(mount.source))
 }
 
 /** Absolute and without . and ..: like chdir in a changed root, ".." of / is /. */

@@ -13,7 +13,7 @@ import { BerthError, messageOf } from '../report/errors.js'
 import type { LogFields } from '../report/log.js'
 import type { ImportEvent } from '../report/progress.js'
 import type { Request } from '../request/request.js'
-import { hasAccelerators, type OpenedStep, type PreparedStep, type StepPlace, type Turn } from '../step.js'
+import { type OpenedStep, type PreparedStep, type StepPlace, type Turn, waitsForLauncher } from '../step.js'
 import type { Connection } from './connection.js'
 import { nameStep } from './facts.js'
 import type { Lease, Leases, LeaseTask } from './leases.js'
@@ -172,14 +172,7 @@ export class LiveStep {
 
   /** Builds while Slurm still starts the task, unless the plan needs what only the launcher's environment says. */
   prepareOpening(): void {
-    if (!this.explains && !waitsForLauncher(this.facts.env) && !this.readsEnvironment())
-      void this.open(() => undefined)
-  }
-
-  /** Masks, GPU numbers and what profiles read are set for each task. */
-  private readsEnvironment(): boolean {
-    const { devices = [], profiles = [] } = this.request ?? {}
-    return devices.length > 0 || profiles.length > 0 || hasAccelerators()
+    if (!this.explains && !waitsForLauncher(this.facts, this.request)) void this.open(() => undefined)
   }
 
   /** Builds the namespaces at the first call; every later one gets the same. */
@@ -363,9 +356,4 @@ export class LiveStep {
     const known = error instanceof BerthError ? `${error.code} ${error.message}` : undefined
     this.log(`failed: ${known ?? (error instanceof Error ? error.stack : error)}`)
   }
-}
-
-/** PMIx' directories are named by slurmstepd in each task's environment, after the task was announced. */
-function waitsForLauncher(env: Readonly<Record<string, string>>): boolean {
-  return /^pmix/.test(env.SLURM_MPI_TYPE ?? '')
 }
