@@ -228,10 +228,13 @@ export class LiveStep {
     })
   }
 
-  /** What was asked for and has no effect: for one launcher of the job, before its program starts. */
+  /** What was asked for and has no effect, and for srun -v what explain notes: for one launcher of the job, before its program. */
   takeWarnings(opened: OpenedStep): string {
     if (this.running || this.facts.node !== 0) return ''
-    return opened.warnings.map((line) => `berth: warning: ${line}\n`).join('')
+    const notes = this.facts.env.SLURM_BERTH_VERBOSE === undefined ? [] : opened.notes
+    return [...opened.warnings.map((line) => `warning: ${line}`), ...notes.map((line) => `note: ${line}`)]
+      .map((line) => `berth: ${line}\n`)
+      .join('')
   }
 
   /** True for the first asker only: the others leave with the same exit code and no words. */

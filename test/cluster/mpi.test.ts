@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { hasProgram } from '../native/reader/lab.js'
 import { suite } from '../suite.js'
 import type { Outcome } from './command.js'
-import { exits, lines, refuses, says } from './expect.js'
+import { exits, lines, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import {
   agrees,
@@ -52,6 +52,7 @@ function probe(image: string, options: readonly string[], words: readonly string
 
 /** Only a node that has an image can explain what it gets. */
 const ON_FIRST = ['-w', 'n1']
+const OVER_BOTH = ['-N2', '-n2']
 
 async function explain(image: string, options: readonly string[] = []): Promise<{ notes: string[] }> {
   const seen = await at.cluster.srun([
@@ -135,6 +136,23 @@ test.needs(missing, 'an image whose glibc is too old keeps its own MPI, and expl
   )
   const { notes } = await explain(oldMpich)
   assert.match(notes.join('\n'), /is kept: the node's .*needs glibc 2\.\d+, the image offers 2\.3\d/)
+})
+
+test.needs(missing, 'srun -v says in one line why; without it nothing is said', async () => {
+  const why = /^berth: note: mpi: the image's MPICH \(.*\) is kept: the node's .* needs glibc .*$/gm
+  const run = (...options: string[]) =>
+    at.cluster.srun([
+      ...options,
+      ...OVER_BOTH,
+      `--container-image=${oldMpich}`,
+      'sh',
+      '-c',
+      'echo "[$SLURM_BERTH_VERBOSE]"',
+    ])
+  const verbose = exits(await run('-v'), 0)
+  assert.is(verbose.output.match(why)?.length, 1, verbose.output)
+  assert.equal(lines(verbose), ['[]', '[]'])
+  saysNot(await run(), /note:/)
 })
 
 test.needs(
