@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-runtime_packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge libpmix2 docker-registry skopeo
+runtime_packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins slurmrestd munge libpmix2 docker-registry skopeo
   mmdebstrap busybox-static squashfs-tools squashfuse fuse3 util-linux acl attr strace zstd e2fsprogs xfsprogs groff-base openssh-client xauth)
 build_packages=(build-essential python3 cmake libslurm-dev libpmix-dev libisal-dev libzstd-dev liblz4-dev
   zlib1g-dev clang libmpich-dev libopenmpi-dev musl-tools clang-format libclang-rt-dev)

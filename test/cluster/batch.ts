@@ -42,7 +42,7 @@ export async function runBatch(
 }
 
 /** Exit code of the job, the highest one of an array; a signal counts as 128 and more, as in a shell. */
-async function endOf(id: string, conf: string): Promise<number> {
+export async function endOf(id: string, conf: string): Promise<number> {
   let jobs: string[] = []
   await until(
     `the end of job ${id}`,

@@ -3,10 +3,13 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { hasProgram } from '../native/reader/lab.js'
 import { suite } from '../suite.js'
 import { countLines, exits, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
-import { hostRelease, otherRelease } from './images.js'
+import { hostRelease, otherRelease, publishLike } from './images.js'
+import { startSlurmrestd } from './slurmrestd.js'
+import { makeTar } from './tar.js'
 
 const test = suite('submit')
 const at = useCluster(test)
@@ -129,6 +132,38 @@ test('a variable at an srun inside salloc beats the one that salloc had', async 
   const seen = await at.cluster.salloc(['-N1', '-n1', 'sh', '-c', script], run)
   assert.equal(lines(seen), [`debian ${otherRelease()}`, 'busybox'])
 })
+
+const noRest = hasProgram('slurmrestd') ? '' : 'slurmrestd'
+
+test.needs(
+  noRest,
+  'slurmrestd: a job says all options in its variables, for its script or for its steps',
+  async () => {
+    const rest = await startSlurmrestd(at.cluster)
+    const entry = '#!/bin/sh\nexport SEEN=entrypoint\nexec "$@"\n'
+    const image = await publishLike(at.registry, 'rest', {
+      layers: [makeTar([{ name: 'entry.sh', mode: 0o755, content: entry }])],
+      ...{ env: ['PATH=/bin', 'CHOSEN=image'], entrypoint: ['/entry.sh'] },
+    })
+    const saved = join(at.cluster.shared, 'rest.sqsh')
+    const environment = {
+      ...{ BERTH_CONTAINER_IMAGE: image, BERTH_CONTAINER_REMAP_ROOT: 'yes', PYXIS_CONTAINER_ENTRYPOINT: '1' },
+      ...{ BERTH_CONTAINER_MOUNTS: `${at.cluster.shared}:/data`, PYXIS_CONTAINER_WORKDIR: '/data' },
+      ...{ BERTH_CONTAINER_ENV: 'CHOSEN', CHOSEN: 'job', BERTH_CONTAINER_SHM_SIZE: '16M' },
+      ...{ PYXIS_CONTAINER_WRITABLE: '1', PYXIS_CONTAINER_SAVE: saved, BERTH_CONTAINER_UNSHARE: 'uts,pid' },
+    }
+    const size = "df -k /dev/shm | busybox awk 'END { print $2 }'"
+    const show = `echo $(id -u) $PWD $CHOSEN $SEEN $(cat /proc/1/comm) $(${size}); echo kept > /kept`
+    const script = await rest.submit(`#!/bin/sh\n${show}\nexit 3\n`, environment)
+    assert.is(script.code, 3, script.output)
+    assert.match(script.output, /^0 \/data job entrypoint berth-init 16384$/m)
+    // On the host the script's step reads the same variables.
+    const steps = { BERTH_CONTAINER_IMAGE: saved, BERTH_CONTAINER_SCOPE: 'step', SLURM_CONF: at.cluster.conf }
+    const step = await rest.submit('#!/bin/bash\nsrun cat /kept\n', steps)
+    assert.is(step.code, 0, step.output)
+    assert.match(step.output, /^kept$/m)
+  },
+)
 
 test('a space instead of = is the same; the last of several images wins', async () => {
   prints(await at.cluster.srun(['-n1', '--container-image', at.images.debian, ...codename]), [otherRelease()])
