@@ -247,6 +247,8 @@ export interface Native {
   openTemporary(directory: string): { fd: number; name?: string }
   /** fsync, then linkat/rename into place (atomic, replaces nothing: EEXIST is success), then fsync the directory. */
   publish(fd: number, path: string, temporaryName?: string): Promise<void>
+  /** flock(2): the file is this process's until it has ended. False: it is another one's. */
+  lockFile(fd: number): boolean
   /** Through the page cache (docs/decisions/0018-disk.md). */
   attachImage(path: string): Promise<LoopImage>
   /** @param offset of the image in the file, in bytes */

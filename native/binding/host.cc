@@ -7,6 +7,7 @@
 #include "core/host/cgroup.hh"
 #include "core/host/features.hh"
 #include "core/host/files.hh"
+#include "core/host/lock.hh"
 #include "core/host/probe.hh"
 #include "core/host/process.hh"
 #include "core/sandbox/sandbox.hh"
@@ -94,6 +95,13 @@ static Napi::Value Publish(const Napi::CallbackInfo &info) {
   const std::string name = info[2].IsString() ? info[2].ToString().Utf8Value() : "";
   return promise(
       info.Env(), [file, path, name] { return publish(file->get(), path, name); }, nothing);
+}
+
+static Napi::Value LockFile(const Napi::CallbackInfo &info) {
+  auto taken = lockFile(info[0].ToNumber().Int32Value());
+  if (!taken)
+    return raise(info.Env(), taken.error());
+  return Napi::Boolean::New(info.Env(), taken.value());
 }
 
 static Napi::Value ProcessStart(const Napi::CallbackInfo &info) {
@@ -192,6 +200,7 @@ void InitHost(Napi::Env env, Napi::Object exports) {
   exports.Set("onlyRootWrote", Napi::Function::New<OnlyRootWrote>(env));
   exports.Set("openTemporary", Napi::Function::New<OpenTemporary>(env));
   exports.Set("publish", Napi::Function::New<Publish>(env));
+  exports.Set("lockFile", Napi::Function::New<LockFile>(env));
   exports.Set("processStart", Napi::Function::New<ProcessStart>(env));
   exports.Set("shareCgroups", Napi::Function::New<ShareCgroups>(env));
   exports.Set("probeDevices", Napi::Function::New<ProbeDevices>(env));

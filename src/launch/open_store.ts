@@ -9,6 +9,7 @@ import type { Space } from '../site/values.js'
 import { Store, type StoreOptions } from '../store/store.js'
 import { sharedOptions } from './open_shared.js'
 import { sifSignatures } from './sif_signatures.js'
+import { lockStore } from './store_lock.js'
 
 /** The account that sites are advised to make, then the one that every system has. */
 const IMPORTER_ACCOUNTS = ['berth', 'nobody']
@@ -16,7 +17,8 @@ const STORE_MODE = 0o700
 
 /**
  * @param distDir where importer.js and node lie
- * @throws BerthError BERTH_ESITE when no account is there for the importer, or the directory cannot be used
+ * @throws BerthError BERTH_ESITE when no account is there for the importer, the directory cannot be used, or
+ * another worker uses it
  */
 export async function openStore(
   site: Site,
@@ -32,6 +34,13 @@ export async function openStore(
     throw siteError(site, 'store', `cannot be used: ${messageOf(error)}`)
   }
   const importerUser = await findImporter(site)
+  const holder = await lockStore(directory, log).catch((error: unknown) => {
+    throw siteError(site, 'store', `cannot be used: ${messageOf(error)}`)
+  })
+  if (holder !== undefined) {
+    const next = 'give each runtime_dir a store of its own'
+    throw siteError(site, 'store', `the worker with pid ${holder} uses ${directory}: ${next}`)
+  }
   const shared = await sharedOptions(site, importerUser.uid, log)
   const options: StoreOptions = {
     directory,

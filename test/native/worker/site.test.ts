@@ -70,6 +70,32 @@ test.needs(
   },
 )
 
+test.needs(missing, 'a store that another worker uses: refused with its pid, until that one has died', () =>
+  withNode({}, async (node) => {
+    node.startKeeper()
+    await withNode({ store: node.store }, async (other) => {
+      equal(node.cliAs(UID, 'run', node.image, '--name=both', '--', 'true').status, 0)
+      const pid = await node.workerPid()
+      other.startKeeper()
+      const run = () => other.cliAs(UID, 'run', other.image, '--name=both', '--', 'echo', 'ran')
+      for (const { status, stdout, stderr } of [run(), run()]) {
+        equal(status, 125)
+        equal(stdout, '')
+        const words = `plugstack argument: store: the worker with pid ${pid} uses ${node.store}: give each`
+        equal(stderr.includes(`berth: error[BERTH_ESITE]: ${words}`), true, stderr)
+      }
+      process.kill(node.keeperPid(), 'SIGKILL')
+      process.kill(pid, 'SIGKILL')
+      // It refuses for ten seconds; an operator ends it.
+      const keeper = other.keeperPid()
+      process.kill(keeper, 'SIGTERM')
+      await until('its end', () => !existsSync(`/proc/${keeper}`))
+      other.startKeeper()
+      equal(run().stdout, 'ran\n')
+    })
+  }),
+)
+
 test.needs(missing, 'a store on a file system that may only be read', () =>
   withNode({}, (node) =>
     onDisk(node, node.store, async () => {

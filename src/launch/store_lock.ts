@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One worker for each store: each takes what it finds there, half-made files and containers, for its own. */
+import { constants, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { native } from '../native.js'
+import { messageOf } from '../report/errors.js'
+
+const NAME = 'worker.lock'
+const MODE = 0o600
+/** A worker that was killed is gone when the kernel has closed its files, and those of a helper that it had forked. */
+const WAIT_MS_MAX = 2000
+const RETRY_MS = 10
+
+/**
+ * From now on the store is this process's; the kernel ends that with the process, whatever ended it.
+ * @returns the pid of who has it; undefined: nobody else
+ * @throws the file system's error
+ */
+export async function lockStore(directory: string, log: (line: string) => void): Promise<string | undefined> {
+  const path = join(directory, NAME)
+  // Never closed. For reading only: who makes the file system read-only need not end the worker.
+  const fd = openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_NOFOLLOW, MODE)
+  const end = performance.now() + WAIT_MS_MAX
+  while (!lock(fd, directory, log)) {
+    if (performance.now() > end) return readFileSync(path, 'utf8').trim()
+    await sleep(RETRY_MS)
+  }
+  writeFileSync(path, `${process.pid}\n`)
+  return undefined
+}
+
+/** A file system without locks is no reason to have no store. */
+function lock(fd: number, directory: string, log: (line: string) => void): boolean {
+  try {
+    return native.lockFile(fd)
+  } catch (error) {
+    log(`store ${directory} cannot be locked against a second worker: ${messageOf(error)}`)
+    return true
+  }
+}
