@@ -125,21 +125,21 @@ test('nothing of it stays open in the program', async () => {
 })
 
 test('PyTorch: address and port for all, ranks of each task', async () => {
-  const show = 'echo $SLURM_JOB_ID $MASTER_PORT $MASTER_ADDR $WORLD_SIZE $RANK $LOCAL_RANK'
+  const show = 'echo $SLURM_JOB_ID $MASTER_PORT $MASTER_ADDR $WORLD_SIZE $OMP_NUM_THREADS $RANK $LOCAL_RANK'
   const seen = lines(
     await at.cluster.srun(['-N2', '--ntasks-per-node=2', `--container-image=${torch}`, 'sh', '-c', show]),
   ).sort()
   const job = seen[0]?.split(' ')[0] ?? ''
-  const common = `${job} ${61_000 + (Number(job) % 4536)} n1 4`
+  const common = `${job} ${61_000 + (Number(job) % 4536)} n1 4 1`
   assert.equal(seen, [`${common} 0 0`, `${common} 1 1`, `${common} 2 0`, `${common} 3 1`])
 })
 
-test('PyTorch: an address that the user chose stays', async () => {
-  const show = 'echo $MASTER_ADDR $MASTER_PORT'
-  const run = { env: { MASTER_ADDR: 'elsewhere', MASTER_PORT: '1234' } }
-  prints(await at.cluster.srun(['-n1', `--container-image=${torch}`, 'sh', '-c', show], run), [
-    'elsewhere 1234',
-  ])
+test('PyTorch: an address and threads that the user chose stay', async () => {
+  const show = 'echo $MASTER_ADDR $MASTER_PORT $OMP_NUM_THREADS'
+  const run = { env: { MASTER_ADDR: 'elsewhere', MASTER_PORT: '1234', OMP_NUM_THREADS: '6' } }
+  const words = [`--container-image=${torch}`, 'sh', '-c', show]
+  prints(await at.cluster.srun(['-N1', '-n2', ...words], run), Array(2).fill('elsewhere 1234 6'))
+  says(await at.cluster.srun(['-n1', ...words], { env: { MASTER_ADDR: 'x' } }), /^x 6\d+ *$/m)
 })
 
 test('without PyTorch in the image there are none', async () => {

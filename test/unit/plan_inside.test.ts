@@ -51,6 +51,29 @@ test('PyTorch: only for images that say so, and only in a job', () => {
   assert.ok(!variables({ options: ['container-env=RANK'], config }).includes('RANK'))
 })
 
+test('PyTorch: one thread where a node has several tasks; what the image sets itself stays', () => {
+  const values = (step: Record<string, string>, env: string[] = []): (string | undefined)[] => {
+    const config = { env: ['PYTORCH_VERSION=2.9', ...env] }
+    const planned = plan({ options: [], config, environment: step }).process.env
+    return ['OMP_NUM_THREADS', 'MASTER_PORT'].map((name) => {
+      const variable = planned.find((one) => one.name === name)
+      return variable && `${variable.action} ${variable.value}`
+    })
+  }
+  const counts = (tasks: string, nodes: string) => ({
+    SLURM_STEP_NUM_TASKS: tasks,
+    SLURM_STEP_NUM_NODES: nodes,
+  })
+  const port = `default ${61_000 + 4711 - 4536}`
+  assert.deepEqual(values(counts('4', '2')), ['default 1', port])
+  assert.deepEqual(values(counts('2', '2')), [undefined, port])
+  assert.deepEqual(values({}), [undefined, port])
+  assert.deepEqual(values(counts('4', '2'), ['OMP_NUM_THREADS=8', 'MASTER_PORT=29500']), [
+    'set 8',
+    'set 29500',
+  ])
+})
+
 test('accounts: mounts of a read-only root, files of a writable one', () => {
   const plain = (options: string[]): unknown[] =>
     plan({ options })
