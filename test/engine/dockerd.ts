@@ -9,8 +9,14 @@ import type { Node } from '../cluster/node.js'
 
 const START_MS_MAX = 60_000
 
-/** Ready when it resolves; the answer ends it. */
-export async function startDockerd(node: Node): Promise<() => Promise<void>> {
+/**
+ * Ready when it resolves; the answer ends it.
+ * @param storage where it keeps images: vfs works in any directory
+ */
+export async function startDockerd(
+  node: Node,
+  storage: 'vfs' | 'overlay2' = 'vfs',
+): Promise<() => Promise<void>> {
   const dir = join(node.dir, 'docker')
   mkdirSync(dir)
   const settings = join(dir, 'daemon.json')
@@ -19,7 +25,7 @@ export async function startDockerd(node: Node): Promise<() => Promise<void>> {
   const words = [
     // Each node has a /run of its own, so that this is docker_socket's default.
     ...['--host=unix:///run/docker.sock', `--config-file=${settings}`, `--pidfile=${dir}/pid`],
-    ...[`--data-root=${dir}/data`, `--exec-root=${dir}/exec`, '--storage-driver=vfs'],
+    ...[`--data-root=${dir}/data`, `--exec-root=${dir}/exec`, `--storage-driver=${storage}`],
     ...['--iptables=false', '--ip6tables=false', '--bridge=none'],
   ]
   const output = openSync(log, 'w')
