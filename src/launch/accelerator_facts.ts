@@ -73,7 +73,12 @@ export async function acceleratorFacts(input: PlanInput, pid: number | undefined
   } finally {
     root.close()
   }
+  const searched = profilePatterns(
+    active.filter(({ profile }) => profile.ldPath.length > 0),
+    profileVariables(given),
+  ).flatMap((pattern) => globs.get(pattern) ?? [])
   const needs = await libraryNeeds(native, [
+    ...searched.filter((path) => LIBRARY.test(path)),
     ...[...facts.paths].filter((path) => LIBRARY.test(path)),
     ...(driver?.libraries ?? []).map(({ path }) => path),
     ...(driver?.libraries32 ?? []).map(({ path }) => path),

@@ -10,6 +10,7 @@ import type { PlanInput } from './input.js'
 import { planLoader } from './loader.js'
 import { planHookFiles } from './oci_hooks.js'
 import { type ActiveProfile, chooseProfiles, type ProfileChoice, problemOf } from './profile_choice.js'
+import { keepLoadable } from './profile_libraries.js'
 import type { PlannedHook, PlannedMount, Reason } from './spec.js'
 import { planRequestedMount } from './user_mounts.js'
 import type { VariableEdits } from './variables.js'
@@ -31,14 +32,15 @@ export function planProfiles(input: PlanInput, variables: VariableEdits): Profil
   const words = profileVariables(input)
   for (const one of active) {
     const why = { reason: `profile ${one.profile.name}`, origin: one.origin }
-    for (const item of one.profile.binds)
-      edits.mounts.push(...planBinds(input, one.profile, item, words, why))
+    const binds = one.profile.binds.flatMap((item) => planBinds(input, one.profile, item, words, why))
+    const { mounts, ldPath, note } = keepLoadable(input, one.profile, binds)
+    edits.mounts.push(...mounts)
+    if (note !== undefined) edits.notes.push(note)
     for (const item of one.profile.copies)
       edits.mounts.push(...planCopy(input, one.profile, item, words, why))
     edits.devices.push(...one.profile.devices.map((name) => ({ name, ...why })))
     planVariables(one, words, variables, why)
-    if (one.profile.ldPath.length > 0)
-      edits.notes.push(...planLoader(variables, one.profile.ldPath, 'prepend', why))
+    edits.notes.push(...planLoader(variables, ldPath, 'prepend', why))
     const hooks = planHookFiles(input, one.profile, why)
     edits.notes.push(...hooks.notes)
     edits.hooks.push(...hooks.hooks)

@@ -197,7 +197,7 @@ test.needs(
 
 test.needs(
   needed,
-  'Cray MPICH (stand-in) takes the place of an image’s, on the fabric’s libraries of the node',
+  'Cray MPICH (stand-in) takes the place of an image’s, on the node’s fabric libraries, with PALS of mpi/cray_shasta',
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'berth-cray-'))
     try {
@@ -217,10 +217,16 @@ test.needs(
       const own = await publishMpi(registry, 'none-trixie', { small: program }, [
         { name: 'usr/lib/x86_64-linux-gnu/libmpi.so.12', content: readFileSync(library) },
       ])
+      const command = 'small; echo "rank $PALS_RANKID"; test -s "$PALS_APINFO" && echo apinfo'
       const run = (...options: string[]) =>
-        cluster.srun(['-n1', `--container-image=${own}`, ...options, 'sh', '-c', 'small'])
+        cluster.srun([
+          ...['-n1', '--mpi=cray_shasta', `--container-image=${own}`],
+          ...[...options, 'sh', '-c', command],
+        ])
       says(await run('--container-mpi=image'), /by a stand-in$/m)
-      says(await run('--container-profile=cray-mpich'), /by a stand-in of Cray MPICH$/m)
+      const replaced = await run('--container-profile=cray-mpich')
+      says(replaced, /by a stand-in of Cray MPICH$/m)
+      says(replaced, /^rank 0\napinfo$/m)
     } finally {
       rmSync(folder, { recursive: true })
     }

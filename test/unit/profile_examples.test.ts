@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import * as assert from 'uvu/assert'
-import type { AcceleratorFacts, HostNode } from '../../src/plan/accelerators.js'
+import type { AcceleratorFacts, HostNode, LibraryNeed } from '../../src/plan/accelerators.js'
 import { planStep } from '../../src/plan/plan.js'
 import { triggerPaths } from '../../src/plan/profile_choice.js'
 import { profilePatterns, profileVariables } from '../../src/plan/profiles.js'
@@ -16,11 +16,21 @@ const test = suite('worked examples of profiles')
 const EXAMPLES = resolve(import.meta.dirname, '../../docs/operators/profiles')
 
 /** Each pattern of the file's profiles has one match, unless it is among `without`. */
-function planExample(file: string, given: Given, without: string[] = []): Plan {
-  return planText(readFileSync(join(EXAMPLES, file), 'utf8'), given, without)
+function planExample(
+  file: string,
+  given: Given,
+  without: string[] = [],
+  needs?: ReadonlyMap<string, LibraryNeed>,
+): Plan {
+  return planText(readFileSync(join(EXAMPLES, file), 'utf8'), given, without, needs)
 }
 
-function planText(site: string, given: Given, without: string[] = []): Plan {
+function planText(
+  site: string,
+  given: Given,
+  without: string[] = [],
+  needs: ReadonlyMap<string, LibraryNeed> = new Map(),
+): Plan {
   const input = { ...planInput({ ...given, site }), launcher: '/opt/berth/dist/berth-exec' }
   const active = [...(input.site.profiles?.byName.values() ?? [])].map((profile) => ({ profile, origin: '' }))
   const patterns = [
@@ -33,7 +43,7 @@ function planText(site: string, given: Given, without: string[] = []): Plan {
   ])
   const base = hostWith({ 'nvidia.yaml': NVIDIA_YAML })
   const globs = new Map(patterns.map((pattern) => [pattern, [pattern.replaceAll('*', '.1')]]))
-  const accelerators: AcceleratorFacts = { ...base, nodes: new Map([...base.nodes, ...nodes]), globs }
+  const accelerators: AcceleratorFacts = { ...base, nodes: new Map([...base.nodes, ...nodes]), globs, needs }
   return planStep({ ...input, host: { machine: 'x86_64', accelerators } })
 }
 
@@ -75,6 +85,37 @@ test('Cray and Slingshot: libraries of the fabric come by themselves, MPICH and 
   const nccl = planExample(file, { environment: { SLURM_BERTH_EDF: JSON.stringify(edf) } })
   assert.equal(targets(nccl, '/opt/berth/nccl'), ['/opt/berth/nccl/libnccl-net.so.1'])
   assert.is(variable(nccl, 'NCCL_NET'), 'AWS Libfabric')
+})
+
+test('what an image cannot load stays out of the directory that its loader searches first', () => {
+  const needs = (names: readonly string[]) =>
+    new Map(names.map((name): [string, LibraryNeed] => [name, { bits: 64, glibc: '2.38' }]))
+  const libc = (kind: 'glibc' | 'musl') => ({
+    libc: { kind, version: kind === 'glibc' ? '2.31' : '', path: '', machine: 62 },
+  })
+  const plan = (kind: 'glibc' | 'musl', names: readonly string[]) => {
+    const made = planExample('infiniband-nvidia.conf', { facts: libc(kind) }, [], needs(names))
+    return { made, said: made.notes.filter((note) => note.includes('left out')) }
+  }
+  const one = plan('glibc', ['/usr/lib64/libgdrapi.so.1'])
+  assert.equal(targets(one.made, '/opt/berth/gdrcopy'), [])
+  assert.is(variable(one.made, 'LD_LIBRARY_PATH'), undefined)
+  assert.equal(one.said, [
+    'profile gdrcopy: libgdrapi.so.1 needs glibc 2.38, the image offers 2.31: left out',
+  ])
+  const musl = plan('musl', ['/usr/lib64/libgdrapi.so.1'])
+  assert.equal(targets(musl.made, '/opt/berth/gdrcopy'), [])
+  assert.equal(musl.said, [
+    'profile gdrcopy: libgdrapi.so.1: for glibc, and the image is built on musl: left out',
+  ])
+  const cray = planExample(
+    'cray-slingshot.conf',
+    { facts: libc('glibc') },
+    [],
+    needs(['/usr/lib64/libjson-c.so.1']),
+  )
+  assert.is(targets(cray, '/opt/berth/slingshot').length, 4)
+  assert.is(variable(cray, 'LD_LIBRARY_PATH'), '/opt/berth/slingshot')
 })
 
 test('InfiniBand and NVIDIA: GPUs of the step by CDI, verbs by the image’s label, GDRCopy by the node', () => {
