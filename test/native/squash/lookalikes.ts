@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Layers in the likeness of Python's, GCC's and CUDA's images: their numbers of files, names, links and what their upper
- * layers take away, with less content. The same bytes for the same seed.
+ * layers take away, with less content, and as many times as many small files as asked for. The same bytes for the same seed.
  */
 import { type Cipher, createCipheriv } from 'node:crypto'
 import { dir, file, hardlink, opaque, padded, symlink, type TarEntry, whiteout } from './tar_writer.js'
@@ -118,7 +118,7 @@ function packages(layer: Layer, seed: Seed, root: string, count: number, modules
 const SITE = 'opt/conda/lib/python3.11/site-packages'
 
 /** Thousands of small files; conda's two names for each; what a clean-up in the last layer takes away. */
-export function pythonLike(): TarEntry[][] {
+export function pythonLike(times = 1): TarEntry[][] {
   return layers(
     1,
     (layer, seed) => {
@@ -126,12 +126,12 @@ export function pythonLike(): TarEntry[][] {
       layer.file('usr/bin/python3.11', seed.library(1))
       layer.hardlink('usr/bin/python3', 'usr/bin/python3.11')
       layer.symlink('usr/bin/python', 'python3')
-      packages(layer, seed, 'usr/lib/python3.11', 40, 10)
+      packages(layer, seed, 'usr/lib/python3.11', 40 * times, 10)
       layer.symlink('usr/lib/python3.11/lib64', '../../lib')
     },
     (layer, seed) => {
       const cache = 'opt/conda/pkgs/numpy-1.26.4-py311h64a7726_0'
-      packages(layer, seed, `${cache}/site-packages`, 20, 8)
+      packages(layer, seed, `${cache}/site-packages`, 20 * times, 8)
       for (const { name, type } of layer.entries.slice()) {
         const path = String(name)
         if (type === undefined && path.startsWith(cache))
@@ -139,7 +139,7 @@ export function pythonLike(): TarEntry[][] {
       }
     },
     (layer, seed) => {
-      packages(layer, seed, 'usr/local/lib/python3.11/dist-packages', 40, 10)
+      packages(layer, seed, 'usr/local/lib/python3.11/dist-packages', 40 * times, 10)
       layer.remove('usr/lib/python3.11/package3')
       layer.file('usr/lib/python3.11/package4/__init__.py', 'was empty')
       layer.replace('usr/lib/python3.11/package7')
@@ -157,7 +157,7 @@ export function pythonLike(): TarEntry[][] {
 const GCC = 'usr/lib/gcc/x86_64-linux-gnu/12'
 
 /** Large programs with several names, archives, deep headers; directories that go, come back and change their kind. */
-export function gccLike(): TarEntry[][] {
+export function gccLike(times = 1): TarEntry[][] {
   const triplet = 'x86_64-linux-gnu'
   return layers(
     2,
@@ -171,7 +171,7 @@ export function gccLike(): TarEntry[][] {
       }
       for (const name of ['gcc', 'stdc++', 'asan', 'tsan', 'gomp'])
         layer.file(`${GCC}/lib${name}.a`, Buffer.concat([Buffer.from('!<arch>\n'), seed.library(1)]))
-      for (let i = 0; i < 400; i++) {
+      for (let i = 0; i < 400 * times; i++) {
         const parts = ['bits', 'ext', 'debug', 'parallel', 'pb_ds/detail/bin_search_tree_'].slice(i % 5)
         layer.file(`usr/include/c++/12/${parts.join('/')}/header${i}.h`, seed.text(seed.below(4000)))
       }
@@ -202,7 +202,7 @@ export function gccLike(): TarEntry[][] {
 const TARGET = 'usr/local/cuda-12.3/targets/x86_64-linux'
 
 /** Few large libraries behind chains of symlinks, a sparse archive, and an update that brings the next versions. */
-export function cudaLike(): TarEntry[][] {
+export function cudaLike(times = 1): TarEntry[][] {
   const install = (layer: Layer, name: string, version: string, content: Buffer): void => {
     const major = version.split('.')[0]
     layer.file(`${TARGET}/lib/lib${name}.so.${version}`, content)
@@ -227,8 +227,9 @@ export function cudaLike(): TarEntry[][] {
     },
     (layer, seed) => {
       layer.sparse(`${TARGET}/lib/libcublasLt_static.a`, 24 << 20, seed.bytes(1 << 20))
-      for (let i = 0; i < 100; i++) layer.file(`${TARGET}/include/cub/block${i}.cuh`, seed.text(2000))
-      for (let i = 0; i < 50; i++) layer.file(`opt/nvidia/nsight-compute/host/file${i}`, seed.bytes(3000))
+      for (let i = 0; i < 100 * times; i++) layer.file(`${TARGET}/include/cub/block${i}.cuh`, seed.text(2000))
+      for (let i = 0; i < 50 * times; i++)
+        layer.file(`opt/nvidia/nsight-compute/host/file${i}`, seed.bytes(3000))
     },
     (layer, seed) => {
       for (const name of ['cudart', 'cublas']) {
