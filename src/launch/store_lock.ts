@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One worker for each store: each takes what it finds there, half-made files and containers, for its own. */
-import { constants, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { constants, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { native } from '../native.js'
@@ -8,7 +8,7 @@ import { messageOf } from '../report/errors.js'
 
 const NAME = 'worker.lock'
 const MODE = 0o600
-/** A worker that was killed is gone when the kernel has closed its files, and those of a helper that it had forked. */
+/** A worker that was killed is gone when the kernel has closed its files, and a helper's that it had just forked. */
 const WAIT_MS_MAX = 2000
 const RETRY_MS = 10
 
@@ -23,7 +23,13 @@ export async function lockStore(directory: string, log: (line: string) => void):
   const fd = openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_NOFOLLOW, MODE)
   const end = performance.now() + WAIT_MS_MAX
   while (!lock(fd, directory, log)) {
-    if (performance.now() > end) return readFileSync(path, 'utf8').trim()
+    if (performance.now() > end) {
+      const holder = readFileSync(path, 'utf8').trim()
+      if (existsSync(`/proc/${holder}`)) return holder
+      // A helper of its own that hangs, say on a file server that is gone, has the lock and touches nothing there.
+      log(`store ${directory}: the worker with pid ${holder} has left its lock behind`)
+      break
+    }
     await sleep(RETRY_MS)
   }
   writeFileSync(path, `${process.pid}\n`)

@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What operators do to a node, and what disks do: each time somebody hears what is wrong, and steps that can run do. */
 import { equal, match, ok } from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
-import { chownSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
@@ -93,6 +102,22 @@ test.needs(missing, 'a store that another worker uses: refused with its pid, unt
       other.startKeeper()
       equal(run().stdout, 'ran\n')
     })
+  }),
+)
+
+test.needs(missing, 'the lock of a dead worker, which a helper of its own still has, keeps nobody out', () =>
+  withNode({}, async (node) => {
+    mkdirSync(node.store, { recursive: true, mode: 0o700 })
+    const lock = join(node.store, 'worker.lock')
+    writeFileSync(lock, `${spawnSync('true').pid}\n`)
+    const helper = spawn('flock', ['--no-fork', lock, 'sleep', '600'])
+    try {
+      await until('the lock', () => readFileSync(`/proc/${helper.pid}/comm`, 'utf8') === 'sleep\n')
+      node.startKeeper()
+      equal(node.cliAs(UID, 'run', node.image, '--', 'echo', 'ran').stdout, 'ran\n')
+    } finally {
+      helper.kill('SIGKILL')
+    }
   }),
 )
 
