@@ -12,6 +12,7 @@ import type { HookupEdits, PlannedVariable } from './spec.js'
 
 const ORIGIN = 'mpi/pmix of Slurm'
 const PTL = 'PMIX_MCA_ptl'
+const LIBRARY = /^libpmix\.so/
 const STRANGE = "Slurm's PMIx wants the user's own number: as root inside, MPI programs cannot reach it"
 /** Slurm's name of a mode → the client's MCA parameter. */
 const MODULES: Readonly<Record<string, string>> = {
@@ -81,12 +82,31 @@ function planVersionWarnings({ step, image }: PlanInput): string[] {
   ]
 }
 
-function planPmiNotes({ step, image }: PlanInput): string[] {
+function planPmiNotes(input: PlanInput): string[] {
+  const { step, image } = input
   const server = step.environment.get('PMIX_VERSION')
   if (server === undefined || image.facts === undefined) return []
   const clients = image.facts.pmix.map(({ path, release }) => `${release || 'of unknown release'} (${path})`)
   const has = clients.length === 0 ? 'no PMIx library of its own' : `PMIx ${clients.join(', ')}`
-  return [`pmix: Slurm's server is ${server}, the image has ${has}`, ...planNeighbourNotes(step)]
+  return [
+    `pmix: Slurm's server is ${server}, the image has ${has}`,
+    ...planStrangerNotes(input),
+    ...planNeighbourNotes(step),
+  ]
+}
+
+/** A note and no warning: with MpiDefault=pmix it is said of every program, and few of an image are of MPI. */
+function planStrangerNotes({ image, host }: PlanInput): string[] {
+  const { mpi = [], pmix = [] } = image.facts ?? {}
+  const isOpen = mpi.some(({ family }) => family === 'openmpi')
+  const ofNode = (host?.mpi ?? []).some(
+    ({ family, dependencies }) =>
+      family === 'mpich' && [...dependencies.keys()].some((name) => LIBRARY.test(name)),
+  )
+  if (mpi.length === 0 || isOpen || pmix.length > 0 || ofNode) return []
+  return [
+    "pmix: an MPI that was built without PMIx, as this image's, takes each task for rank 0 of 1: use --mpi=pmi2",
+  ]
 }
 
 /** PMIx tells a client of the ranks beside it by the host's name, without the domain (pmix_keep_fqdn_hostnames). */

@@ -155,6 +155,12 @@ test.needs(missing, 'srun -v says in one line why; without it nothing is said', 
   saysNot(await run(), /note:/)
 })
 
+test.needs(missing, 'srun -v tells of an MPICH that PMIx does not start', async () => {
+  const seen = await probe(mpich, ['-v', '-n2', '--mpi=pmix'])
+  says(seen, /^rank 0 of 1 /m)
+  says(seen, /^berth: note: pmix: .* rank 0 of 1: use --mpi=pmi2$/m)
+})
+
 test.needs(
   missing,
   'Open MPI 5 of an image keeps itself, and is told of no module that its PMIx lacks',

@@ -54,6 +54,19 @@ test('from 2.1 on all do, older ones those of their own major; who cannot be tol
     assert.deepEqual(plan(server, releases).warnings, [], `${server} and ${releases.join()}`)
 })
 
+test('an MPICH without PMIx in a step of PMIx is told of', () => {
+  const mpi = (family: 'mpich' | 'openmpi') => ({
+    ...{ family, major: 12, libraries: [], functions: [], wants: [], users: { count: 0, example: '' } },
+  })
+  const notes = (facts: Given['facts'], environment: Record<string, string> = { PMIX_VERSION: '4.2.2' }) =>
+    (planPmi(planInput({ facts: { pmix: [], ...facts }, environment })).notes ?? []).join('\n')
+  assert.match(notes({ mpi: [mpi('mpich')] }), /built without PMIx.*rank 0 of 1: use --mpi=pmi2/)
+  const pmix = [{ path: '/usr/lib/libpmix.so.2', release: '5.0.1' }]
+  for (const facts of [{ mpi: [mpi('mpich')], pmix }, { mpi: [mpi('mpich'), mpi('openmpi')] }, { mpi: [] }])
+    assert.doesNotMatch(notes(facts), /rank 0 of 1/)
+  assert.doesNotMatch(notes({ mpi: [mpi('mpich')] }, {}), /rank 0 of 1/)
+})
+
 test('a host that Slurm knows by another name is told of, without the domain', () => {
   const seen = (host: string, node: string) =>
     plan('4.2.2', ['4.2.2'], { PMIX_HOSTNAME: host, SLURMD_NODENAME: node }).notes.slice(1)
