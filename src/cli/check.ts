@@ -90,7 +90,8 @@ async function sharedProblem(site: Site): Promise<BerthError | undefined> {
 }
 
 async function storeProblems(site: Site): Promise<BerthError[]> {
-  if (site.get('importer_user') === '' && site.get('registry_mirrors').length === 0) return []
+  const isPlain = site.get('importer_user') === '' && site.get('registry_mirrors').length === 0
+  if (isPlain && site.get('registry_proxy') === '') return []
   const { storeFailures } = await import('../launch/open_store.js')
   return storeFailures(site)
 }

@@ -8,6 +8,7 @@ import type { Site } from '../site/site.js'
 import type { Space } from '../site/values.js'
 import { Store, type StoreOptions } from '../store/store.js'
 import { sharedOptions } from './open_shared.js'
+import { registryProxy } from './registry_proxy.js'
 import { sifSignatures } from './sif_signatures.js'
 import { lockStore } from './store_lock.js'
 
@@ -57,6 +58,7 @@ export async function openStore(
     tagTtlSeconds: site.get('tag_ttl'),
     insecure: site.get('registries_insecure'),
     mirrors: mirrorRules(site),
+    proxy: registryProxy(site),
     ...(shared === undefined ? {} : { shared }),
     reuse: site.get('reuse'),
     signatures: sifSignatures(site),
@@ -72,7 +74,7 @@ export async function openStore(
 
 /** What only opening a store would tell, for `berth check`. */
 export async function storeFailures(site: Site): Promise<BerthError[]> {
-  const tries = [() => findImporter(site), async () => mirrorRules(site)]
+  const tries = [() => findImporter(site), async () => mirrorRules(site), async () => registryProxy(site)]
   const tried = await Promise.allSettled(tries.map((attempt) => attempt()))
   const failures = tried.map((one) => (one.status === 'rejected' ? one.reason : undefined))
   return failures.filter((failure) => failure instanceof BerthError)

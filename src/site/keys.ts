@@ -82,6 +82,16 @@ export const KEYS = {
     default: '',
     help: 'HOST=MIRROR[/PREFIX]: ask MIRROR first for images of HOST, below PREFIX there',
   },
+  registry_proxy: {
+    type: 'text',
+    default: '',
+    help: "http://[USER:PASSWORD@]HOST[:PORT], or https: registries other than this machine are asked through it; empty: http_proxy and https_proxy of the worker's environment",
+  },
+  registry_no_proxy: {
+    type: 'list',
+    default: '',
+    help: "HOST[:PORT], .DOMAIN, ADDRESS/BITS or *: asked without a proxy; empty: no_proxy of the worker's environment",
+  },
 
   threads: {
     type: 'count',

@@ -28,6 +28,8 @@ export interface ImporterOptions {
   user: { uid: number; gid: number }
   /** RLIMIT_FSIZE of the importer. */
   bytesMax: number
+  /** Variables, over those of the worker. */
+  proxy: Readonly<Record<string, string>>
 }
 
 /** What may come in between an order and its answer. */
@@ -61,7 +63,7 @@ export class ImporterProcess {
       spawn(nodeOf(options.distDir), argumentsOf(options), {
         ...options.user,
         cwd: '/',
-        env: importerEnvironment(),
+        env: importerEnvironment(options.proxy),
         stdio: ['ignore', 'ignore', 'inherit', theirs],
       }),
     )
@@ -181,7 +183,7 @@ function argumentsOf({ distDir, bytesMax }: ImporterOptions): string[] {
   ]
 }
 
-function importerEnvironment(): NodeJS.ProcessEnv {
+function importerEnvironment(proxy: ImporterOptions['proxy']): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => ENVIRONMENT.test(name))
-  return { ...Object.fromEntries(kept), PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' }
+  return { ...Object.fromEntries(kept), ...proxy, PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' }
 }

@@ -35,6 +35,8 @@ export interface StoreOptions {
   insecure?: string[]
   /** HOST=MIRROR[/PREFIX]: asked first for images of HOST. */
   mirrors?: string[]
+  /** Variables of the importers that name proxies, over the worker's own. */
+  proxy?: Readonly<Record<string, string>>
   /** Whose images may lend layers to those of a user; default 'user'. */
   reuse?: ReusePolicy
   /** What signatures of SIF files must be, asked for each file: keys come and go. @throws BERTH_ESITE */

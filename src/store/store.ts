@@ -80,7 +80,7 @@ export class Store {
     this.intake = {
       native,
       ...(this.shared === undefined ? {} : { shared: this.shared }),
-      pool: new ImporterPool(native, { distDir, user, bytesMax }),
+      pool: new ImporterPool(native, { distDir, user, bytesMax, proxy: options.proxy ?? {} }),
       shelf: this.shelf,
       facts,
       settings,
