@@ -4,7 +4,7 @@ import { type Command, type CommandInput, Exit } from './command.js'
 import { checkKernel } from './doctor_kernel.js'
 import { checkParts } from './doctor_parts.js'
 import { checkSlurm } from './doctor_slurm.js'
-import { checkShared, checkStore, checkWorker } from './doctor_worker.js'
+import { checkShared, checkStepDisk, checkStore, checkWorker } from './doctor_worker.js'
 
 /** One line of the report; `fix` says what to do when it is not ok. */
 export interface Finding {
@@ -65,6 +65,7 @@ async function findingsOf(input: CommandInput): Promise<Finding[]> {
     ...(await checkKernel()),
     ...(await checkSlurm(places)),
     ...(await checkStore(places)),
+    ...(await checkStepDisk(places)),
     ...(await checkShared(places)),
     ...(await checkWorker(places)),
   ]

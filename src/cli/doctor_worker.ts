@@ -57,6 +57,17 @@ export async function checkStore({ store }: Places): Promise<Finding[]> {
   return findings
 }
 
+/** Only where steps write there without asking. */
+export async function checkStepDisk({ config }: Places): Promise<Finding[]> {
+  const site = loadSite(existsSync(config) ? { config } : {})
+  if (site.get('container_writable_on') !== 'disk') return []
+  const { stepDiskFailure } = await import('../launch/step_disk.js')
+  const failure = stepDiskFailure(site)
+  if (failure === undefined) return []
+  const fix = 'install e2fsprogs, or set container_writable_on = memory'
+  return [{ check: 'writable on disk', state: 'fail', found: failure.message, fix }]
+}
+
 /** Nothing where the site has none. */
 export async function checkShared({ config }: Places): Promise<Finding[]> {
   const site = loadSite(existsSync(config) ? { config } : {})

@@ -63,6 +63,17 @@ export async function makeStepDisk(
   }
 }
 
+/** Why no step could write to disk on this node. */
+export function stepDiskFailure(site: DiskRooms['site']): BerthError | undefined {
+  try {
+    findMaker(site)
+    return undefined
+  } catch (error) {
+    if (error instanceof BerthError) return error
+    throw error
+  }
+}
+
 function findMaker(site: DiskRooms['site']): string {
   const path = site.get('engine_path')
   const program = findProgram(PROGRAM, path.split(':'))

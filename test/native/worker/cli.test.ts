@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { equal, match } from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { suite } from '../../suite.js'
 import { missingForNode, TestNode } from './node.js'
 import { UID } from './stand_in.js'
@@ -30,6 +31,14 @@ test.needs(missing, 'doctor as root tells that no worker runs, and starts none',
   equal(worker?.state, 'ok')
   match(worker?.found ?? '', /^none is running/)
   equal(node.keeperPid(), 0)
+})
+
+test.needs(missing, 'doctor tells where steps should write to disk and cannot', () => {
+  const config = join(node.dir, 'disk.conf')
+  writeFileSync(config, 'container_writable_on = disk\nengine_path = /nowhere\n')
+  const { stdout, status } = node.cli('doctor', `--config=${config}`)
+  match(stdout, /^fail {2}writable on disk .*no mkfs\.ext4 in \/nowhere.*\n {6}fix: install e2fsprogs/m)
+  equal(status, 3)
 })
 
 test.needs(missing, 'as root it starts the worker itself', () => {
