@@ -18,6 +18,7 @@ import {
   PROBE_OVER_NODES,
   publishMpi,
 } from './mpi_images.js'
+import { comparePingPong } from './ping_pong.js'
 
 const missing = ['mpicc.mpich', 'mpicc.openmpi'].filter((name) => !hasProgram(name)).join(', ')
 const notInSidNow = missing || (await notInSid('mpich-sid', 'libmpich.so.12'))
@@ -193,35 +194,27 @@ test.needs(missing, 'ranks of a node read each other’s memory', async () => {
   says(apart, /^cma from 0$/m)
 })
 
-/** Of the host's best burst. Whether CMA was the way is told by UCX: on one machine even TCP comes near in its best. */
-const SHARE_MIN = 1 / 2
-/** Other tests run beside these, and ranks wait by turning: a round tells only that it can be as fast. */
-const ROUNDS = { min: 3, max: 12 }
-
 test.needs(
   missing,
   'a ping-pong of two ranks goes by CMA, at the speed of the same program on the host',
   async () => {
     const outside = join(at.cluster.shared, 'probe-mpich')
     copyFileSync(program, outside)
-    const best = { inside: 0, outside: 0 }
-    const isAsFast = () => best.inside >= best.outside * SHARE_MIN
-    for (let round = 0; round < ROUNDS.min || (round < ROUNDS.max && !isAsFast()); round++)
-      for (const [where, command] of [
-        ['outside', [outside]],
-        ['inside', [`--container-image=${mpich}`, 'probe']],
-      ] as const) {
-        const options = [...ON_FIRST, '-n2', '-N1', '--mpi=pmi2']
-        const seen = exits(
-          await at.cluster.srun([...options, ...command, 'node'], { env: { UCX_LOG_LEVEL: 'info' } }),
-          0,
-        )
+    const run = (...words: string[]) =>
+      at.cluster.srun([...ON_FIRST, '-n2', '-N1', '--mpi=pmi2', ...words, 'node'], {
+        env: { UCX_LOG_LEVEL: 'info' },
+      })
+    await comparePingPong(
+      'MPICH',
+      { speed: 0 },
+      {
+        inside: () => run(`--container-image=${mpich}`, 'probe'),
+        outside: () => run(outside),
         // What UCX chose for messages to the neighbour, as it says it.
-        says(seen, /UCX +INFO .* tag\(\w+\/memory cma\/memory\)/)
-        best[where] = Math.max(best[where], Number(/^bandwidth (\d+) MB/m.exec(seen.stdout)?.[1]))
-      }
-    assert.ok(isAsFast(), JSON.stringify(best))
-    process.stdout.write(`ping-pong of 4 MiB: inside ${best.inside} MB/s, on the host ${best.outside} MB/s\n`)
+        check: (seen) => says(seen, /UCX +INFO .* tag\(\w+\/memory cma\/memory\)/),
+        roundsMin: 3,
+      },
+    )
   },
 )
 
