@@ -153,6 +153,31 @@ test('collecting keeps to quota, spares what is leased, pinned, lends layers or 
     assert.match(readFileSync(join(folder, 'images', `${images[1]?.key}.json`), 'utf8'), '"pinned":true')
   }))
 
+test('room for a step counts until it is given back; images go for it, but for none that cannot be had', () =>
+  withFolder((folder) => {
+    const shelf = new Shelf(folder, { quota: 10, floor: 0 }, () => false)
+    const [pinned, other] = ['a', 'b'].map((hex) => record(folder, hex)) as [StoreRecord, StoreRecord]
+    for (const one of [pinned, other]) shelf.add(one)
+    shelf.note(pinned.key, { pinned: true })
+    assert.is(shelf.reserve(3), undefined, 'all are fresh')
+    const later = Date.now() + 120_000
+    const now = Date.now
+    Date.now = () => later
+    try {
+      assert.is(shelf.reserve(7), undefined)
+      assert.ok(existsSync(other.path), 'it would not have been enough')
+      const first = shelf.reserve(3)
+      assert.not(existsSync(other.path))
+      assert.is(shelf.reserve(4), undefined)
+      first?.()
+      assert.type(shelf.reserve(4), 'function')
+    } finally {
+      Date.now = now
+    }
+    const full = new Shelf(folder, { quota: 0, floor: Number.MAX_SAFE_INTEGER }, () => false)
+    assert.is(full.reserve(1), undefined, 'the floor holds too')
+  }))
+
 test('a clock that was ahead and is set back keeps no image from being collected', () =>
   withFolder((folder) => {
     const now = Date.now
