@@ -9,12 +9,17 @@ const PAUSE_MS = 4
 export class SlowFront {
   /** Of blobs, since point() was called. */
   private passed = 0
+  /** When the last byte of a blob has passed, by performance.now(). */
+  lastAt = 0
   private wanted = Number.POSITIVE_INFINITY
   private reached: () => void = () => undefined
+  /** The end of the pause after the last piece of any answer. */
+  private free: Promise<unknown> = Promise.resolve()
 
   private constructor(
     private readonly server: Server,
     behind: string,
+    private readonly isShared: boolean,
   ) {
     server.on('request', (incoming, outgoing) => {
       const options = { method: incoming.method, headers: incoming.headers }
@@ -28,10 +33,11 @@ export class SlowFront {
     })
   }
 
-  static async start(behind: string): Promise<SlowFront> {
+  /** @param isShared all answers have one line, else each has one of its own */
+  static async start(behind: string, isShared = false): Promise<SlowFront> {
     const server = createServer()
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    return new SlowFront(server, behind)
+    return new SlowFront(server, behind, isShared)
   }
 
   get host(): string {
@@ -57,6 +63,13 @@ export class SlowFront {
     if (this.passed >= this.wanted) this.reached()
   }
 
+  private pause(): Promise<unknown> {
+    const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    if (!this.isShared) return pause()
+    this.free = this.free.then(pause)
+    return this.free
+  }
+
   private async pass(
     answer: AsyncIterable<Buffer> & { destroy: () => void },
     outgoing: ServerResponse,
@@ -70,8 +83,9 @@ export class SlowFront {
           await new Promise<unknown>((resolve) => outgoing.write(piece, resolve))
           if (!slow) continue
           this.passed += piece.length
+          this.lastAt = performance.now()
           this.look()
-          await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+          await this.pause()
         }
       }
       outgoing.end()
