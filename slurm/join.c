@@ -22,8 +22,7 @@
 #define HINT_LOG "see worker.log in berth's runtime_dir on the node"
 
 /* What the launcher was told and no command needs. */
-static const char *const own_variables[] = {"BERTH_SOCKET", "BERTH_TICKET", SIGNALS_VARIABLE,
-                                            VERBOSE_VARIABLE};
+static const char *const own_variables[] = {"BERTH_SOCKET", "BERTH_TICKET", SIGNALS_VARIABLE};
 
 static int bad_frame(struct error *error, const char *what) {
   return error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",

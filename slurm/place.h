@@ -26,8 +26,6 @@ bool place_find(struct place *place);
 /** Set by srun when it has told the user why the step cannot run: nodes ask nobody, the launcher says
  * nothing. */
 #define REFUSED_VARIABLE "SLURM_BERTH_REFUSED"
-/** Set by srun -v: the first task's launcher tells what of the node comes in and what does not, and why. */
-#define VERBOSE_VARIABLE "SLURM_BERTH_VERBOSE"
 
 /** Set by slurmstepd where its signals reach every process of the step and not the task alone; see seat.h. */
 #define SIGNALS_VARIABLE "BERTH_SIGNALS"

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "srun.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,9 +15,6 @@
 #include "expand.h"
 #include "register.h"
 #include "text.h"
-
-/* log.h of Slurm 22.05 to 26.05: quiet, fatal, error, info, verbose. */
-#define LOG_LEVEL_VERBOSE 4
 
 extern char **environ;
 
@@ -52,7 +48,6 @@ static void take_inherited(void) {
   }
   (void)unsetenv(ARGV0_VARIABLE);
   (void)unsetenv(REFUSED_VARIABLE);
-  (void)unsetenv(VERBOSE_VARIABLE);
 }
 
 static const char *context_name(void) {
@@ -239,18 +234,6 @@ static void finish_check(void) {
   carry(&submit.options);
 }
 
-/* After init_post_opt srun sets its log to what -v and SLURM_DEBUG say (init_srun); SPANK has no word for it.
- */
-static bool is_verbose(void) {
-  void *symbol = dlsym(RTLD_DEFAULT, "slurm_get_log_level");
-  int (*log_level)(void) = NULL;
-
-  if (!symbol)
-    return false;
-  memcpy(&log_level, &symbol, sizeof(log_level));
-  return log_level() >= LOG_LEVEL_VERBOSE;
-}
-
 /* Components of a heterogeneous step come in threads of their own: the first one asks, the others wait for
  * it. */
 int srun_launch(spank_t spank) {
@@ -261,11 +244,8 @@ int srun_launch(spank_t spank) {
   if (!submit.wanted)
     return 0;
   (void)pthread_mutex_lock(&turn);
-  if (launched == 0) {
+  if (launched == 0)
     finish_check();
-    if (is_verbose())
-      (void)setenv(VERBOSE_VARIABLE, "1", 1);
-  }
   const int put = argv_put_launcher_local(spank, submit.place.launcher, launched++, &error);
   (void)pthread_mutex_unlock(&turn);
   error_print(&error, STDERR_FILENO);

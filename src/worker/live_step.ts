@@ -23,6 +23,9 @@ import { reopenPlace, type TaskPlace, workerPlace } from './place.js'
 import { Saving } from './saving.js'
 import type { Story } from './story.js'
 
+/** The level of srun(1)'s log, as tasks are told of it: 3 is info, each -v adds one. */
+const SRUN_DEBUG_VERBOSE = 4
+
 export type ProgressListener = (event: ImportEvent) => void
 
 export interface LiveStepPorts {
@@ -231,7 +234,8 @@ export class LiveStep {
   /** What was asked for and has no effect, and for srun -v what explain notes: for one launcher of the job, before its program. */
   takeWarnings(opened: OpenedStep): string {
     if (this.running || this.facts.node !== 0) return ''
-    const notes = this.facts.env.SLURM_BERTH_VERBOSE === undefined ? [] : opened.notes
+    const isVerbose = Number(this.facts.env.SRUN_DEBUG) >= SRUN_DEBUG_VERBOSE
+    const notes = isVerbose ? opened.notes : []
     return [...opened.warnings.map((line) => `warning: ${line}`), ...notes.map((line) => `note: ${line}`)]
       .map((line) => `berth: ${line}\n`)
       .join('')
