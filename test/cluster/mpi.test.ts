@@ -142,7 +142,7 @@ test.needs(missing, 'an image whose glibc is too old keeps its own MPI, and expl
 test.needs(missing, 'srun -v says in one line why; without it nothing is said', async () => {
   const why = /^berth: note: mpi: the image's MPICH \(.*\) is kept: the node's .* needs glibc .*$/gm
   const run = (...options: string[]) =>
-    at.cluster.srun([...options, ...OVER_BOTH, `--container-image=${oldMpich}`, 'echo', 'ran'])
+    at.cluster.srun([...options, ...OVER_BOTH, `--container-image=${oldMpich}`, 'sh', '-c', 'echo ran'])
   const verbose = exits(await run('-v'), 0)
   assert.is(verbose.output.match(why)?.length, 1, verbose.output)
   assert.equal(lines(verbose), ['ran', 'ran'])
