@@ -12,17 +12,17 @@
  * `srun`, `sbatch` and `berth run` differ in who sends the facts, not in what happens here.
  */
 
-import { describeEngines, type EngineRow } from './engine/describe.js'
 import type { Engine, LaunchFields } from './engine/engine.js'
 import { engineFinder, type FindEngine, type Installed } from './engine/installed.js'
 import { pickEngine, pickInstalled } from './engine/select.js'
 import type { ImageReference, StoredImage } from './image/image.js'
 import { checkRegistry } from './image/policy.js'
-import { familiarName, parseReference, pinReference } from './image/reference.js'
+import { familiarName, parseReference } from './image/reference.js'
 import { launchAsIs } from './launch/bare.js'
+import { fromDockerd } from './launch/dockerd_image.js'
 import { type Draft, draftPlan } from './launch/draft_plan.js'
 import { shownStart } from './launch/engine_place.js'
-import { ensureImage, type HeldImage, holdImage } from './launch/hold_image.js'
+import { type HeldImage, holdImage } from './launch/hold_image.js'
 import type { EndHooks } from './launch/hooks.js'
 import { HostReader } from './launch/host_facts.js'
 import { JobEnds } from './launch/job_end.js'
@@ -31,7 +31,7 @@ import { containerId, holdBase, referenceOf, withNameDefaults } from './launch/n
 import { type Namespaces, reopenNamespaces, settleFirst } from './launch/namespaces.js'
 import { accessOf, joinRunning, openOn, openSaveTarget } from './launch/open.js'
 import { type EarlyEngine, startEarly, wishOf } from './launch/open_engine.js'
-import { adoptRunning, createNamed, openNamed, removeNamed, willJoin } from './launch/open_named.js'
+import { adoptRunning, openNamed, willJoin } from './launch/open_named.js'
 import { openStore } from './launch/open_store.js'
 import { planWith } from './launch/plan_step.js'
 import { Running } from './launch/running.js'
@@ -47,11 +47,10 @@ import type { Reason } from './plan/spec.js'
 import { BerthError } from './report/errors.js'
 import type { ImportEvent } from './report/progress.js'
 import { parseRequest } from './request/grammar.js'
-import { pinnedOption } from './request/pin.js'
 import type { Request } from './request/request.js'
 import type { Site } from './site/site.js'
 import type { AskLogin } from './store/access.js'
-import { type Container, type ContainerId, keyOf } from './store/containers.js'
+import { type ContainerId, keyOf } from './store/containers.js'
 import type { Store } from './store/store.js'
 import type { StepFacts } from './worker/facts.js'
 
@@ -231,6 +230,10 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
   const hold = async (): Promise<HeldImage | undefined> => {
     if (request.explain || reference === undefined || reference.source.kind === 'squashfs') return undefined
     if (existing !== undefined) return holdBase(rooms.store, existing, access, turn)
+    if (reference.source.kind === 'dockerd')
+      return fromDockerd(rooms.store, reference, facts, turn.signal, (saved) =>
+        holdImage(rooms.store, access, saved, turn),
+      )
     if (reference.source.kind !== 'registry' || willJoin(rooms.running, id, request)) return undefined
     // A site may bring images its own way; what it names is a file like any of the user's.
     const file = await importBySite(rooms.site, reference, request.image, facts, turn)
@@ -305,75 +308,6 @@ export async function explainStep(
   const start = wish === undefined ? {} : { start: shownStart(wish, rooms.staging) }
   const whole = image === undefined ? { ...plan, warnings: [...plan.warnings, unknown] } : plan
   return explainPlan(whole, { why: container.why, ...start })
-}
-
-/** Imports without a step: prefetch, `berth pull`. */
-export async function pullImage(
-  rooms: Rooms,
-  facts: StepFacts,
-  turn: Pick<Turn, 'signal' | 'progress' | 'login'>,
-): Promise<StoredImage | undefined> {
-  const request = parseStep(rooms, facts)
-  if (request === undefined || request.image === '') return undefined
-  // Who has a container of that name needs no image for it.
-  const id = request.name && containerId(rooms.site, facts, request.name.name)
-  if (id !== undefined && rooms.store.containers.find(id) !== undefined) return undefined
-  const reference = parseReference(request.image)
-  if (reference.source.kind === 'directory') return undefined
-  return ensureImage(rooms.store, accessOf(facts, undefined, turn.login), reference, turn)
-}
-
-/** What this node has, in the order of `auto`. */
-export function listEngines({ site, findEngine }: Rooms): Promise<EngineRow[]> {
-  return describeEngines(site, findEngine)
-}
-
-/** What a user has under names here; root has all. */
-export function listContainers({ store }: Rooms, uid: number): Container[] {
-  return store.containers.list(uid === 0 ? undefined : uid)
-}
-
-/** @throws BerthError BERTH_ENAMERUNNING */
-export function removeContainer(rooms: Rooms, container: Container, force: boolean): Promise<void> {
-  return removeNamed(rooms, container, force)
-}
-
-/** The container of that name, made without a step. @throws BerthError */
-export async function makeContainer(
-  rooms: Rooms,
-  facts: StepFacts,
-  turn: Pick<Turn, 'signal' | 'progress' | 'login'>,
-): Promise<void> {
-  const request = parseStep(rooms, facts)
-  if (request?.name === undefined || request.image === '') return
-  const id = containerId(rooms.site, facts, request.name.name)
-  const reference = parseReference(request.image)
-  const access = accessOf(facts, undefined, turn.login)
-  const image = await ensureImage(rooms.store, access, reference, turn)
-  await createNamed(rooms, facts, { id, request }, reference, image)
-}
-
-/**
- * The option that names the image by digest, so that every node of the job gets the same, in the words in which the
- * user gave it; undefined when there is nothing to pin.
- */
-export async function pinImage(
-  rooms: Rooms,
-  facts: StepFacts,
-  login?: AskLogin,
-): Promise<string | undefined> {
-  const request = parseStep(rooms, facts)
-  if (request === undefined || request.image === '') return undefined
-  const reference = parseReference(request.image)
-  if (reference.source.kind !== 'registry' || reference.source.digest !== undefined) return undefined
-  if (rooms.site.get('importer') !== '') return undefined
-  const access = accessOf(facts, undefined, login)
-  // A name may exist on the nodes already, and the image then counts for nothing: it must not fail the job here.
-  const failed = (error: unknown) => (request.name === undefined ? Promise.reject(error) : { digest: '' })
-  const { digest } = await rooms.store.resolve(reference, access).catch(failed)
-  if (digest === '') return undefined
-  const environment = new Map(Object.entries(facts.env))
-  return pinnedOption({ options: facts.options, environment }, pinReference(reference, digest).canonical)
 }
 
 /** What a step holds and must give back. */

@@ -67,7 +67,7 @@ function bundleOf({ canonical }: ImageReference, config: ImageConfig): unknown {
 /** A bundle is used from anywhere. */
 function absolute(reference: ImageReference): ImageReference {
   const { source } = reference
-  if (source.kind === 'registry') return reference
+  if (source.kind === 'registry' || source.kind === 'dockerd') return reference
   const path = resolve(source.path)
   const at = reference.canonical.lastIndexOf(source.path)
   const { canonical } = reference

@@ -7,6 +7,8 @@ export type ImageSource =
   | { kind: 'oci'; path: string; tag?: string }
   | { kind: 'oci-archive'; path: string; tag?: string }
   | { kind: 'docker-archive'; path: string; tag?: string }
+  /** In the docker of the node. `id`: the config's digest, as that tells it; `archive`: what it has saved, borrowed. */
+  | { kind: 'dockerd'; image: string; id?: string; archive?: number }
   | { kind: 'squashfs'; path: string }
   /** An unpacked root file system; nothing of it is imported. */
   | { kind: 'directory'; path: string }

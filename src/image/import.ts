@@ -265,7 +265,7 @@ export class Importer {
       throw new BerthError('BERTH_EINTERNAL', { problem: 'archive without a descriptor' })
     const files: OpenFile = await openArchive(wholeFile(archive))
     if (source.kind === 'oci-archive') return new LayoutReader(files, source.tag, this.host)
-    return new DockerArchiveReader(files, source.tag, this.host)
+    return new DockerArchiveReader(files, source.kind === 'dockerd' ? undefined : source.tag, this.host)
   }
 
   private async openFile(name: string): Promise<Slice & { own: boolean }> {

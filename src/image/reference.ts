@@ -27,8 +27,8 @@ const NO_IMAGE_BELOW = /^\/+(dev|proc|sys)(\/|$)/
 /**
  * Takes an image reference apart: `[REGISTRY/]NAME[:TAG][@sha256:…]`, enroot's `[USER@]REGISTRY#NAME[:TAG]`, both also
  * after `docker://`; `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:NAME:TAG]` (as skopeo spells
- * them, so a path there has no colon); `dir:DIRECTORY` for an unpacked root file system; a squashfs file by a path that
- * starts with `/`, `./` or `../`.
+ * them, so a path there has no colon); `dockerd://IMAGE` for what the docker of the node has; `dir:DIRECTORY` for an
+ * unpacked root file system; a squashfs file by a path that starts with `/`, `./` or `../`.
  * @throws BerthError BERTH_EIMAGEREF
  */
 export function parseReference(text: string): ImageReference {
@@ -43,22 +43,18 @@ export function parseReference(text: string): ImageReference {
   const local = /^(oci|oci-archive|docker-archive):(?!\/\/)(.*)$/.exec(text)
   if (local !== null) return parseLocal(text, local[1] as 'oci', local[2] ?? '')
 
+  if (text.startsWith(DOCKERD)) return parseDockerd(text, text.slice(DOCKERD.length))
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(text)
-  const [, docker, podman] = DAEMON.exec(text) ?? []
-  const daemon = docker ?? podman
-  if (daemon !== undefined)
-    refuse(
-      text,
-      `is in a daemon that no step asks: run \`${daemon} save -o x.tar IMAGE\`, then use docker-archive:x.tar`,
-    )
+  if (scheme?.[1] === 'podman')
+    refuse(text, 'is asked of no podman: run `podman save -o x.tar IMAGE`, then use docker-archive:x.tar')
   if (scheme !== null && scheme[1] !== 'docker') refuse(text, `has the unknown scheme ${scheme[1]}://`)
   const bare = scheme === null ? text : text.slice(scheme[0].length)
   if (scheme === null && FILE_SUFFIX.test(bare)) refuse(text, `looks like a file: did you mean ./${bare}`)
   return parseRegistry(text, bare)
 }
 
-/** What enroot takes from a daemon of the node: dockerd://, podman://. */
-const DAEMON = /^(?:(docker)d|(podman)):\/\//
+/** As enroot spells it. */
+const DOCKERD = 'dockerd://'
 
 /** The short name docker users know: python:3.12 for docker.io/library/python:3.12. */
 export function familiarName(reference: ImageReference): string {
@@ -92,6 +88,12 @@ function parseDirectory(text: string): ImageReference {
   if (path === '') refuse(text, 'names no path')
   if (NO_IMAGE_BELOW.test(path)) refuse(text, 'is no root file system')
   return { canonical: text, source: { kind: 'directory', path } }
+}
+
+function parseDockerd(text: string, image: string): ImageReference {
+  if (image === '') refuse(text, 'names no image')
+  if (/^-|\s/.test(image)) refuse(text, 'is malformed')
+  return { canonical: text, source: { kind: 'dockerd', image } }
 }
 
 function parseLocal(

@@ -18,6 +18,11 @@ export const IMAGE_ERRORS = {
     hint: 'the registry or a proxy before it sent other bytes than were asked for: try again, then ask its operator',
     exit: FAILED,
   },
+  BERTH_EDOCKERD: {
+    text: 'failed to import docker image: {image}: docker on this node: {problem}',
+    hint: 'see what `docker image inspect` says to you there, or use a file: `docker save -o x.tar IMAGE`, then docker-archive:x.tar',
+    exit: FAILED,
+  },
   BERTH_EHANDOUTS: {
     text: 'user {uid} holds {count} images of this node already',
     hint: 'give them back with `berth importer release` in the steps that took them',
@@ -35,7 +40,7 @@ export const IMAGE_ERRORS = {
   },
   BERTH_EIMAGEREF: {
     text: 'image reference {reference}: {problem}',
-    hint: 'write [REGISTRY/]NAME[:TAG][@sha256:...], REGISTRY#NAME[:TAG], ./FILE.sqsh, oci:DIR, oci-archive:FILE or docker-archive:FILE',
+    hint: 'write [REGISTRY/]NAME[:TAG][@sha256:...], REGISTRY#NAME[:TAG], ./FILE.sqsh, oci:DIR, oci-archive:FILE, docker-archive:FILE or dockerd://IMAGE',
     exit: FAILED,
   },
   BERTH_EIMAGEUSED: {

@@ -102,15 +102,24 @@ export async function askResolve(
     ...(digest === undefined ? [] : ([[Tag.DIGEST, digest]] as const)),
     [Tag.DATA, JSON.stringify({ credentials, insecure, mirrors })],
   ]
+  const opener = between(intake, reference, access)
+  if (source.kind === 'dockerd') return process.ask(Type.RESOLVE, fields, [savedArchive(reference)], opener)
   const archive =
     source.kind === 'oci-archive' || source.kind === 'docker-archive'
       ? [await openUserFile(native, access, source.path)]
       : []
   try {
-    return await process.ask(Type.RESOLVE, fields, archive, between(intake, reference, access))
+    return await process.ask(Type.RESOLVE, fields, archive, opener)
   } finally {
     for (const fd of archive) native.closeFd(fd)
   }
+}
+
+/** @throws BerthError BERTH_EDOCKERD where nobody has asked docker for it */
+function savedArchive({ canonical, source }: ImageReference): number {
+  if (source.kind === 'dockerd' && source.archive !== undefined) return source.archive
+  const problem = 'it is no longer in the store of this node; run the step again'
+  throw new BerthError('BERTH_EDOCKERD', { image: canonical, problem })
 }
 
 export async function askImport(

@@ -30,6 +30,7 @@ export class Resolver {
   async resolve(reference: ImageReference, access: Access): Promise<string> {
     const { source } = reference
     if (source.kind === 'squashfs' || source.kind === 'directory') return ''
+    if (source.kind === 'dockerd' && source.archive === undefined && source.id !== undefined) return source.id
     if (source.kind !== 'registry') return (await askDigest(this.intake, reference, access)).digest
     const { shelf } = this.intake
     if (source.digest !== undefined && shelf.byDigest(source.digest)?.open === true) return source.digest

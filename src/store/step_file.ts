@@ -22,9 +22,8 @@ export async function reserveStepFile(
   shelf.directory.make()
   const release = shelf.reserve(bytes)
   if (release === undefined) throw noRoom(bytes, 'the store of this node has no room for them')
-  const { fd, name } = native.openTemporary(shelf.directory.temporary)
+  const fd = openNameless(native, shelf)
   try {
-    if (name !== undefined) unlinkSync(join(shelf.directory.temporary, name))
     await native.reserveFor(fd, { uid, bytes })
     return { fd, release }
   } catch (error) {
@@ -32,6 +31,13 @@ export async function reserveStepFile(
     release()
     throw explain(error, bytes)
   }
+}
+
+/** An empty file of the store, whose directory is there; it ends with its last descriptor. */
+export function openNameless(native: Native, { directory }: Shelf): number {
+  const { fd, name } = native.openTemporary(directory.temporary)
+  if (name !== undefined) unlinkSync(join(directory.temporary, name))
+  return fd
 }
 
 function explain(error: unknown, bytes: number): unknown {

@@ -27,7 +27,7 @@ import { ownSubjects, type Scrubbed, type ScrubTurn, scrubImages, sharedSubjects
 import { Shared } from './shared/shared.js'
 import { type Removed, Shelf } from './shelf.js'
 import { isTrustedKey } from './squashfile.js'
-import { reserveStepFile, type StepFile } from './step_file.js'
+import { openNameless, reserveStepFile, type StepFile } from './step_file.js'
 
 export type {
   Access,
@@ -136,7 +136,7 @@ export class Store {
   /** The image if it is there already; imports nothing. @throws BerthError */
   async find(reference: ImageReference, access: Access): Promise<StoredImage | undefined> {
     const { source } = reference
-    if (source.kind === 'directory') return undefined
+    if (source.kind === 'directory' || source.kind === 'dockerd') return undefined
     try {
       if (source.kind === 'squashfs') return await this.files.find(reference, source.path, access)
       const known = this.shelf.byDigest(await this.resolver.resolve(reference, access))
@@ -165,6 +165,19 @@ export class Store {
     const record = this.shelf.byKey(key)
     if (record !== undefined) this.shelf.use(record)
     return record
+  }
+
+  /** Whether an image of that digest is there and was this user's before. */
+  hasFor(uid: number, digest: string): boolean {
+    const known = this.shelf.byDigest(digest)
+    return known !== undefined && this.resolver.isGranted(known, uid)
+  }
+
+  /** A file without a name for an image on its way, and room for so many bytes, as far as there is. The caller closes it. */
+  openScratch(bytes: number): { fd: number; bytesMax: number } {
+    this.shelf.directory.make()
+    this.shelf.collect(bytes)
+    return { fd: openNameless(this.native, this.shelf), bytesMax: this.intake.settings.bytesMax }
   }
 
   /** What is there; a user other than root sees what that user may have. */

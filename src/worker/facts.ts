@@ -38,7 +38,7 @@ const HANDLE_BYTES = 16
 const CONTEXTS: readonly string[] = ['step', 'batch', 'interactive', 'run', 'srun', 'sbatch', 'salloc']
 /** Variables that the grammar, the planner or an engine may read; nothing else of a job's environment is kept. */
 const ENV_KEPT =
-  /^(BERTH_|PYXIS_|SLURM_|SLURMD_|SRUN_DEBUG$|PMI|OMPI_|(CUDA|ROCR|HIP|NVIDIA)_VISIBLE_DEVICES$|NVIDIA_|CUDA_MPS_|GPU_DEVICE_ORDINAL$|ZE_AFFINITY_MASK$|LD_LIBRARY_PATH$|XAUTHORITY$|HOME$|USER$|PATH$|TMPDIR$|TERM$|XDG_|REGISTRY_AUTH_FILE$|DOCKER_CONFIG$|ENROOT_)/
+  /^(BERTH_|PYXIS_|SLURM_|SLURMD_|SRUN_DEBUG$|PMI|OMPI_|(CUDA|ROCR|HIP|NVIDIA)_VISIBLE_DEVICES$|NVIDIA_|CUDA_MPS_|GPU_DEVICE_ORDINAL$|ZE_AFFINITY_MASK$|LD_LIBRARY_PATH$|XAUTHORITY$|HOME$|USER$|PATH$|TMPDIR$|TERM$|XDG_|REGISTRY_AUTH_FILE$|DOCKER_(CONFIG|CONTEXT|HOST|CERT_PATH|TLS_VERIFY)$|ENROOT_)/
 
 /** @param also names that the site's profiles read. @throws ProtocolError when a field is missing or malformed. */
 export function readRegister(frame: Frame, also: ReadonlySet<string> = new Set()): StepFacts {

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The chapters of src/step.ts with this worker's rooms filled in. */
+/** The chapters of src/step.ts, and src/errands.ts, with this worker's rooms filled in. */
+import {
+  listContainers,
+  listEngines,
+  makeContainer,
+  pinImage,
+  pullImage,
+  removeContainer,
+} from '../errands.js'
 import {
   beginStep,
   explainStep,
   joinStep,
-  listContainers,
-  listEngines,
-  makeContainer,
   openStep,
   parseStep,
-  pinImage,
   prepareStep,
-  pullImage,
   type Rooms,
-  removeContainer,
   reopenStep,
   runEndHooks,
   saveStep,

@@ -323,9 +323,9 @@ test('enroot imports from a daemon by way of its own client', async () => {
   prints(await step('daemon', 'echo inside', { options: from }), ['inside'])
   says(fails(await run('dockerd://lab/sim:1', file)), /already exists/)
   says(fails(await run('dockerd://other', `${file}.2`)), /no such image: other/)
-  // A step asks no daemon, and says how to go on.
-  const direct = await step('direct', 'true', { options: ['--container-image=dockerd://lab/sim:1'] })
-  refuses(direct, /docker save -o x\.tar/)
+  // A step asks no podman, and says how to go on.
+  const direct = await step('direct', 'true', { options: ['--container-image=podman://lab/sim:1'] })
+  refuses(direct, /podman save -o x\.tar/)
 })
 
 test('with container_scope=job a name is the job’s, and goes with it', async () => {

@@ -3,11 +3,11 @@
 import { dirname, join } from 'node:path'
 import type { Finding, Source } from './sources.js'
 
-const ROOMS = ['bin', 'step', 'worker', 'request', 'image', 'store', 'plan', 'engine', 'launch']
+const ROOMS = ['bin', 'errands', 'step', 'worker', 'request', 'image', 'store', 'plan', 'engine', 'launch']
 /** They serve all rooms and import none but each other. */
 const SERVING = new Set(['site', 'report', 'native'])
-/** Entries and the story know every room. */
-const FREE = new Set(['bin', 'step', 'cli'])
+/** Entries, the story, and what is asked without one know every room. */
+const FREE = new Set(['bin', 'errands', 'step', 'cli'])
 /** The wire format and the plain data that rooms hand each other are contracts, open to all. */
 const CONTRACTS = new Set([
   'src/worker/frame.ts',
