@@ -4,11 +4,16 @@
 #include <algorithm>
 #include <fcntl.h>
 #include <fstream>
+#include <sstream>
+#include <string_view>
+#include <unistd.h>
 
 namespace berth {
 
 constexpr const char *kHierarchies = "/sys/fs/cgroup";
 constexpr const char *kNamed = "name=";
+/** PF_EXITING of the kernel's sched.h, which /proc/PID/stat shows among the flags. */
+constexpr unsigned long kExiting = 0x4;
 
 /** Beside hierarchies of version 1, systemd mounts that of version 2 below its own name. */
 static std::string mountOf(const std::string &controllers) {
@@ -37,10 +42,49 @@ static bool isFreezer(const Cgroup &cgroup) {
   return ("," + cgroup.controllers + ",").find(",freezer,") != std::string::npos;
 }
 
+bool isEnding(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  // Fields 3 to 9 (proc(5)) behind the name, which may hold anything.
+  std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));
+  char state = 'X';
+  long long parent = 0, group = 0, session = 0, terminal = 0, foreground = 0;
+  unsigned long flags = 0;
+  fields >> state >> parent >> group >> session >> terminal >> foreground >> flags;
+  return !fields || (flags & kExiting) != 0;
+}
+
+void removeEnded(const std::string &directory) {
+  std::string path = directory;
+  for (const std::string_view level : {"task_", "step_"}) {
+    const size_t slash = path.rfind('/');
+    if (slash == std::string::npos || !std::string_view(path).substr(slash + 1).starts_with(level) ||
+        rmdir(path.c_str()) < 0)
+      return;
+    path.resize(slash);
+  }
+}
+
+static bool enter(const Cgroup &cgroup, const std::string &number) {
+  const Fd procs(open((cgroup.directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+  return procs && write(procs.get(), number.c_str(), number.size()) > 0;
+}
+
+/** Back to where this process is. */
+static Result<> leaveEnded(pid_t pid, const std::vector<Cgroup> &cgroups) {
+  for (const Cgroup &own : cgroupsOf(getpid()))
+    (void)enter(own, std::to_string(pid));
+  for (const Cgroup &cgroup : cgroups)
+    removeEnded(cgroup.directory);
+  return fail(ESRCH, "cgroups of the task");
+}
+
 /**
  * The freezer first: slurmstepd ends what is in the step's, waits until it is empty, and then removes the
  * step's cgroups of other hierarchies, once (proctrack/cgroup and task/cgroup of version 1). Who came into
- * those alone would keep them there forever.
+ * those alone would keep them there forever, and so would who came into the freezer after that wait: as long
+ * as the task has not ended, it has not begun.
  */
 Result<> shareCgroups(pid_t pid, pid_t like) {
   const std::string number = std::to_string(pid);
@@ -49,16 +93,16 @@ Result<> shareCgroups(pid_t pid, pid_t like) {
   std::vector<Cgroup> cgroups = cgroupsOf(like);
   std::stable_partition(cgroups.begin(), cgroups.end(), isFreezer);
   for (const Cgroup &cgroup : cgroups) {
-    const std::string entrance = cgroup.directory + "/cgroup.procs";
-    const Fd procs(open(entrance.c_str(), O_WRONLY | O_CLOEXEC));
-    if (procs && write(procs.get(), number.c_str(), number.size()) > 0) {
+    if (enter(cgroup, number)) {
       moved = true;
       continue;
     }
-    last = fail("write", entrance);
+    last = fail("write", cgroup.directory + "/cgroup.procs");
     if (isFreezer(cgroup))
       return last;
   }
+  if (moved && isEnding(like))
+    return leaveEnded(pid, cgroups);
   return moved ? Result<>(Nothing{}) : last;
 }
 

@@ -20,9 +20,19 @@ struct Cgroup {
 std::vector<Cgroup> cgroupsOf(pid_t pid);
 
 /**
- * Moves `pid` to where `like` is, in every hierarchy that lets it. Fails when none does, and moves nothing
- * when the freezer (version 1) does not: the step is ending. May take milliseconds.
+ * Moves `pid` to where `like`, a task of Slurm's, is, in every hierarchy that lets it. Fails when none does,
+ * and moves nothing when the freezer (version 1) does not: the step is ending. ESRCH: `like` has ended, and
+ * `pid` is where the caller is. May take milliseconds.
  */
 Result<> shareCgroups(pid_t pid, pid_t like);
+
+/** Whether a process has ended, or is about to. */
+bool isEnding(pid_t pid);
+
+/**
+ * Removes a task's cgroup and its step's where they are empty: slurmstepd tries once, and somebody who was in
+ * there just then would leave them for good.
+ */
+void removeEnded(const std::string &directory);
 
 } // namespace berth

@@ -74,6 +74,8 @@ Result<std::vector<int>> probeDevices(pid_t pid, const std::vector<std::string> 
   if (!answered)
     kill(child, SIGKILL);
   TEMP_FAILURE_RETRY(waitpid(child, nullptr, 0));
+  if (isEnding(pid))
+    removeEnded(directory);
   if (!answered)
     return fail(EIO, "access", entrance);
   return codes;
