@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cgroup.hh"
 
+#include "process.hh"
+
 #include <algorithm>
 #include <fcntl.h>
 #include <fstream>
-#include <sstream>
 #include <string_view>
 #include <unistd.h>
 
@@ -12,8 +13,6 @@ namespace berth {
 
 constexpr const char *kHierarchies = "/sys/fs/cgroup";
 constexpr const char *kNamed = "name=";
-/** PF_EXITING of the kernel's sched.h, which /proc/PID/stat shows among the flags. */
-constexpr unsigned long kExiting = 0x4;
 
 /** Beside hierarchies of version 1, systemd mounts that of version 2 below its own name. */
 static std::string mountOf(const std::string &controllers) {
@@ -40,19 +39,6 @@ std::vector<Cgroup> cgroupsOf(pid_t pid) {
 
 static bool isFreezer(const Cgroup &cgroup) {
   return ("," + cgroup.controllers + ",").find(",freezer,") != std::string::npos;
-}
-
-bool isEnding(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(file, text);
-  // Fields 3 to 9 (proc(5)) behind the name, which may hold anything.
-  std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));
-  char state = 'X';
-  long long parent = 0, group = 0, session = 0, terminal = 0, foreground = 0;
-  unsigned long flags = 0;
-  fields >> state >> parent >> group >> session >> terminal >> foreground >> flags;
-  return !fields || (flags & kExiting) != 0;
 }
 
 void removeEnded(const std::string &directory) {

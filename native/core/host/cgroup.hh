@@ -26,9 +26,6 @@ std::vector<Cgroup> cgroupsOf(pid_t pid);
  */
 Result<> shareCgroups(pid_t pid, pid_t like);
 
-/** Whether a process has ended, or is about to. */
-bool isEnding(pid_t pid);
-
 /**
  * Removes a task's cgroup and its step's where they are empty: slurmstepd tries once, and somebody who was in
  * there just then would leave them for good.

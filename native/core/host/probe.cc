@@ -2,6 +2,7 @@
 #include "probe.hh"
 
 #include "cgroup.hh"
+#include "process.hh"
 
 #include <csignal>
 #include <fcntl.h>

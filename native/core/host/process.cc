@@ -14,19 +14,34 @@ namespace berth {
 /** Groups with ten thousands of members exist; beyond this the answer is broken. */
 constexpr size_t kEntryBytesMax = 16u << 20;
 constexpr size_t kEntryBytesFirst = 4096;
+/** PF_EXITING of the kernel's sched.h. */
+constexpr unsigned long long kExiting = 0x4;
 
-unsigned long long processStart(pid_t pid) {
+/** Of /proc/PID/stat, by its number in proc(5), 4 or more. Nothing: there is no such process. */
+static std::optional<unsigned long long> statField(pid_t pid, int wanted) {
   const Fd file(open(("/proc/" + std::to_string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
   std::array<char, 1024> text{};
   const ssize_t length = file ? read(file.get(), text.data(), text.size() - 1) : -1;
   if (length <= 0)
-    return 0;
+    return std::nullopt;
   // Field 2 is the name and may hold anything, also ") ": the last bracket ends it. Field 3 follows.
   const char *field = strrchr(text.data(), ')');
-  constexpr int kStartField = 22;
-  for (int number = 2; field != nullptr && number < kStartField; number++)
+  for (int number = 2; field != nullptr && number < wanted; number++)
     field = strchr(field + 1, ' ');
-  return field == nullptr ? 0 : strtoull(field + 1, nullptr, 10);
+  if (field == nullptr)
+    return std::nullopt;
+  return strtoull(field + 1, nullptr, 10);
+}
+
+unsigned long long processStart(pid_t pid) {
+  constexpr int kStartField = 22;
+  return statField(pid, kStartField).value_or(0);
+}
+
+bool isEnding(pid_t pid) {
+  constexpr int kFlagsField = 9;
+  const auto flags = statField(pid, kFlagsField);
+  return !flags || (*flags & kExiting) != 0;
 }
 
 /** Calls a getXXX_r function with growing buffers. `ask` answers errno; entry is nullptr when there is none.

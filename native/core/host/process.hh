@@ -13,6 +13,9 @@ namespace berth {
 /** Clock ticks since boot when the process started (proc(5), stat field 22); 0 when there is none. */
 unsigned long long processStart(pid_t pid);
 
+/** Whether a process has ended, or is about to. */
+bool isEnding(pid_t pid);
+
 struct Account {
   std::string name;
   uid_t uid = 0;
