@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
-import { exits, fails, says, saysNot } from '../../cluster/expect.js'
+import { exits, fails, refusesInTwoLines, says, saysNot } from '../../cluster/expect.js'
 import { suite } from '../../suite.js'
 import { type Rule, until } from './fake.js'
 import { ACK, BARE, instead, N1, N2, N3, N4, notRoot, options, REFUSAL, useRig } from './rig.js'
@@ -111,7 +111,7 @@ test.needs(
     ] as Rule[]) {
       await rig.withWorker(instead(rule), async () => {
         const told = fails(await rig.cluster.srun([...N1, '--container-image=a', 'echo', 'ran']))
-        says(told, /^berth: error\[BERTH_EOPTION\]: .*\nhint: SRC:DST$/m)
+        says(refusesInTwoLines(told, /^berth: error\[BERTH_EOPTION\]: /m), /^hint: SRC:DST$/m)
         saysNot(told, /^ran/m)
         const batch = fails(await rig.cluster.batch('#!/bin/sh\necho ran\n', [...N1, '--container-image=a']))
         says(batch, /BERTH_EOPTION/)
