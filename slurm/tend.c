@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * berth-tend UID GID GROUPS PLACES PROGRAM WORD...: starts an engine's program as the user in given places
- * and answers for all of its processes, wherever they fork to: when the control connection ends, they end.
- * Run by the worker as root. GROUPS: comma-separated, may be empty. PLACES: mnt, or mnt,user, entered in this
- * order. The environment is the program's.
+ * berth-tend: starts an engine's program as the user in given namespaces and answers for all of its
+ * processes, wherever they fork to: when the control connection ends, they end. Run by the worker as root,
+ * before there is anything to start.
  *
- *   fd 3  control: "exit STATUS\n" (as waitpid(2) gives it) once the program has ended; a byte: end
- *         all now; EOF: the worker is gone, and with it what the engine waits for, so end what is left soon
- *   fd 4  the first of PLACES, and so on
+ * fd 3 is the control connection, a socket of the worker's making. First comes the order: its length in
+ * decimal and a newline, then so many bytes of words, each with a NUL behind it:
+ *
+ *   UID, GID, GROUPS  of the user; groups with commas between them, may be empty
+ *   MNT, USER         the worker's own descriptors of the namespaces to be entered; USER may be empty
+ *   COUNT             so many words of the program follow, then the variables of its environment
+ *
+ * After that a byte: end all now; EOF: the worker is gone, and with it what the engine waits for, so end what
+ * is left soon. The answer is "exit STATUS\n" (as waitpid(2) gives it) once the program has ended.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -31,7 +36,13 @@
 #include "clean.h"
 #include "text.h"
 
-enum { CONTROL = 3, FIRST_PLACE = 4 };
+enum { CONTROL = 3 };
+
+/* Places of the words. */
+enum { UID, GID, GROUPS, MNT, USER, COUNT, PROGRAM };
+/* What execve(2) takes is less. */
+#define ORDER_BYTES_MAX (8u << 20)
+#define LENGTH_TEXT_MAX 16
 
 /* NGROUPS_MAX of Linux. */
 enum { GROUPS_MAX = 65536 };
@@ -78,30 +89,90 @@ static void close_from(unsigned int first) {
     (void)close((int)fd);
 }
 
-static void enter(const char *place, size_t length, int fd) {
-  static const struct {
-    const char *name;
-    int kind;
-  } namespaces[] = {{"mnt", CLONE_NEWNS}, {"user", CLONE_NEWUSER}};
+/* By the socket, since a worker that has gone is nobody's parent: whoever came after it has other
+ * descriptors. */
+static int open_worker(void) {
+  struct ucred worker;
+  socklen_t length = sizeof(worker);
+  char path[64], number[NUMBER_TEXT_MAX];
 
-  for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++)
-    if (length == strlen(namespaces[i].name) && memcmp(place, namespaces[i].name, length) == 0) {
-      if (setns(fd, namespaces[i].kind) < 0)
-        give_up(namespaces[i].name);
-      return;
-    }
-  errno = EINVAL;
-  give_up("places");
+  if (getsockopt(CONTROL, SOL_SOCKET, SO_PEERCRED, &worker, &length) < 0)
+    give_up("control");
+  (void)text_join(path, sizeof(path), "/proc/", text_number(number, worker.pid), "/fd", NULL);
+  const int fds = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fds < 0)
+    give_up(path);
+  return fds;
 }
 
-static void enter_all(const char *places) {
-  int fd = FIRST_PLACE;
+/* The mount namespace first: what is mounted there is root's to see. */
+static void enter_places(char **words) {
+  static const struct { int word, kind; } places[] = {{MNT, CLONE_NEWNS}, {USER, CLONE_NEWUSER}};
+  const int worker = open_worker();
+  int fds[ARRAY_SIZE(places)];
 
-  for (const char *at = places; *at; fd++) {
-    const size_t length = strcspn(at, ",");
-    enter(at, length, fd);
-    at += length + (at[length] == ',');
+  for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+    const char *number = words[places[i].word];
+    fds[i] = *number ? openat(worker, number, O_RDONLY | O_CLOEXEC) : -1;
+    if (*number && fds[i] < 0)
+      give_up("namespace");
   }
+  for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+    if (fds[i] >= 0 && setns(fds[i], places[i].kind) < 0)
+      give_up("setns");
+}
+
+static bool receive(char *bytes, size_t length) {
+  for (size_t done = 0; done < length;) {
+    const ssize_t got = recv(CONTROL, bytes + done, length - done, 0);
+    if (got == 0 || (got < 0 && errno != EINTR))
+      return false;
+    done += got > 0 ? (size_t)got : 0;
+  }
+  return true;
+}
+
+/* 0: there is no order. */
+static size_t receive_length(void) {
+  char text[LENGTH_TEXT_MAX];
+
+  for (size_t length = 0; length < sizeof(text) && receive(text + length, 1); length++)
+    if (text[length] == '\n') {
+      text[length] = '\0';
+      return strtoul(text, NULL, 10);
+    }
+  return 0;
+}
+
+/* Waits for the order; a NULL stands behind the program's words and behind its environment. NULL: nothing is
+ * to be started. The memory is the process'. */
+static char **receive_order(char ***environment) {
+  const size_t length = receive_length();
+  size_t count = 0;
+
+  if (length == 0 || length > ORDER_BYTES_MAX)
+    return NULL;
+  char *bytes = malloc(length);
+  if (!bytes || !receive(bytes, length) || bytes[length - 1] != '\0')
+    return NULL;
+  for (size_t i = 0; i < length; i++)
+    count += bytes[i] == '\0';
+  char **words = calloc(count + 2, sizeof(*words));
+  if (!words || count <= PROGRAM)
+    return NULL;
+  char *at = bytes;
+  size_t behind = count;
+  for (size_t i = 0, to = 0; i < count; i++, at += strlen(at) + 1) {
+    words[to++] = at;
+    if (i == COUNT)
+      behind = PROGRAM + strtoul(at, NULL, 10);
+    if (i + 1 == behind)
+      words[to++] = NULL;
+  }
+  if (behind <= PROGRAM || behind > count)
+    return NULL;
+  *environment = words + behind + 1;
+  return words;
 }
 
 /* The worker has something to say to the program; a terminal or device of its own is none of this place. */
@@ -111,13 +182,15 @@ static bool is_fed(void) {
   return fstat(STDIN_FILENO, &in) == 0 && (S_ISSOCK(in.st_mode) || S_ISFIFO(in.st_mode));
 }
 
-static _Noreturn void run(char **argv, const sigset_t *signals) {
-  const uid_t uid = (uid_t)strtoul(argv[1], NULL, 10);
-  const gid_t gid = (gid_t)strtoul(argv[2], NULL, 10);
+static _Noreturn void run(char **words, char **environment, const sigset_t *signals) {
+  const uid_t uid = (uid_t)strtoul(words[UID], NULL, 10);
+  const gid_t gid = (gid_t)strtoul(words[GID], NULL, 10);
 
+  /* The worker's own may be lower, so that jobs end before it; a user's program is none of it. */
+  (void)text_write_file("/proc/self/oom_score_adj", "0");
   /* Before the user namespace: that of a container lets nobody change groups. */
-  take_groups(argv[3]);
-  enter_all(argv[4]);
+  take_groups(words[GROUPS]);
+  enter_places(words);
   if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
     give_up("identity");
   if (setsid() < 0 || chdir("/") < 0)
@@ -130,8 +203,8 @@ static _Noreturn void run(char **argv, const sigset_t *signals) {
   }
   close_from(STDERR_FILENO + 1);
   (void)sigprocmask(SIG_SETMASK, signals, NULL);
-  (void)execv(argv[5], argv + 5);
-  give_up(argv[5]);
+  (void)execve(words[PROGRAM], words + PROGRAM, environment);
+  give_up(words[PROGRAM]);
 }
 
 static long long now_ms(void) {
@@ -226,13 +299,10 @@ static void attend(pid_t program, int signals) {
   end_all(program);
 }
 
-int main(int argc, char **argv) {
+int main(void) {
   sigset_t all, before;
+  char **environment = NULL;
 
-  if (argc < 6) {
-    say("words", "berth-tend UID GID GROUPS PLACES PROGRAM WORD...");
-    return STATUS_NOT_RUN;
-  }
   /* A stop of the worker's service must not keep it from its duty. */
   (void)sigfillset(&all);
   (void)sigprocmask(SIG_SETMASK, &all, &before);
@@ -240,12 +310,14 @@ int main(int argc, char **argv) {
   (void)fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
     give_up("subreaper");
+  char **words = receive_order(&environment);
+  if (!words)
+    return 0;
   const pid_t program = fork();
   if (program < 0)
     give_up("fork");
   if (program == 0)
-    run(argv, &before);
-  close_from(FIRST_PLACE);
+    run(words, environment, &before);
   /* Signals that came before are blocked and pending. */
   const int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) {

@@ -8,7 +8,7 @@ import type { Engine, StartPlace } from '../engine/engine.js'
 import { type BuiltNamespace, type MountStep, type NamespaceSpec, native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import { type EngineWish, engineEnvironment, enginePlace } from './engine_place.js'
-import { EngineRun, type ViewPlace } from './engine_run.js'
+import { EngineRun, type ViewPlace, type ViewRole } from './engine_run.js'
 import { type Holder, HolderDoor, openHolder } from './holder.js'
 import { buildNamespaces, type Namespaces } from './namespaces.js'
 import type { Undo } from './undo.js'
@@ -36,7 +36,7 @@ export interface BegunEngine {
   view: BuiltNamespace
   holder: Holder
   /** Name of the holder's program in the root, and where that root is in the container. */
-  where: { name: string; inside: string }
+  inRoot: { name: string; inside: string }
   /** "K=V" */
   variables: string[]
   /** Descriptors that are closed when the namespaces are made, or with the step. */
@@ -61,16 +61,19 @@ export async function beginEngine(
     open.clear()
   }
   try {
-    const view = await buildView(spec, wish, place, program)
+    const building = buildView(spec, wish, place, program)
+    const running = new RunningEngine(wish, place, roleOf(wish, place, spec))
+    turn.undo.add('engine', () => running.end())
+    const view = await building
+    turn.undo.add('view', close)
     for (const fd of [view.prepared, view.upper, view.rootNs]) if (fd !== undefined) open.add(fd)
     if (wish.start.byDaemon === true) showRoot(place.root, view)
-    const running = new RunningEngine(wish, place, viewPlace(wish, place, spec, view))
-    turn.undo.add('engine', () => running.end())
-    turn.undo.add('view', close)
-    const holder = await running.begin(door, turn.signal)
+    const { userNs } = spec
+    const where = { mountNs: view.mountNs, ...(userNs === undefined ? {} : { userNs }) }
+    const holder = await running.begin(where, door, turn.signal)
     open.add(holder.mountNs).add(holder.root)
-    const where = { name: program, inside: wish.start.rootInside ?? '/' }
-    return { view, holder, where, variables: running.variables(holder), open, close }
+    const inRoot = { name: program, inside: wish.start.rootInside ?? '/' }
+    return { view, holder, inRoot, variables: running.variables(holder), open, close }
   } catch (error) {
     close()
     throw error
@@ -81,10 +84,10 @@ export async function beginEngine(
 
 /** The namespaces of a step around the container that an engine holds. @throws NativeError */
 export async function finishAround(begun: BegunEngine, spec: NamespaceSpec): Promise<Namespaces> {
-  const { view, holder, where, variables } = begun
+  const { view, holder, inRoot, variables } = begun
   const { mountNs, root } = holder
   try {
-    const engine = { mountNs, root, prepared: view.prepared ?? -1, ...where }
+    const engine = { mountNs, root, prepared: view.prepared ?? -1, ...inRoot }
     const built = await buildNamespaces({ ...spec, engine })
     const { upper, rootNs } = view
     for (const fd of [upper, rootNs]) if (fd !== undefined) begun.open.delete(fd)
@@ -133,21 +136,23 @@ async function buildView(
 
 /** One engine, from its start to the end of all it left behind. */
 class RunningEngine {
-  private run: EngineRun | undefined
+  /** Made while the view still is. */
+  private readonly run = new EngineRun()
+  private view: ViewPlace | undefined
   private holder: Holder | undefined
 
   constructor(
     private readonly wish: EngineWish,
     private readonly place: StartPlace,
-    private readonly view: ViewPlace,
+    private readonly role: ViewRole,
   ) {}
 
-  async begin(door: HolderDoor, signal: AbortSignal): Promise<Holder> {
+  async begin(view: ViewPlace, door: HolderDoor, signal: AbortSignal): Promise<Holder> {
+    this.view = view
     signal.throwIfAborted()
     for (const { unless, command } of this.wish.start.before?.(this.place) ?? [])
-      if ((await this.once(unless)) !== 0) await this.once(command)
-    const run = new EngineRun(this.wish.start.command(this.place), this.view)
-    this.run = run
+      if ((await this.once(unless, view)) !== 0) await this.once(command, view)
+    const run = this.run.start(this.wish.start.command(this.place), this.role, view)
     const late = new AbortController()
     const stop = AbortSignal.any([signal, late.signal])
     const timeout = sleep(START_MS_MAX, 'late' as const, { signal: stop })
@@ -171,7 +176,7 @@ class RunningEngine {
   /** What the engine and its hooks have added; a task's own variables go before. */
   variables({ environment }: Holder): string[] {
     const own = [
-      ...Object.keys(this.view.environment),
+      ...Object.keys(this.role.environment),
       ...SHELL_VARIABLES,
       ...(this.wish.start.ownVariables ?? []),
     ]
@@ -183,20 +188,19 @@ class RunningEngine {
 
   /** The holder goes, then the engine by itself, then by its own command, then by force. */
   async end(): Promise<void> {
-    const { run, holder } = this
+    const { run, holder, view } = this
     holder?.close()
-    const bySelf =
-      holder !== undefined && run?.exitCode === undefined && (await run?.isEnded(END_MS_MAX)) === true
-    if (run !== undefined && !bySelf)
-      for (const command of this.wish.start.teardown?.(this.place) ?? []) await this.once(command)
+    const bySelf = holder !== undefined && run.exitCode === undefined && (await run.isEnded(END_MS_MAX))
+    if (view !== undefined && !bySelf)
+      for (const command of this.wish.start.teardown?.(this.place) ?? []) await this.once(command, view)
     // Podman's pause process never ends by itself.
-    await run?.kill()
-    native.closeFd(this.view.mountNs)
+    await run.kill()
+    if (view !== undefined) native.closeFd(view.mountNs)
   }
 
   /** The exit code of a short command; undefined where it took too long. */
-  private async once(command: readonly string[]): Promise<number | undefined> {
-    const run = new EngineRun(command, this.view)
+  private async once(command: readonly string[], view: ViewPlace): Promise<number | undefined> {
+    const run = new EngineRun().start(command, this.role, view)
     await run.isGone(COMMAND_MS_MAX)
     await run.kill()
     return run.exitCode
@@ -228,19 +232,9 @@ function exitProblem({ exitCodes }: Engine, run: EngineRun): string {
   return meaning === undefined ? `exit code ${code}` : `exit code ${code} (${meaning})`
 }
 
-function viewPlace(
-  wish: EngineWish,
-  place: StartPlace,
-  spec: NamespaceSpec,
-  view: BuiltNamespace,
-): ViewPlace {
-  const { start } = wish
-  return {
-    mountNs: view.mountNs,
-    ...(spec.userNs === undefined ? {} : { userNs: spec.userNs }),
-    user: start.byDaemon === true ? ROOT : { uid: spec.uid, gid: spec.gid, gids: spec.gids },
-    environment: engineEnvironment(wish, place),
-  }
+function roleOf(wish: EngineWish, place: StartPlace, { uid, gid, gids }: NamespaceSpec): ViewRole {
+  const user = wish.start.byDaemon === true ? ROOT : { uid, gid, gids }
+  return { user, environment: engineEnvironment(wish, place) }
 }
 
 function directory(target: string): MountStep {

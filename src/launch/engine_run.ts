@@ -4,13 +4,12 @@
  * over when the holder's connection is closed, at the latest when berth-tend's is.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { native } from '../native.js'
 import { messageOf } from '../report/errors.js'
+import { spawnTend, takeTend } from './tend.js'
 
 export interface ViewUser {
   uid: number
@@ -18,25 +17,27 @@ export interface ViewUser {
   gids: readonly number[]
 }
 
-export interface ViewPlace {
-  /** Borrowed. */
-  mountNs: number
-  userNs?: number
+/** As whom, and with which variables. */
+export interface ViewRole {
   user: ViewUser
   environment: Readonly<Record<string, string>>
 }
 
-const TEND = join(import.meta.dirname, '..', 'berth-tend')
+/** Descriptors, borrowed until the run is over. */
+export interface ViewPlace {
+  mountNs: number
+  userNs?: number
+}
+
 /** What an engine says before it fails fits; what it says later is dropped. */
 const OUTPUT_BYTES_MAX = 64 << 10
 /** berth-tend gives up on processes that do not die after 10 s. */
 const KILL_MS_MAX = 12_000
-const CONTROL = 3
 
 /** One command in a view, and all that it leaves running. */
 export class EngineRun {
   private readonly child: ChildProcess
-  private readonly control: Duplex
+  private readonly control: Duplex | undefined
   private said = ''
   private status: number | undefined
   /** Resolves when nothing more can be heard of any of them. */
@@ -47,30 +48,34 @@ export class EngineRun {
   readonly ended: Promise<void>
 
   /** @param input what it reads; absent: nothing */
-  constructor(argv: readonly string[], { mountNs, userNs, user, environment }: ViewPlace, input?: string) {
-    const ids = [user.uid, user.gid, user.gids.join(',')].map(String)
-    const namespaces = userNs === undefined ? [mountNs] : [mountNs, userNs]
-    const names = userNs === undefined ? 'mnt' : 'mnt,user'
-    this.child = native.withoutForks(() =>
-      spawn(TEND, [...ids, names, ...argv], {
-        cwd: '/',
-        env: { ...environment },
-        stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', 'pipe', ...namespaces],
-      }),
-    )
+  constructor(input?: string) {
+    const { child, control } = input === undefined ? takeTend() : spawnTend('pipe')
+    this.child = child
+    this.control = control
     // One that does not read it has no need of it.
     this.child.stdin?.on('error', () => undefined).end(input)
-    this.quiet = new Promise((resolve) => void this.child.once('close', () => resolve()))
+    this.quiet = new Promise((resolve) => {
+      this.child.once('close', () => resolve()).once('error', () => resolve())
+    })
     for (const stream of [this.child.stdout, this.child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => this.hear(text))
-    this.control = this.child.stdio[CONTROL] as Duplex
-    this.control.on('error', () => undefined)
     this.ended = this.readStatus()
     // An exit may be seen before what was written ahead of it is read.
     this.gone = once(this.child, 'exit').then(
       () => this.ended,
       (error: unknown) => this.hear(`${messageOf(error)}\n`),
     )
+  }
+
+  /** Once. Descriptors are opened by their numbers in this process. */
+  start(argv: readonly string[], { user, environment }: ViewRole, { mountNs, userNs }: ViewPlace): this {
+    const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
+    const who = [user.uid, user.gid, user.gids.join(',')]
+    const words = [...who, mountNs, userNs ?? '', argv.length, ...argv, ...variables]
+    const order = Buffer.from(words.map((word) => `${word}\0`).join(''))
+    this.control?.write(`${order.length}\n`)
+    this.control?.write(order)
+    return this
   }
 
   /** 128+n for signal n; undefined while it runs. */
@@ -103,28 +108,30 @@ export class EngineRun {
 
   /** Ends what is left; all that was said is heard then. */
   async finish(): Promise<void> {
-    this.control.end('k')
+    this.control?.end('k')
     await comes(this.quiet, KILL_MS_MAX)
     await this.kill()
   }
 
   /** Ends every process that is left. */
   async kill(): Promise<void> {
-    this.control.end('k')
+    this.control?.end('k')
     await this.isGone(KILL_MS_MAX)
-    this.control.destroy()
+    this.control?.destroy()
     this.child.stdout?.destroy()
     this.child.stderr?.destroy()
   }
 
   private async readStatus(): Promise<void> {
     let text = ''
+    const { control } = this
+    if (control === undefined) return
     await new Promise<void>((resolve) => {
-      this.control.on('data', (piece: Buffer) => {
+      control.on('data', (piece: Buffer) => {
         text += piece.toString('latin1')
         if (text.includes('\n')) resolve()
       })
-      this.control.on('close', resolve)
+      control.on('close', resolve)
     })
     const status = /^exit (-?\d+)\n/.exec(text)?.[1]
     if (status !== undefined) this.status = Number(status)

@@ -13,7 +13,7 @@ import { explainPlan } from '../plan/explain.js'
 import type { HookStage } from '../plan/hooks.js'
 import type { Plan, PlannedHook } from '../plan/spec.js'
 import { BerthError } from '../report/errors.js'
-import { EngineRun, type ViewPlace, type ViewUser } from './engine_run.js'
+import { EngineRun, type ViewPlace, type ViewRole, type ViewUser } from './engine_run.js'
 import { explainBuildFailure } from './failure.js'
 import type { Namespaces } from './namespaces.js'
 
@@ -43,6 +43,8 @@ interface HookState {
   bundle: string
   annotations: object
 }
+
+type HookPlace = ViewRole & ViewPlace
 
 const STATUS: Readonly<Record<HookStage, string>> = {
   prestart: 'creating',
@@ -124,7 +126,7 @@ export class Hooks {
     return runHook(hook, place, stateText(hook, this.state, this.container.pid), signal)
   }
 
-  private outside({ env }: PlannedHook): ViewPlace {
+  private outside({ env }: PlannedHook): HookPlace {
     const { uid, gid, gids, userNs } = this.container.spec
     return {
       ...{ mountNs: this.view, user: { uid, gid, gids }, environment: variables(env) },
@@ -132,7 +134,7 @@ export class Hooks {
     }
   }
 
-  private inside({ env }: PlannedHook): ViewPlace {
+  private inside({ env }: PlannedHook): HookPlace {
     const { spec, namespaces } = this.container
     const of = (wanted: string) => namespaces.fds.find(({ name }) => name === wanted)?.fd
     const [mountNs, userNs] = [of('mnt') ?? this.view, of('user')]
@@ -168,7 +170,7 @@ async function runAll(
 
 async function runHook(
   hook: PlannedHook,
-  place: ViewPlace,
+  place: HookPlace,
   state: string,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -180,7 +182,7 @@ async function runHook(
     return new BerthError('BERTH_EHOOK', { stage, hook: hookName, problem, said: said || 'nothing' })
   }
   if (untrusted !== undefined) throw fail(untrusted)
-  const run = new EngineRun([path, ...args], place, state)
+  const run = new EngineRun(state).start([path, ...args], place, place)
   const abort = (): void => void run.kill()
   signal?.addEventListener('abort', abort, { once: true })
   const isOver = await run.isEnded(seconds * MS)

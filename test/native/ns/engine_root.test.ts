@@ -57,16 +57,15 @@ async function startEngine(script: string): Promise<Engine> {
       view: { program: join(DIST, 'berth-hold'), name: NAME, files: [], hidden: [] },
     }),
   )
-  const ids = [USER.uid, USER.gid, USER.gids.join(','), 'mnt'].map(String)
   const shell = `${script}\necho holder $$; exec chroot ${ROOT} /bin/sleep 1000`
-  const tend = spawn(
-    join(DIST, 'berth-tend'),
-    [...ids, '/usr/bin/unshare', '-Urm', '/bin/sh', '-ec', shell],
-    {
-      stdio: ['ignore', 'pipe', 'inherit', 'pipe', view.mountNs],
-      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-    },
-  )
+  const tend = spawn(join(DIST, 'berth-tend'), { stdio: ['ignore', 'pipe', 'inherit', 'pipe'], env: {} })
+  const control = tend.stdio[CONTROL] as Duplex
+  const argv = ['/usr/bin/unshare', '-Urm', '/bin/sh', '-ec', shell]
+  const who = [USER.uid, USER.gid, USER.gids.join(',')]
+  const order = [...who, view.mountNs, '', argv.length, ...argv, 'PATH=/usr/sbin:/usr/bin:/sbin:/bin']
+    .map((word) => `${word}\0`)
+    .join('')
+  control.write(`${order.length}\n${order}`)
   let text = ''
   tend.stdout?.on('data', (piece: Buffer) => {
     text += piece.toString()
@@ -87,7 +86,6 @@ async function startEngine(script: string): Promise<Engine> {
   }
   const stop = async (byte?: string): Promise<void> => {
     const ended = once(tend, 'exit')
-    const control = tend.stdio[CONTROL] as Duplex
     if (byte === undefined) control.destroy()
     else control.end(byte)
     await ended

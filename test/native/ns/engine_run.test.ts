@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What is known of an engine's program when it has ended: its status and its words, however busy the worker is. */
-import { closeSync, openSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { EngineRun } from '../../../src/launch/engine_run.js'
@@ -8,19 +9,18 @@ import { suite } from '../../suite.js'
 
 const test = suite('engine run')
 /** The built one: berth-tend lies beside it. */
-const { EngineRun: Run }: { EngineRun: typeof EngineRun } = await import(
-  join(import.meta.dirname, '../../../dist/launch/engine_run.js')
-)
+const RUN = join(import.meta.dirname, '../../../dist/launch/engine_run.js')
+const { EngineRun: Run }: { EngineRun: typeof EngineRun } = await import(RUN)
 /** Many end at a time: the end of one is then seen while the words of another are still to be read. */
 const AT_ONCE = 40
+const ROLE = { user: { uid: 0, gid: 0, gids: [] }, environment: { PATH: '/usr/bin:/bin' } }
 
 async function inOwnNamespace(
   argv: readonly string[],
   look: (run: EngineRun) => Promise<void>,
 ): Promise<void> {
   const mountNs = openSync('/proc/self/ns/mnt', 'r')
-  const place = { mountNs, user: { uid: 0, gid: 0, gids: [] }, environment: { PATH: '/usr/bin:/bin' } }
-  const runs = Array.from({ length: AT_ONCE }, () => new Run(argv, place))
+  const runs = Array.from({ length: AT_ONCE }, () => new Run().start(argv, ROLE, { mountNs }))
   try {
     await Promise.all(runs.map(look))
   } finally {
@@ -52,5 +52,62 @@ test('a program that is not there has a status and says so', () =>
     assert.is.not(run.exitCode, 0)
     assert.match(run.summary(3), /no\/such\/engine/)
   }))
+
+test('nothing is said of a run that was ended before it was started', async () => {
+  const run = new Run()
+  await run.finish()
+  assert.is(run.exitCode, undefined)
+  assert.is(run.summary(3), '')
+})
+
+test('a descriptor that is no namespace is refused', async () => {
+  const mountNs = openSync(import.meta.dirname, 'r')
+  const run = new Run().start(['/bin/true'], ROLE, { mountNs })
+  await run.finish()
+  closeSync(mountNs)
+  assert.is.not(run.exitCode, 0)
+  assert.match(run.summary(3), /berth-tend: /)
+})
+
+/** What a process of its own prints that has this module's EngineRun as `Run`. */
+function script(body: string): string {
+  const head = `const { EngineRun: Run } = await import(${JSON.stringify(RUN)}); const fs = await import('node:fs')`
+  const told = spawnSync(process.execPath, ['--input-type=module', '-e', `${head}\n${body}`], {
+    encoding: 'utf8',
+  })
+  assert.is(told.status, 0, told.stderr)
+  return told.stdout
+}
+
+test('it is no later in line than others when memory ends', () => {
+  const said = script(`
+    fs.writeFileSync('/proc/self/oom_score_adj', '300')
+    const mountNs = fs.openSync('/proc/self/ns/mnt')
+    const run = new Run().start(['/bin/cat', '/proc/self/oom_score_adj'], ${JSON.stringify(ROLE)}, { mountNs })
+    await run.finish(await run.ended)
+    fs.writeSync(1, run.summary(1))`)
+  assert.is(said, '0')
+})
+
+test('without a descriptor left a program could not be run, and nothing else happens', () => {
+  const said = script(`
+    try { for (;;) fs.openSync('/dev/null', 'r') } catch {}
+    const run = new Run().start(['/bin/true'], ${JSON.stringify(ROLE)}, { mountNs: 0 })
+    await run.gone
+    await run.finish()
+    fs.writeSync(1, String(run.exitCode) + ' ' + run.summary(1))`)
+  assert.match(said, /^undefined .*EMFILE/)
+})
+
+test('one is ready for the next run, and ends with the process that it waits for', async () => {
+  const said = script(`
+    const children = () => fs.readFileSync('/proc/self/task/' + process.pid + '/children', 'utf8').trim()
+    const run = new Run()
+    await run.finish()
+    while (children() === '') await new Promise((resolve) => setTimeout(resolve, 10))
+    fs.writeSync(1, children())`)
+  assert.match(said, /^\d+$/)
+  while (existsSync(`/proc/${said}/exe`)) await new Promise((resolve) => setTimeout(resolve, 10))
+})
 
 test.run()
