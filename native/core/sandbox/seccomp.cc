@@ -30,26 +30,27 @@ constexpr uint32_t kArchitecture = AUDIT_ARCH_S390X;
 
 /** Calls beyond number 423 are alike everywhere and newer than some distributions' headers. */
 constexpr int kSince424[] = {
-    424,
-    /* pidfd_send_signal */ 425,
-    /* io_uring_setup */ 426,
-    /* io_uring_enter */ 427, /* io_uring_register */
-    428,
-    /* open_tree */ 429,
-    /* move_mount */ 430,
-    /* fsopen */ 431, /* fsconfig */
-    432,
-    /* fsmount */ 433,
-    /* fspick */ 438,
-    /* pidfd_getfd */ 440, /* process_madvise */
-    442,
-    /* mount_setattr */ 443,
-    /* quotactl_fd */ 447,
-    /* memfd_secret */ 448, /* process_mrelease */
-    452,
-    /* fchmodat2 */ 463,
-    /* setxattrat */ 466,
-    /* removexattrat */ 467, /* open_tree_attr */
+    424, // pidfd_send_signal
+    425, // io_uring_setup
+    426, // io_uring_enter
+    427, // io_uring_register
+    428, // open_tree
+    429, // move_mount
+    430, // fsopen
+    431, // fsconfig
+    432, // fsmount
+    433, // fspick
+    438, // pidfd_getfd
+    440, // process_madvise
+    442, // mount_setattr
+    443, // quotactl_fd
+    447, // memfd_secret
+    448, // process_mrelease
+    452, // fchmodat2
+    463, // setxattrat
+    466, // removexattrat
+    467, // open_tree_attr
+    469, // file_setattr
 };
 
 constexpr int kRefused[] = {
