@@ -3,11 +3,11 @@
 import type { Native } from '../native.js'
 import { type ImporterOptions, ImporterProcess } from './importer.js'
 
-/** A spare importer saves its start (0.1 to 0.3 s); kept longer it would only hold memory. */
+/** One that has resolved saves the import its start (0.1 to 0.3 s); kept longer it would only hold memory. */
 const IDLE_MS_MAX = 30_000
 const IDLE_MAX = 2
 
-/** Idle importers, each for one user from its first order on, so that no two users' secrets share a process. */
+/** Idle importers, each of one user, so that no two users' secrets share a process. */
 export class ImporterPool {
   private readonly idle = new Map<ImporterProcess, NodeJS.Timeout>()
   private readonly all = new Set<ImporterProcess>()
@@ -17,16 +17,8 @@ export class ImporterPool {
     private readonly options: ImporterOptions,
   ) {}
 
-  /** Starts a spare where there is none. */
-  warm(): void {
-    if (this.idle.size === 0) this.give(this.start())
-  }
-
   take(uid: number): ImporterProcess {
-    const usable = [...this.idle.keys()].filter(
-      (one) => one.alive && (one.uid === undefined || one.uid === uid),
-    )
-    const taken = usable.find((one) => one.uid === uid) ?? usable[0] ?? this.start()
+    const taken = [...this.idle.keys()].find((one) => one.alive && one.uid === uid) ?? this.start()
     clearTimeout(this.idle.get(taken))
     this.idle.delete(taken)
     taken.uid = uid

@@ -26,7 +26,10 @@ export class Resolver {
     private readonly ttl_ms: number,
   ) {}
 
-  /** A registry is asked with the user's own credentials, at most once for all who ask at a time. */
+  /**
+   * A registry is asked with the user's own credentials, at most once for all who ask at a time. Afterwards the user
+   * may have the image of that digest, or its place has proved it.
+   */
   async resolve(reference: ImageReference, access: Access): Promise<string> {
     const { source } = reference
     if (source.kind === 'squashfs' || source.kind === 'directory') return ''
@@ -36,13 +39,18 @@ export class Resolver {
     if (source.digest !== undefined && shelf.byDigest(source.digest)?.open === true) return source.digest
     const key = `${access.uid} ${reference.canonical}`
     const known = this.recent.get(key)
-    if (known !== undefined && known.until > performance.now()) return known.digest
+    const place = placeOf(reference)
+    if (
+      known !== undefined &&
+      known.until > performance.now() &&
+      this.isStillProved(place, known.digest, access)
+    )
+      return known.digest
     const { digest, open } = await this.questions.join(key, {}, () =>
       askDigest(this.intake, reference, access),
     )
     if (this.recent.size >= RECENT_MAX) this.recent.clear()
     this.recent.set(key, { digest, until: performance.now() + this.ttl_ms })
-    const place = placeOf(reference)
     this.grant(access.uid, place, digest)
     const record = shelf.byDigest(digest)
     if (record?.places.includes(place)) shelf.use(record, { open, reference: reference.canonical })
@@ -61,5 +69,11 @@ export class Resolver {
   /** Whether that place has lately given this very digest to this user. */
   isProved(place: string, digest: string, uid: number): boolean {
     return this.grants.has(uid, [place], [digest])
+  }
+
+  /** A site may let a tag hold for longer than anybody's proof lasts. */
+  private isStillProved(place: string, digest: string, { uid }: Access): boolean {
+    const record = this.intake.shelf.byDigest(digest)
+    return this.isProved(place, digest, uid) || (record !== undefined && this.isGranted(record, uid))
   }
 }

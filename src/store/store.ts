@@ -100,11 +100,6 @@ export class Store {
     return new Store(options, options.native ?? (await import('../native.js')).native)
   }
 
-  /** Starts a spare importer, for a request that is about to come. */
-  warm(): void {
-    this.intake.pool.warm()
-  }
-
   /**
    * The digest that the reference names now; with the user's own credentials, so that the answer is also the proof
    * that the user may have the image. A squashfs file has none: ''. @throws BerthError
@@ -282,6 +277,7 @@ export class Store {
     // another registry calls by that digest.
     const key = `${fromRegistry ? place : access.uid} ${asked}`
     let credentials: CredentialDocument[] | undefined
+    let isAsked = false
     for (;;) {
       const known = this.shelf.byDigest(asked)
       const granted = known !== undefined && this.resolver.isGranted(known, access.uid)
@@ -291,13 +287,14 @@ export class Store {
         return known
       }
       const shared = known !== undefined || this.flights.has(key)
-      if (!shared || !fromRegistry || this.resolver.isProved(place, asked, access.uid)) {
+      if (!shared || !fromRegistry || isAsked || this.resolver.isProved(place, asked, access.uid)) {
         if (credentials !== undefined) break
         // Before the flight, which others ride in: they do not wait for this user's programs.
         credentials = await credentialsFor(this.intake, reference, access)
       } else {
         // Others' work or image: it is there after the proof, or must be looked for again.
         await this.resolver.resolve(pinReference(reference, asked), access)
+        isAsked = true
       }
     }
     const wanted = { reference, digest: asked, access, credentials }
