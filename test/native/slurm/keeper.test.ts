@@ -106,7 +106,10 @@ test.needs(notRoot, 'hands down its arguments and a clean process', async () => 
     'LISTEN_FDS=1',
     `LISTEN_PID=${pid}`,
     'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    'UV_THREADPOOL_SIZE=64',
   ])
+  const unit = readFileSync(join(CHECKOUT, 'docs/operators/systemd/berth-worker.service'), 'utf8')
+  assert.match(unit, /^Environment=UV_THREADPOOL_SIZE=64$/m, 'systemd gives the worker as many threads')
   assert.equal(all('fd'), ['0', '1', '2', '3'])
   assert.equal([all('cwd'), all('umask')], [['/'], ['22']])
   assert.ok(Number(all('files')[0]) > 64)
