@@ -44,7 +44,7 @@ import { explainPlan } from './plan/explain.js'
 import type { PlanUser } from './plan/input.js'
 import { checkNamedProfiles } from './plan/profile_choice.js'
 import type { Reason } from './plan/spec.js'
-import { BerthError } from './report/errors.js'
+import { BerthError, messageOf } from './report/errors.js'
 import type { ImportEvent } from './report/progress.js'
 import { parseRequest } from './request/grammar.js'
 import type { Request } from './request/request.js'
@@ -162,8 +162,8 @@ export async function openRooms(site: Site, staging: string, log: (line: string)
   const running = new Running()
   const jobEnds = new JobEnds(store.containers, running, log)
   const host = new HostReader(site)
-  // The first step finds it read.
-  void host.read()
+  // The first step finds it read; where that failed, it reads again and hears of it.
+  host.read().catch((error: unknown) => log(`facts of the node: ${messageOf(error)}`))
   return {
     site,
     store,

@@ -10,16 +10,27 @@ import { gatherMpi, type WantedMpi } from './host_mpi.js'
 /** Paths that were looked at; each may be missing. */
 export type Looked = Set<string>
 
+type GatherMpi = typeof gatherMpi
+
 /** Facts of the node with the MPI installations of one list of directories. */
 class Reading {
   private facts: Promise<HostFacts> | undefined
   private stamps = new Map<string, string>()
 
-  constructor(private readonly wanted: WantedMpi) {}
+  constructor(
+    private readonly wanted: WantedMpi,
+    private readonly gatherMpi: GatherMpi,
+  ) {}
 
   read(): Promise<HostFacts> {
-    if (this.facts === undefined || this.hasChanged()) this.facts = this.gather()
-    return this.facts
+    if (this.facts !== undefined && !this.hasChanged()) return this.facts
+    const facts = this.gather()
+    this.facts = facts
+    // What failed once is tried again by the next step: a package was just being replaced.
+    facts.catch(() => {
+      if (this.facts === facts) this.facts = undefined
+    })
+    return facts
   }
 
   private hasChanged(): boolean {
@@ -31,7 +42,7 @@ class Reading {
     const looked: Looked = new Set()
     // Until all is known, what was asked for meanwhile waits for this reading.
     this.stamps = new Map()
-    const { mpi, problems } = await gatherMpi(native, this.wanted, looked)
+    const { mpi, problems } = await this.gatherMpi(native, this.wanted, looked)
     this.stamps = new Map([...looked].map((path) => [path, stampOf(path)]))
     return { machine: machine(), mpi, problems }
   }
@@ -41,7 +52,10 @@ export class HostReader {
   /** By directories and families: as many as the site's profiles name. */
   private readonly readings = new Map<string, Reading>()
 
-  constructor(private readonly site: Pick<Site, 'get' | 'origin'>) {}
+  constructor(
+    private readonly site: Pick<Site, 'get' | 'origin'>,
+    private readonly gather: GatherMpi = gatherMpi,
+  ) {}
 
   /**
    * Runs before every step: an unchanged node costs a stat(2) for each file that was read.
@@ -50,7 +64,7 @@ export class HostReader {
   read(profile?: WantedMpi): Promise<HostFacts> {
     const wanted = profile ?? { named: this.site.get('mpi_host'), origin: this.site.origin('mpi_host') }
     const key = JSON.stringify([wanted.named, wanted.families])
-    const reading = this.readings.get(key) ?? new Reading(wanted)
+    const reading = this.readings.get(key) ?? new Reading(wanted, this.gather)
     this.readings.set(key, reading)
     return reading.read()
   }

@@ -55,8 +55,12 @@ async function readNeed(
   return { bits: facts.bits, glibc: highestVersion(facts.versionsNeeded, 'GLIBC_'), soname: facts.soname }
 }
 
-/** Changes with the file; '' where there is none. */
+/** Changes with the file; '' where there is none, or a dead file system does not say. */
 export function stampOf(path: string): string {
-  const status = statSync(path, { throwIfNoEntry: false, bigint: true })
-  return status === undefined ? '' : `${status.dev}-${status.ino}-${status.size}-${status.mtimeNs}`
+  try {
+    const status = statSync(path, { throwIfNoEntry: false, bigint: true })
+    return status === undefined ? '' : `${status.dev}-${status.ino}-${status.size}-${status.mtimeNs}`
+  } catch {
+    return ''
+  }
 }

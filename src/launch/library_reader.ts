@@ -43,20 +43,25 @@ export class LibraryReader {
   /** The MPI libraries beside a library, or of a directory and what it has for libraries. */
   list(path: string): string[] {
     const folder = path.includes('.so') ? dirname(path) : path
-    try {
-      const below = LIBRARY_FOLDERS.map((name) => join(folder, name)).filter((one) => existsSync(one))
-      return [...this.namesIn(folder), ...below.flatMap((one) => this.namesIn(one))]
-    } catch (error) {
-      this.problems.push(`${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`)
-      return []
-    }
+    const below = LIBRARY_FOLDERS.map((name) => join(folder, name)).filter((one) => existsSync(one))
+    return [folder, ...below].flatMap((one) => this.namesIn(one))
   }
 
   private namesIn(folder: string): string[] {
     this.looked.add(folder)
-    return readdirSync(folder)
+    return (this.entries(folder) ?? [])
       .filter((name) => name.includes('.so') && MPI_FILES.some((prefix) => name.startsWith(prefix)))
       .map((name) => join(folder, name))
+  }
+
+  /** Undefined: it has gone, perhaps since it was listed, or cannot be read. */
+  private entries(folder: string): string[] | undefined {
+    try {
+      return readdirSync(folder)
+    } catch (error) {
+      this.problems.push(`${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+      return undefined
+    }
   }
 
   /** Undefined: not there, no ELF file, or not root's alone. */
@@ -70,12 +75,14 @@ export class LibraryReader {
     return facts
   }
 
-  /** All of a folder whose names match; undefined: one of them is not root's alone. */
+  /** All of a folder whose names match; undefined: one of them is not root's alone, or the folder cannot be read. */
   async readAll(folder: string, name: RegExp): Promise<ElfFacts[] | undefined> {
     // Packages rename new files into it, which changes its time: a stat for each module at each step would tell no more.
     this.looked.add(folder)
     const all: ElfFacts[] = []
-    for (const path of readdirSync(folder).filter((one) => name.test(one))) {
+    const names = this.entries(folder)
+    if (names === undefined) return undefined
+    for (const path of names.filter((one) => name.test(one))) {
       const facts = await readHostLibrary(this.native, join(folder, path), []).catch(() => undefined)
       if (facts === 'foreign') {
         this.problems.push(`${join(folder, path)} is not used: others than root can change it`)
