@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A program that works for a user on the node beside a step, with the rights of that user and no more. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { spawnOrdinary } from '../native/spawn.js'
 import { native } from '../native.js'
 
 export interface ProgramUser {
@@ -51,12 +52,10 @@ export async function runAsUser(
   const groups = gids.length === 0 ? '--clear-groups' : `--groups=${gids.join(',')}`
   const become = [`--reuid=${uid}`, `--regid=${gid}`, groups, '--inh-caps=-all', '--no-new-privs', '--']
   const limit = file === undefined ? [] : [PRLIMIT, `--fsize=${file.bytesMax}`, '--']
-  const child = native.withoutForks(() =>
-    spawn(setpriv, [...become, ...limit, ...words], {
-      ...{ cwd: '/', env: { PATH: PATH_DEFAULT, ...env }, detached: true },
-      stdio: ['ignore', file?.stdout ?? 'pipe', 'pipe'],
-    }),
-  )
+  const child = spawnOrdinary(native, setpriv, [...become, ...limit, ...words], {
+    ...{ cwd: '/', env: { PATH: PATH_DEFAULT, ...env }, detached: true },
+    stdio: ['ignore', file?.stdout ?? 'pipe', 'pipe'],
+  })
   const ended: Ended = { status: 0, stdout: '', stderr: '' }
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     ended.stdout = (ended.stdout + text).slice(-STDOUT_BYTES_MAX)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Importer processes: started without rights, spoken to in frames, ended by SIGKILL. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { takeFail } from '../image/wire.js'
+import { spawnOrdinary } from '../native/spawn.js'
 import type { Native, NativeSocket } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import {
@@ -59,14 +60,12 @@ export class ImporterProcess {
     options: ImporterOptions,
   ) {
     const [ours, theirs] = native.socketPair()
-    this.child = native.withoutForks(() =>
-      spawn(nodeOf(options.distDir), argumentsOf(options), {
-        ...options.user,
-        cwd: '/',
-        env: importerEnvironment(options.proxy),
-        stdio: ['ignore', 'ignore', 'inherit', theirs],
-      }),
-    )
+    this.child = spawnOrdinary(native, nodeOf(options.distDir), argumentsOf(options), {
+      ...options.user,
+      cwd: '/',
+      env: importerEnvironment(options.proxy),
+      stdio: ['ignore', 'ignore', 'inherit', theirs],
+    })
     native.closeFd(theirs)
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The sharer process from the worker's side: orders with a bound on their time. A late one costs the process its life. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { parseData, takeCount } from '../../image/wire.js'
+import { spawnOrdinary } from '../../native/spawn.js'
 import type { Native, NativeSocket } from '../../native.js'
 import { encodeFrame, type Frame, FrameReader, Tag, Type } from '../../worker/frame.js'
 import { nodeOf } from '../importer.js'
@@ -57,14 +58,12 @@ export class Sharer {
       join(distDir, 'bin/sharer.js'),
       JSON.stringify(settings),
     ]
-    this.child = native.withoutForks(() =>
-      spawn(nodeOf(distDir), argv, {
-        ...user,
-        cwd: '/',
-        env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' },
-        stdio: ['ignore', 'ignore', 'inherit', theirs],
-      }),
-    )
+    this.child = spawnOrdinary(native, nodeOf(distDir), argv, {
+      ...user,
+      cwd: '/',
+      env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' },
+      stdio: ['ignore', 'ignore', 'inherit', theirs],
+    })
     native.closeFd(theirs)
     this.child.once('error', (error) => this.end(`cannot be started: ${error.message}`))
     this.child.once('exit', (status, signal) => this.end(`ended (${signal ?? status})`))
