@@ -67,18 +67,26 @@ export function findRunning(running: Running, id: ContainerId, request: Request)
   return instance
 }
 
+/** What a step that joins cannot change: the flag that asks for it, and for the opposite where that would be missed. */
+const FIXED: readonly ['mountHome' | 'mountCwd' | 'readonly' | 'remapRoot' | 'shmSize', string, string?][] = [
+  ['mountHome', 'container-mount-home'],
+  ['mountCwd', 'container-mount-cwd'],
+  ['readonly', 'container-readonly', 'container-writable'],
+  ['remapRoot', 'container-remap-root', 'no-container-remap-root'],
+  ['shmSize', 'container-shm-size'],
+]
+
 /** What a step that joins wants of its own, and what it cannot have. @throws BERTH_EUNSHARED */
-export function joiningRequest(request: Request, instance: Instance): Request {
+export function joiningRequest(request: Request, instance: Instance, site: Pick<Site, 'get'>): Request {
   const name = request.name?.name ?? ''
   for (const [namespace, words] of NAMESPACE_WORDS) {
     const missing = request.unshare.includes(namespace) && instance.namespaces.ids[namespace] === undefined
     if (missing) throw new BerthError('BERTH_EUNSHARED', { namespace, words, name })
   }
   const { mountHome: _home, mountCwd: _cwd, remapRoot: _remap, shmSize: _size, ...rest } = request
-  const ignored =
-    request.mounts.length > 0
-      ? [`ignoring --container-mounts because the container "${name}" is running already`]
-      : []
+  const ignored = changesOf(request, instance, site).map(
+    (flag) => `ignoring --${flag} because the container "${name}" is running already`,
+  )
   return {
     ...rest,
     ...(instance.request.remapRoot === undefined ? {} : { remapRoot: instance.request.remapRoot }),
@@ -88,6 +96,22 @@ export function joiningRequest(request: Request, instance: Instance): Request {
     workdir: request.workdir ?? '/',
     warnings: [...request.warnings, ...ignored],
   }
+}
+
+/** Flags that ask for another container than the one that runs. */
+function changesOf(request: Request, { request: first }: Instance, site: Pick<Site, 'get'>): string[] {
+  const known: Partial<Request> = {
+    mountHome: site.get('container_mount_home'),
+    mountCwd: false,
+    remapRoot: site.get('container_remap_root'),
+    readonly: !site.get('container_writable'),
+    ...first,
+  }
+  const changed = FIXED.filter(([key]) => request[key] !== undefined && request[key] !== known[key])
+  return [
+    ...(request.mounts.length > 0 ? ['container-mounts'] : []),
+    ...changed.flatMap(([key, yes, no]) => (request[key] === false ? no : yes) ?? []),
+  ]
 }
 
 /** The container on disk, with what `create` and a missing image mean. @throws BERTH_ENAMEEXISTS, BERTH_ENAMEMISSING */

@@ -136,7 +136,7 @@ export async function joinRunning(
   const { facts, container } = prepared
   if (container === undefined) throw new Error('a step without a container joins none')
   const { image, namespaces } = instance
-  const request = joiningRequest(container.request, instance)
+  const request = joiningRequest(container.request, instance, rooms.site)
   const plan = await planWith(rooms, { facts, container: { ...container, request } }, place, image)
   // Of the translation only the launch counts: everything else is there.
   const nothing = { image: { directory: '/' }, staging: rooms.staging, idmap: false }

@@ -17,7 +17,7 @@ interface Place extends Reason {
 /** Default mode of a tmpfs (tmpfs(5)), as enroot's users have it. */
 const TMPFS_MODE = 0o1777
 /** Accepted from enroot's users; a fresh bind is rw and exec anyway, and access times stay the host's. */
-const WITHOUT_EFFECT = ['rw', 'exec', 'noatime', 'nodiratime', 'relatime']
+const WITHOUT_EFFECT = ['rw', 'exec', 'noatime', 'nodiratime', 'relatime', 'strictatime']
 
 /** @throws BERTH_EMOUNTTARGET, BERTH_EOPTION, BERTH_EPOLICY */
 export function planUserMounts(input: PlanInput): PlannedMount[] {

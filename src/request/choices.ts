@@ -41,7 +41,7 @@ export class Choices {
     this.edf = takeEdf([given, inherited, ours])
     this.levels = [
       attribute(given, environment),
-      inherited,
+      attribute(inherited, environment),
       this.edf === undefined ? new Map() : edfLevel(this.edf.document),
       ours,
       readEnvironment('PYXIS_', environment),
@@ -144,7 +144,7 @@ function readOptions(options: readonly string[]): Level {
 }
 
 /**
- * The shim sends one value per option, whoever gave it. One that equals a BERTH_ or PYXIS_ variable is the variable's:
+ * The shim sends one value per option, whoever gave it, and srun sends that on as SLURM_BERTH_*. One that equals a BERTH_ or PYXIS_ variable is the variable's:
  * it keeps its rank, but is named, and pardoned, as the variable would be.
  */
 function attribute(level: Level, environment: ReadonlyMap<string, string>): Level {

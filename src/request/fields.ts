@@ -2,14 +2,15 @@
 /**
  * "A:B,C:D" into entries of fields. A field may be put in double quotes from its first character to its last; a
  * backslash takes the meaning from , : " \ and $ (before any other character it is a backslash, as pyxis users have
- * it in paths); ${NAME} and ${NAME:-text} are replaced by the variable, whose value is never split again.
+ * it in paths); $NAME, ${NAME} and ${NAME:-text} are replaced by the variable, whose value is never split again.
  * Spaces are literal.
  */
+import { BerthError } from '../report/errors.js'
 import { optionProblem, showValue } from './problem.js'
 
 const ESCAPABLE = ',:"\\$'
-const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/y
-const MENTION = /\$\{([A-Za-z_][A-Za-z0-9_]*)/g
+const VARIABLE = /\$(?:\{([A-Za-z_]\w*)(?::-([^}]*))?\}|([A-Za-z_]\w*))/y
+const MENTION = /\$\{?([A-Za-z_]\w*)/g
 
 /** @throws BERTH_EOPTION on an open quote, text after a closing quote, a malformed or an unset variable. */
 export function splitFields(
@@ -46,7 +47,7 @@ export function mentionedVariables(text: string): string[] {
 }
 
 function escapeField(field: string): string {
-  return field.replace(/[,:"\\]|\$(?=\{)/g, (character) => `\\${character}`)
+  return field.replace(/[,:"\\]|\$(?=[{A-Za-z_])/g, (character) => `\\${character}`)
 }
 
 function takeField(
@@ -65,7 +66,7 @@ function takeField(
     if (character === '\\' && next !== '' && ESCAPABLE.includes(next)) {
       value += next
       at += 2
-    } else if (character === '$' && next === '{') {
+    } else if (character === '$' && /[{A-Za-z_]/.test(next)) {
       const variable = takeVariable(option, text, at, variables)
       value += variable.value
       at = variable.end
@@ -92,8 +93,13 @@ function takeVariable(
   VARIABLE.lastIndex = start
   const match = VARIABLE.exec(text)
   if (match === null) throw optionProblem(option, `malformed variable: ${showValue(text.slice(start))}`)
-  const name = match[1] ?? ''
+  const name = match[1] ?? match[3] ?? ''
   const value = variables.get(name) || match[2]
-  if (value === undefined) throw optionProblem(option, `variable is not set or empty: ${name}`)
+  if (value === undefined)
+    throw new BerthError('BERTH_EOPTION', {
+      option,
+      problem: `variable is not set or empty: ${name}`,
+      next: `set it, or write \${${name}:-TEXT} to have a default, or \\$ for a dollar sign`,
+    })
   return { value, end: VARIABLE.lastIndex }
 }

@@ -25,6 +25,8 @@ export interface RequestInput {
   defaultScope?: Scope
 }
 
+const SUBMIT_CONTEXTS = ['srun', 'sbatch', 'salloc']
+
 /**
  * Reads all options and variables that concern berth.
  * @returns undefined when no container is asked for: no image and no name, or the image "none"
@@ -41,7 +43,7 @@ export function parseRequest(input: RequestInput): Request | undefined {
     image: reader.take('container-image', parseImage) ?? '',
     engine: reader.take('container-engine', parseEngine) ?? '',
     engineArgs: reader.take('container-engine-args', parseEngineArgs) ?? [],
-    mounts: reader.take('container-mounts', (text) => parseMounts(text, input.environment)) ?? [],
+    mounts: reader.take('container-mounts', (text) => parseMounts(text, variablesFor(text, input))) ?? [],
     profiles: reader.take('container-profile', parseProfiles) ?? [],
     devices: reader.take('container-device', parseDevices) ?? [],
     env: reader.take('container-env', (text) => parseEnvironmentNames(text, choices.warnings)) ?? [],
@@ -80,9 +82,16 @@ export function ignoredOptions(input: RequestInput): string[] {
     .map((name) => `ignoring --${name} because neither --container-image nor --container-name is set`)
 }
 
-/** Variables that the options mention as ${NAME}: the worker keeps them of a job's environment. */
+/** Variables that the options mention: the worker keeps them of a job's environment. */
 export function variablesNeeded(options: readonly string[]): string[] {
   return options.filter((option) => option.startsWith('container-mounts=')).flatMap(mentionedVariables)
+}
+
+/** At submit there is no job yet: what Slurm will set is the node's to fill in, and any path here. */
+function variablesFor(text: string, { context, environment }: RequestInput): ReadonlyMap<string, string> {
+  if (!SUBMIT_CONTEXTS.includes(context)) return environment
+  const later = mentionedVariables(text).filter((name) => /^SLURMD?_/.test(name) && !environment.get(name))
+  return new Map([...environment, ...later.map((name): [string, string] => [name, '/later'])])
 }
 
 /** Shifter's way: with the scope "step" the batch script itself stays on the host. */

@@ -14,6 +14,7 @@ export const ATTRIBUTE_FLAGS: readonly string[] = [
   'noatime',
   'nodiratime',
   'relatime',
+  'strictatime',
 ]
 export const PROPAGATION_FLAGS: readonly string[] = [
   'private',
@@ -25,11 +26,12 @@ export const PROPAGATION_FLAGS: readonly string[] = [
   'unbindable',
   'runbindable',
 ]
-/** Words of enroot's fstab that shape the mount instead of flagging it; `z` and `Z` are docker's, meaningless here. */
+/** Words of enroot's fstab that shape the mount instead of flagging it; `silent`, docker's `z` and `Z` mean nothing here. */
 export const SHAPE_FLAGS: readonly string[] = [
   'bind',
   'rbind',
   'nofail',
+  'silent',
   'x-create=auto',
   'x-create=dir',
   'x-create=file',

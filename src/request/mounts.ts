@@ -45,9 +45,10 @@ export function formatMounts(mounts: readonly MountRequest[]): string {
 function parseMount(option: string, fields: readonly string[]): MountRequest {
   const shown = showValue(fields.join(':'))
   const [source = '', target = source, flagText] = fields
-  if (fields.length > 3 || source === '' || target === '' || flagText === '') {
+  if (fields.length === 1 && source === '')
+    throw optionProblem(option, 'invalid format: an empty entry, as of a comma too many')
+  if (fields.length > 3 || source === '' || target === '')
     throw optionProblem(option, `invalid format: ${shown}`)
-  }
   const kind = source === 'tmpfs' || source === 'umount' ? source : 'bind'
   if (kind === 'bind' && !isPath(source)) {
     const expected = 'a relative path, an absolute path, "tmpfs" or "umount"'
@@ -57,7 +58,8 @@ function parseMount(option: string, fields: readonly string[]): MountRequest {
     const expected = 'a relative path or an absolute path'
     throw optionProblem(option, `invalid format: ${shown}: mount target must be ${expected}`)
   }
-  const flags = flagText === undefined ? [] : flagText.split('+')
+  // Scripts write $SRC:$DST:$FLAGS, and there may be no flags.
+  const flags = flagText === undefined || flagText === '' ? [] : flagText.split('+')
   checkMountFlags(option, kind, flags, shown)
   return { source, kind, target, flags }
 }

@@ -13,7 +13,7 @@ export function parseName(text: string): { name: string; mode: NameMode } {
   if (text === '') throw optionProblem(OPTION, 'argument required')
   const colon = text.indexOf(':')
   const name = colon < 0 ? text : text.slice(0, colon)
-  const flag = colon < 0 ? 'auto' : text.slice(colon + 1)
+  const flag = (colon < 0 ? '' : text.slice(colon + 1)) || 'auto'
   if (name === '') throw optionProblem(OPTION, 'empty name')
   const mode = MODES.find((known) => known === flag)
   if (mode === undefined) {

@@ -132,6 +132,20 @@ test('a second step joins what runs: its mounts, cwd /, mounts of its own ignore
   prints(await step('kept:exec', 'cat /tmp/private'), ['mine'])
   const seen = await step('kept', 'test ! -e /mine', { options: ['--container-mounts=/tmp:/mine'] })
   says(exits(seen, 0), /ignoring --container-mounts/)
+  const fixed = [
+    'container-readonly',
+    'container-mount-home',
+    'container-remap-root',
+    'container-shm-size=1M',
+  ]
+  const same = ['--no-container-mount-home', '--container-writable']
+  const changed = await step('kept', 'touch /joined', { options: fixed.map((flag) => `--${flag}`) })
+  for (const flag of fixed)
+    says(
+      exits(changed, 0),
+      new RegExp(`ignoring --${flag.split('=')[0]} because the container "kept" is run`),
+    )
+  saysNot(exits(await step('kept', 'rm /joined', { options: same }), 0), /ignoring/)
   for (const [kind, word] of [
     ['net', 'network'],
     ['ipc', 'IPC'],

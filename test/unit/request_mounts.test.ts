@@ -71,18 +71,23 @@ test('backslash and double quotes keep commas and colons in a path', () => {
 test('variables are filled in and their value is not split', () => {
   assert.deepEqual(pairs('${S}/in:/out', { S: '/scratch/a:b,c' }), [['/scratch/a:b,c/in', '/out']])
   assert.deepEqual(pairs('${S:-/tmp}:/out'), [['/tmp', '/out']])
-  assert.deepEqual(pairs('/a\\${S}:/$out'), [['/a${S}', '/$out']])
+  assert.deepEqual(pairs('$S/in:/out/$S_', { S: '/s', S_: 'x' }), [['/s/in', '/out/x']])
+  assert.deepEqual(pairs('/a\\${S}:/\\$out/$1$'), [['/a${S}', '/$out/$1$']])
 })
 
 test('a variable that is not set is named', () => {
   rejects('${SCRATCH}:/x', 'variable is not set or empty: SCRATCH')
+  rejects('/scratch/$JOB', 'variable is not set or empty: JOB')
   rejects('${:/x', 'malformed variable: ${:/x')
 })
 
 test('empty parts are an invalid format', () => {
   rejects('', 'argument required')
-  for (const text of [':', '/tmp:', ':/tmp', '/tmp:/x:', '/a:/b,', ',', '/a:/b:ro:x'])
-    rejects(text, 'invalid format: ')
+  for (const text of [':', '/tmp:', ':/tmp', '/a:/b,', ',', '/a:/b:ro:x']) rejects(text, 'invalid format: ')
+})
+
+test('no flags behind a colon are no flags', () => {
+  assert.deepEqual(pairs('/tmp:/x:'), [['/tmp', '/x']])
 })
 
 test('a source that is a word is refused', () => {

@@ -126,6 +126,8 @@ test('another word: refused as a flag, warned about in BERTH_, passed over in PY
   assert.deepEqual(ours.warnings, [
     'ignoring BERTH_CONTAINER_REMAP_ROOT=True: must be 1, true, yes, y, 0, false, no or n',
   ])
+  const sentOn = { SLURM_BERTH_CONTAINER_REMAP_ROOT: 'True', PYXIS_CONTAINER_REMAP_ROOT: 'True' }
+  assert.deepEqual(parse([], sentOn).warnings, [])
   const theirs = parse([], { PYXIS_CONTAINER_REMAP_ROOT: 'True' })
   assert.equal(theirs.remapRoot, undefined)
   assert.deepEqual(theirs.warnings, [])

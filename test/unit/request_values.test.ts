@@ -61,6 +61,7 @@ test('a name and how it is used', () => {
   assert.deepEqual(parse('container-name=work').name, { name: 'work', mode: 'auto' })
   assert.deepEqual(parse('container-name=work:no_exec').name, { name: 'work', mode: 'no_exec' })
   assert.deepEqual(parse('container-name=4711.0').name, { name: '4711.0', mode: 'auto' })
+  assert.deepEqual(parse('container-name=tr:').name, { name: 'tr', mode: 'auto' })
   rejects('container-name=', '--container-name: argument required')
   rejects('container-name=:exec', '--container-name: empty name')
   rejects('container-name=a:attach', '--container-name: flag must be "auto", "create", "exec" or "no_exec"')
