@@ -3,7 +3,7 @@
  * `enroot`, for scripts that call it beside pyxis: the same words on berth's containers and images. Shipped as
  * dist/compat/enroot and put on PATH by whoever wants it; what cannot be mapped is refused with exit 1.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync, readlinkSync } from 'node:fs'
 import { chmod, copyFile } from 'node:fs/promises'
 import { dirname, isAbsolute, parse, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -16,7 +16,7 @@ import { withSource } from './enroot_daemon.js'
 import { showTable } from './enroot_list.js'
 import { mountOption } from './enroot_mount.js'
 import { findListed, type Listed, listed, nameOnDisk, unnamedStep } from './enroot_names.js'
-import { execIn } from './exec.js'
+import { execIn, type Likeness } from './exec.js'
 import { placesFrom } from './places.js'
 import type { StepRow } from './ps.js'
 import { runContainer } from './run.js'
@@ -74,8 +74,12 @@ export async function main(argv: readonly string[]): Promise<number> {
   const [name = '', ...rest] = argv
   const row = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   try {
-    if (row === undefined)
-      throw new Unmapped(`berth's enroot knows ${Object.keys(COMMANDS).join(', ')}, not "${name}"`)
+    const known = `berth's enroot knows ${Object.keys(COMMANDS).join(', ')}`
+    if (name === '' || name === 'help' || name === '--help' || name === '-h') {
+      process.stdout.write(`${known}; docs/coming-from-pyxis.md says what each does\n`)
+      return name === '' ? Exit.USER : Exit.OK
+    }
+    if (row === undefined) throw new Unmapped(`${known}, not "${name}"`)
     const { own, words } = splitCommand(name, rest)
     const parsed = parseArgs({ args: own, options: row.options, allowPositionals: true })
     const given = { values: { ...parsed.values }, words: [...parsed.positionals, ...words] }
@@ -113,12 +117,12 @@ async function list({ values, places }: Parameters<Row['run']>[0]): Promise<numb
 async function remove({ words, places }: Parameters<Row['run']>[0]): Promise<number> {
   if (words.length === 0) throw new Unmapped('no container named')
   const rows = await listContainers(places)
-  const ids = words.map((word) => {
+  // In turn, up to the first that is not there: scripts name some that may be gone, and look away.
+  for (const word of words) {
     const found = findListed(rows, word, process.getuid?.() ?? 0)
     if (found === undefined) throw new BerthError('BERTH_ENOSUCHCONTAINER', { name: word })
-    return found.id
-  })
-  await removeContainers(places, ids, true)
+    await removeContainers(places, [found.id], true)
+  }
   return Exit.OK
 }
 
@@ -131,8 +135,20 @@ async function exec({
   const { steps } = await state(places)
   const step = steps.find(({ pids }) => pids.includes(Number(pid)))
   if (step === undefined) throw new Unmapped(`no container of yours has the first process ${pid}`)
-  setVariables(values.env)
-  return execIn(places, step.name || `${step.job}.${step.stepId}`, command)
+  return execIn(places, step.name || `${step.job}.${step.stepId}`, command, likeProcess(pid, values.env))
+}
+
+/** Directory and variables of a process, and more variables. @throws an error where it has ended */
+function likeProcess(pid: string, given: unknown): Likeness {
+  const entries = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+  const pairs = [...entries, ...variablesOf(given)].map((entry) => [
+    entry.slice(0, entry.indexOf('=')),
+    entry.slice(entry.indexOf('=') + 1),
+  ])
+  return {
+    cwd: readlinkSync(`/proc/${pid}/cwd`),
+    env: Object.fromEntries(pairs.filter(([name]) => name !== '')),
+  }
 }
 
 async function create({ values, words: [image], places }: Parameters<Row['run']>[0]): Promise<number> {
@@ -214,10 +230,12 @@ async function exportImage({ values, words: [name], places }: Parameters<Row['ru
 
 /** Options of the container's own that a launcher takes from its environment. */
 function setVariables(given: unknown): void {
-  for (const entry of Array.isArray(given) ? given : []) {
-    const [name = '', ...value] = String(entry).split('=')
-    if (value.length > 0) process.env[name] = value.join('=')
-  }
+  for (const entry of variablesOf(given))
+    process.env[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
+}
+
+function variablesOf(given: unknown): string[] {
+  return (Array.isArray(given) ? given : []).map(String).filter((entry) => entry.indexOf('=') > 0)
 }
 
 function context() {

@@ -6,6 +6,7 @@ import type { StepRow } from './ps.js'
 import { runContainer } from './run.js'
 
 const SHELL = ['/bin/sh']
+const VARIABLE = /^[A-Za-z_]\w*$/
 const STEP = /^(\d+)\.(\d+)$/
 
 export const exec: Command = {
@@ -28,11 +29,18 @@ job's. Exits as the command does, or as \`berth run\`.`,
   },
 }
 
+/** How one more command lives: where, and with variables that win over the image's. */
+export interface Likeness {
+  cwd: string
+  env: Readonly<Record<string, string>>
+}
+
 /** @throws BerthError BERTH_ENAMEIDLE */
 export async function execIn(
   places: CommandInput['places'],
   target: string,
   command: string[],
+  like?: Likeness,
 ): Promise<number> {
   const rows = (await callWorker(places, 'ps', [])) as StepRow[]
   const [, job, step] = STEP.exec(target) ?? []
@@ -42,5 +50,9 @@ export async function execIn(
   const name = found?.name || target
   // In a site where names are a job's, this says whose.
   const env = found === undefined ? process.env : { ...process.env, SLURM_JOB_ID: String(found.job) }
-  return runContainer(places, [`container-name=${name}:exec`], command, { env })
+  const options = [`container-name=${name}:exec`]
+  if (like === undefined) return runContainer(places, options, command, { env })
+  const names = Object.keys(like.env).filter((one) => VARIABLE.test(one))
+  options.push(`container-workdir=${like.cwd}`, `container-env=${names.join(',')}`)
+  return runContainer(places, options, command, { env, commandEnv: like.env })
 }

@@ -38,7 +38,7 @@ async function step(name: string, script: string, given: Given = {}): Promise<Ou
 async function stays(name: string, given: Given = {}): Promise<Running> {
   if (job === '') await allocate()
   const running = at.cluster.start(
-    words(name, 'cd /etc; echo mine > /tmp/private; echo ready; exec sleep 300', given),
+    words(name, 'cd /etc; export OF_FIRST=1; echo mine > /tmp/private; echo ready; exec sleep 300', given),
   )
   await running.sees(/ready/)
   return running
@@ -281,10 +281,15 @@ test('enroot lists, joins and removes by the names of pyxis', async () => {
   const [, pid = ''] = /^pyxis_tools\s+(\d+)\s+sleep/m.exec(table) ?? []
   exits(await enroot('exec', pid, 'true'), 0)
   prints(await enroot('exec', pid, 'cat', '/tmp/private'), ['mine'])
+  const there = 'pwd; echo $OF_FIRST $SLURM_JOB_ID $MINE'
+  prints(await enroot('exec', '-e', 'MINE=x=y', pid, 'sh', '-c', there), ['/etc', `1 ${job} x=y`])
   await ends(first)
   prints(await enroot('start', 'pyxis_tools', 'echo', 'started'), ['started'])
   exits(await step('tools', 'touch /kept'), 0)
-  exits(await enroot('remove', '-f', 'pyxis_tools'), 0)
+  says(
+    fails(await enroot('remove', '-f', 'pyxis_tools', 'pyxis_never')),
+    /no container.*pyxis_never|pyxis_never.*no container/,
+  )
   refuses(await step('tools', 'true'), /does not exist/)
   says(fails(await enroot('remove', '-f', 'pyxis_tools')), /no container/)
   exits(await step('tools', 'test ! -e /kept', { image: true }), 0)

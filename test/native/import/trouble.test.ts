@@ -124,22 +124,26 @@ test.needs(
   },
 )
 
-test.needs(needed, 'when memory runs out an importer counts like anybody, whatever the worker does', async () => {
-  const own = '/proc/self/oom_score_adj'
-  const before = readFileSync(own, 'utf8')
-  // Its unit has -500, for which a test may lack the right.
-  writeFileSync(own, '300')
-  const another = await lab.open()
-  try {
-    fake.putImage([makeTar([{ name: 'small', content: 'x' }])])
-    await another.resolve(parseReference(`${fake.host}/big`), ALICE)
-    const scores = importers().map((pid) => readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8').trim())
-    assert.ok(scores.includes('0') && !scores.includes('300'), scores.join(' '))
-  } finally {
-    writeFileSync(own, before)
-    await another.close()
-  }
-})
+test.needs(
+  needed,
+  'when memory runs out an importer counts like anybody, whatever the worker does',
+  async () => {
+    const own = '/proc/self/oom_score_adj'
+    const before = readFileSync(own, 'utf8')
+    // Its unit has -500, for which a test may lack the right.
+    writeFileSync(own, '300')
+    const another = await lab.open()
+    try {
+      fake.putImage([makeTar([{ name: 'small', content: 'x' }])])
+      await another.resolve(parseReference(`${fake.host}/big`), ALICE)
+      const scores = importers().map((pid) => readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8').trim())
+      assert.ok(scores.includes('0') && !scores.includes('300'), scores.join(' '))
+    } finally {
+      writeFileSync(own, before)
+      await another.close()
+    }
+  },
+)
 
 test.needs(needed, 'layers that are not what they should be leave nothing behind', async () => {
   const cases: [string, Buffer, string[], string][] = [
