@@ -16,7 +16,8 @@ interface Member {
 
 export const apptainerEngine = member({
   name: 'apptainer',
-  summary: "the Linux Foundation's, without a setuid program, with the bind paths of apptainer.conf",
+  summary:
+    "the Linux Foundation's engine, run without a setuid program, with the bind paths of apptainer.conf",
   versionPattern: /^apptainer version (\d+(?:\.\d+)+)/,
   versionMin: '1.1',
   install: 'apt install apptainer where Debian has it, or dnf install apptainer from EPEL',

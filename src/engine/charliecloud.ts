@@ -5,7 +5,7 @@ import { ABILITIES, KERNEL } from './native.js'
 
 export const charliecloudEngine: Engine = {
   name: 'charliecloud',
-  summary: 'ch-run: user and mount namespaces, no setuid program, no daemon',
+  summary: 'user and mount namespaces by ch-run, no setuid program, no daemon',
   needs: {
     binary: 'ch-run',
     versionPattern: /^(\d\S*)/,

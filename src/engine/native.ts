@@ -33,7 +33,7 @@ export const ABILITIES: Abilities = {
 
 export const nativeEngine: Engine = {
   name: 'native',
-  summary: "berth's own: kernel squashfs, overlay and namespaces, no program to install",
+  summary: 'built into berth: kernel squashfs, overlay and namespaces, no program to install',
   needs: { daemon: false, setuid: false, kernel: KERNEL },
   abilities: { ...ABILITIES, hooks: true },
   exitCodes: {},

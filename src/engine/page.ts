@@ -65,14 +65,14 @@ function needs({ needs: wanted, exitCodes, start }: Engine): [string, string][] 
   const since = versionMin === undefined ? '' : ` ${versionMin} or later`
   const rows: [string, string][] = [
     ['program', binary === undefined ? 'none' : `\`${binary}\`${since}`],
-    ['which starts', helpers.map((helper) => `\`${helper}\``).join(', ')],
+    ['programs it starts', helpers.map((helper) => `\`${helper}\``).join(', ')],
     ['installed by', install ?? ''],
     ['daemon', daemon ? 'yes' : 'no'],
     ['setuid program', setuid ? 'yes' : 'no'],
     ['kernel', kernel.join(', ')],
     ['hidden from it', (start?.hidden ?? []).join(', ')],
     [
-      'its own exit codes',
+      'exit codes of the engine',
       Object.entries(exitCodes)
         .map(([code, what]) => `${code}: ${what}`)
         .join('; '),
@@ -89,7 +89,7 @@ function commands({ needs: { binary = '' } }: Engine, start: NonNullable<Engine[
   const before = start.before?.(place) ?? []
   const teardown = start.teardown?.(place) ?? []
   return [
-    'berth starts it once per node and step, as the user, where `$D` is a directory that only it sees:',
+    `berth starts the engine once per node and step, as ${start.byDaemon ? 'root' : 'the user'}. \`$D\` is a directory that only the engine sees:`,
     '',
     '```',
     start.command(place).join(' '),
@@ -98,7 +98,7 @@ function commands({ needs: { binary = '' } }: Engine, start: NonNullable<Engine[
     ...(before.length === 0
       ? []
       : [
-          'Before that, where it was not done yet:',
+          'Before that, unless it was done already:',
           '',
           '```',
           ...before.map(({ command }) => command.join(' ')),
@@ -108,7 +108,7 @@ function commands({ needs: { binary = '' } }: Engine, start: NonNullable<Engine[
     ...(teardown.length === 0
       ? []
       : [
-          'If it does not end by itself with the step:',
+          'If the engine does not end with the step:',
           '',
           '```',
           ...teardown.map((command) => command.join(' ')),

@@ -8,7 +8,7 @@ const MOUNT_POINTS = ['/proc', '/sys', '/dev', '/run', '/etc']
 
 export const podmanEngine: Engine = {
   name: 'podman',
-  summary: 'rootless and without a daemon, with the hooks and defaults of containers.conf',
+  summary: 'rootless engine without a daemon, with the hooks and defaults of containers.conf',
   needs: {
     binary: 'podman',
     versionPattern: /^podman version (\S+)/,
