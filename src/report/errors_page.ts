@@ -11,8 +11,8 @@ berth: error[CODE]: what failed
 hint: what to do next
 \`\`\`
 
-The launcher exits with the code named here; with a program's own code (128+n for signal n) once the program runs.
-Words in braces are filled in.
+The launcher exits with the code that is given here. Once the program runs, the exit code is the program's own (128+n for
+signal n). Words in braces stand for values.
 `
 
 export function errorsPage(): string {

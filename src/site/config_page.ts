@@ -5,10 +5,15 @@ import { BOOLEAN_GRAMMAR, SECONDS_GRAMMAR, SIZE_GRAMMAR, SPACE_GRAMMAR } from '.
 
 const HEAD = `# Settings
 
-Generated from src/site/keys.ts; do not edit. A setting is a line \`KEY = VALUE\` in \`/etc/berth/berth.conf\` (or the
-file named by \`config=\`), then in \`conf.d/*.conf\` beside it in order of name, then \`KEY=VALUE\` on berth's line in
-plugstack.conf; the later one counts. \`KEY[] = VALUE\` adds to a list. A \`;\` or \`#\` starts a comment. An unknown key
-is a warning with its file and line; a value that cannot be read fails steps with BERTH_ESITE until it is corrected.
+Generated from src/site/keys.ts; do not edit. A setting is a line \`KEY = VALUE\`. berth reads these places in order; a
+later one overrides an earlier one:
+
+1. \`/etc/berth/berth.conf\`, or the file named by \`config=\`
+2. \`conf.d/*.conf\` beside it, in order of name
+3. \`KEY=VALUE\` on berth's line in plugstack.conf
+
+\`KEY[] = VALUE\` adds to a list. A \`;\` or \`#\` starts a comment. An unknown key is a warning with its file and line. A value
+that cannot be read fails steps with BERTH_ESITE until it is corrected.
 
 | key | value | default | meaning |
 |---|---|---|---|

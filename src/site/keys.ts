@@ -34,63 +34,67 @@ export const KEYS = {
   runtime_dir: {
     type: 'path',
     default: '/run/berth',
-    help: 'socket, pid files and leases of running steps; another one is told to steps on the host as BERTH_RUNTIME_DIR, by which `berth ps` finds the worker',
+    help: 'directory for the socket, pid files and leases of running steps; if it is not the default, steps on the host get it as BERTH_RUNTIME_DIR, so that `berth ps` finds the worker',
   },
   store: { type: 'path', default: '/var/lib/berth', help: 'converted images of this node' },
   config: {
     type: 'path',
     default: '/etc/berth/berth.conf',
-    help: 'this file; conf.d/*.conf beside it follow in order',
+    help: 'the configuration file; conf.d/*.conf beside it are read after it, in order of name',
   },
   importer_user: {
     type: 'name',
     default: '',
-    help: 'account that talks to registries; empty: berth if it exists, else nobody',
+    help: 'account that talks to registries; empty: berth if it exists, otherwise nobody',
   },
   idle_exit: {
     type: 'seconds',
     default: '600',
-    help: 'the worker ends after this long without steps; 0: never',
+    help: 'the worker exits after this time without steps; 0: never',
   },
   log_level: {
     type: ['error', 'warn', 'info', 'debug'],
     default: 'info',
-    help: "detail of the worker's log",
+    help: "level of detail of the worker's log",
   },
 
-  tag_ttl: { type: 'seconds', default: '2', help: 'a tag resolved this recently is not asked for again' },
+  tag_ttl: {
+    type: 'seconds',
+    default: '2',
+    help: 'a tag that was resolved within this time is not resolved again',
+  },
   registries_allow: {
     type: 'list',
     default: '',
-    help: 'registries that images may come from, with their port if they have one; empty: all',
+    help: 'registries that images may come from, with port if they use one; empty: all',
     item: HOSTS,
   },
   registries_deny: {
     type: 'list',
     default: '',
-    help: 'registries that images may not come from, nor by way of a mirror; without a port: at any port',
+    help: 'registries that images may not come from, also not through a mirror; without a port: on any port',
     item: HOSTS,
   },
   registries_insecure: {
     type: 'list',
     default: '',
-    help: 'hosts (with port) that may be spoken to by plain http',
+    help: 'hosts (with port) that berth may contact by plain http',
     item: HOSTS,
   },
   registry_mirrors: {
     type: 'list',
     default: '',
-    help: 'HOST=MIRROR[/PREFIX]: ask MIRROR first for images of HOST, below PREFIX there',
+    help: 'HOST=MIRROR[/PREFIX]: for images of HOST, ask MIRROR first, below PREFIX',
   },
   registry_proxy: {
     type: 'text',
     default: '',
-    help: "http://[USER:PASSWORD@]HOST[:PORT], or https: registries other than this machine are asked through it; empty: http_proxy and https_proxy of the worker's environment",
+    help: "proxy for registries, except those on this machine: http://[USER:PASSWORD@]HOST[:PORT], or https; empty: http_proxy and https_proxy of the worker's environment",
   },
   registry_no_proxy: {
     type: 'list',
     default: '',
-    help: "HOST[:PORT], .DOMAIN, ADDRESS/BITS or *: asked without a proxy; empty: no_proxy of the worker's environment",
+    help: "hosts that are contacted without a proxy: HOST[:PORT], .DOMAIN, ADDRESS/BITS or *; empty: no_proxy of the worker's environment",
   },
 
   threads: {
@@ -116,37 +120,37 @@ export const KEYS = {
   image_bytes_max: {
     type: 'size',
     default: '200G',
-    help: 'uncompressed size beyond which an image is refused',
+    help: 'images with a larger uncompressed size are refused',
   },
   image_entries_max: {
     type: 'count',
     default: '20000000',
-    help: 'number of files beyond which an image is refused',
+    help: 'images with more files are refused',
   },
   reuse: {
     type: ['user', 'all', 'off'],
     default: 'user',
-    help: 'whose stored images lend layers to a new one: those of its user and of root, all, none',
+    help: 'which stored images lend layers to a new one; user: those of its user and of root, all: all, off: none',
   },
   image_owners: {
     type: ['root', 'keep'],
     default: 'root',
-    help: 'root: all files of an image appear as those of the user who runs it; keep: only those of its root',
+    help: 'root: all files of an image appear as owned by the user who runs it; keep: only those that root owns in the image',
   },
   sif_signatures: {
     type: ['ignore', 'check', 'require'],
     default: 'ignore',
-    help: 'signatures of SIF files: check refuses those that do not hold, require also files without',
+    help: 'check refuses SIF files whose signature does not hold, require also those without a signature, ignore none',
   },
   sif_keys: {
     type: 'path',
     default: '/etc/apptainer/global-pgp-public',
-    help: "OpenPGP public keys, armored or not, whose signatures hold; by default Apptainer's own of this node",
+    help: "file of OpenPGP public keys, armored or not, whose signatures are accepted; the default is Apptainer's own keyring of this node",
   },
   store_quota: {
     type: 'space',
     default: '0',
-    help: 'size of the store, or share of its file system; 0: no limit of its own',
+    help: 'maximum size of the store, or its share of the file system; 0: no limit',
   },
   store_free_floor: {
     type: 'space',
@@ -156,22 +160,22 @@ export const KEYS = {
   shared_store: {
     type: 'text',
     default: '',
-    help: 'directory on a file system of all nodes, where images are converted once for all; empty: none',
+    help: 'directory on a file system of all nodes, in which images are converted once for all nodes; empty: none',
   },
   shared_store_user: {
     type: 'name',
     default: '',
-    help: 'account that alone writes there, where root may not (NFS with root_squash); empty: root',
+    help: 'the only account that writes to the shared store, for file systems on which root may not (NFS with root_squash); empty: root',
   },
   shared_use: {
     type: ['auto', 'mount', 'copy'],
     default: 'auto',
-    help: 'images of the shared store are mounted from there or copied; auto: mounted on parallel file systems',
+    help: 'whether images of the shared store are mounted from there or copied; auto: mounted on parallel file systems',
   },
   shared_copy_size: {
     type: 'size',
     default: '64M',
-    help: 'with shared_use=auto, images up to this size are copied everywhere',
+    help: 'with shared_use=auto, images up to this size are always copied',
   },
 
   engine: { type: 'name', default: 'native', help: 'engine of a step that names none' },
@@ -179,18 +183,18 @@ export const KEYS = {
   engine_partitions: {
     type: 'list',
     default: '',
-    help: 'PARTITION=ENGINE[,...]: engine of a step of that partition that names none',
+    help: 'PARTITION=ENGINE[,...]: engine of steps of that partition that name none',
     item: { pattern: /^[^=\s]+=[\w.-]+$/, grammar: 'PARTITION=ENGINE' },
   },
   engine_path: {
     type: 'text',
     default: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-    help: 'DIR[:DIR]: where engines and what they start are looked for',
+    help: 'DIR[:DIR]: search path for engines and the programs that they start',
   },
   docker_socket: {
     type: 'path',
     default: '/run/docker.sock',
-    help: 'where dockerd listens, for the engine docker; the worker alone speaks to it',
+    help: 'socket of dockerd, for the engine docker; only the worker connects to it',
   },
   engine_args: {
     type: ['deny', 'allow'],
@@ -200,7 +204,7 @@ export const KEYS = {
   container_writable: {
     type: 'boolean',
     default: 'no',
-    help: 'root file system writable when the user says nothing',
+    help: 'whether the root file system is writable by default',
   },
   container_writable_size: {
     type: 'space',
@@ -210,37 +214,37 @@ export const KEYS = {
   container_writable_on: {
     type: ['memory', 'disk'],
     default: 'memory',
-    help: 'where a step without a name writes when the user says nothing; disk: a file in the store, which needs mkfs.ext4 (e2fsprogs) in engine_path',
+    help: 'where a step without a named container writes by default; disk: to a file in the store, which needs mkfs.ext4 (e2fsprogs) in engine_path',
   },
   container_writable_disk_size: {
     type: 'space',
     default: '10G',
-    help: "size of that file, reserved while the step runs, or share of the store's file system",
+    help: "size of that file, which is reserved while the step runs, or its share of the store's file system",
   },
   container_remap_root: {
     type: 'boolean',
     default: 'no',
-    help: 'user appears as root when the user says nothing',
+    help: 'whether the user appears as root by default',
   },
   container_mount_home: {
     type: 'boolean',
     default: 'no',
-    help: 'home directory mounted when the user says nothing',
+    help: 'whether the home directory is mounted by default',
   },
   container_entrypoint: {
     type: 'boolean',
     default: 'no',
-    help: "image's entrypoint run when the user says nothing",
+    help: "whether the image's entrypoint is run by default",
   },
   container_scope: {
     type: ['global', 'job'],
     default: 'global',
-    help: 'life of a named container, as in pyxis',
+    help: 'lifetime of a named container, as in pyxis; job: it ends with its job',
   },
   progress: {
     type: ['auto', 'plain', 'always', 'none'],
     default: 'auto',
-    help: 'what a waiting task shows of an import; always: two lines for a stored image too, as pyxis prints; BERTH_PROGRESS of a job wins',
+    help: 'what a waiting task prints during an import; always: two lines for a stored image too, as in pyxis; BERTH_PROGRESS of a job overrides it',
   },
   batch_scope: {
     type: ['batch', 'step'],
@@ -250,18 +254,18 @@ export const KEYS = {
   container_mpi: {
     type: ['auto', 'host', 'image', 'off'],
     default: 'auto',
-    help: "the node's MPI in place of the image's when the user says nothing: auto where it fits, host or the step fails, image never, off nor its process manager and fabric",
+    help: "default for the node's MPI in place of the image's; auto: if it fits, host: always, otherwise the step fails, image: never, off: never, and without the node's process manager and fabric",
   },
   mpi_host: {
     type: 'list',
     default: '',
-    help: "directories of the node's MPI libraries (MPICH: the one with libmpi.so.12), which then take the place of an image's Open MPI too; empty: those in its ld.so.cache",
+    help: "directories of the node's MPI libraries (MPICH: the one with libmpi.so.12); an Open MPI there also replaces an image's Open MPI; empty: the MPI libraries in the node's ld.so.cache",
     item: PATHS,
   },
   mounts: {
     type: 'text',
     default: '',
-    help: 'SRC:DST[:FLAGS][,...] made in every container; USER, UID and JOB are known as variables',
+    help: 'SRC:DST[:FLAGS][,...] mounted in every container; the variables USER, UID and JOB can be used',
   },
   mounts_deny: {
     type: 'list',
@@ -284,54 +288,54 @@ export const KEYS = {
   cdi_dirs: {
     type: 'list',
     default: '/etc/cdi,/run/cdi',
-    help: 'directories of CDI files (device descriptions of vendors), the later over the earlier',
+    help: 'directories of CDI files (device descriptions of vendors); later ones override earlier ones',
     item: PATHS,
   },
   cdi_hooks: {
     type: ['refuse', 'ignore'],
     default: 'refuse',
-    help: 'a hook of a CDI device or of a profile that is not run fails the step, or is left out',
+    help: 'what happens if a hook of a CDI device or of a profile is not allowed; refuse: the step fails, ignore: the hook is left out',
   },
   slurm_conf: {
     type: 'text',
     default: '',
-    help: 'slurm.conf, for TmpFS and the mpi.conf beside it, where PMIx has its files; empty: where packages put it',
+    help: 'path of slurm.conf, from which berth reads TmpFS, and beside which it reads mpi.conf, for the directories of PMIx; empty: the path that packages use',
   },
   hooks_allow: {
     type: 'list',
     default: '',
-    help: "OCI hooks that are run, as the step's user: PATH, PATH=sha256:HEX, or DIRECTORY/ for each in it",
+    help: "OCI hooks that are run, as the step's user: PATH, PATH=sha256:HEX, or DIRECTORY/ for each program in it",
   },
   container_gpu: {
     type: ['auto', 'off'],
     default: 'auto',
-    help: "auto: a step's GPUs come with the libraries of the host's driver; off: only where a device is named",
+    help: "auto: a step's GPUs come with the libraries of the host's driver; off: only if a device is named",
   },
   driver_root: {
     type: 'path',
     default: '/',
-    help: "where the files of the GPU driver are, e.g. of a driver container, as NVIDIA's --driver-root",
+    help: "directory of the files of the GPU driver, for example of a driver container, as NVIDIA's --driver-root",
   },
   container_fabric: {
     type: ['auto', 'off'],
     default: 'auto',
-    help: 'auto: huge pages and the state of the fabric are made visible',
+    help: 'auto: huge pages and the state of the fabric are visible in the container',
   },
   podman_hpc_modules: {
     type: 'text',
     default: '',
-    help: 'directory of podman-hpc modules (*.yaml), which become profiles of their names',
+    help: 'directory of podman-hpc modules (*.yaml); each becomes a profile of its name',
   },
 
   edf_system_search_path: {
     type: 'text',
     default: '',
-    help: "DIR[:DIR]: environment files of the site, looked for after the user's",
+    help: "DIR[:DIR]: environment files of the site, searched after the user's",
   },
   importer: {
     type: 'text',
     default: '',
-    help: "program with pyxis' importer interface that brings images of registries, run as the user; empty: the store does",
+    help: "program with pyxis' importer interface that fetches images of registries, run as the user; empty: berth fetches them itself",
   },
 
   node: {
@@ -342,12 +346,12 @@ export const KEYS = {
   sbatch: {
     type: 'boolean',
     default: 'yes',
-    help: 'sbatch and salloc have the options too (plugstack line only)',
+    help: 'whether sbatch and salloc have the options too (plugstack line only)',
   },
   shifter_flags: {
     type: ['no', 'short', 'long'],
     default: 'no',
-    help: "Shifter's options as --image, --volume, --module (short) or --shifter.image, ... (long; plugstack line only)",
+    help: "Shifter's options; short: as --image, --volume, --module, long: as --shifter.image, ... (plugstack line only)",
   },
   gsi_flags: {
     type: 'boolean',
