@@ -19,14 +19,14 @@ const FILES: readonly (readonly [string, string])[] = [
   ['/etc/berth/conf.d/*.conf', 'more settings, read after it in order of name'],
   ['/var/lib/berth', 'images and named containers of the node (the setting store)'],
   ['/run/berth', 'the socket and log of the worker (the setting runtime_dir)'],
-  ['~/.docker/config.json', 'logins for registries, also where podman and enroot keep theirs'],
+  ['~/.docker/config.json', 'logins for registries; those of podman and enroot are read too'],
 ]
 
 const EXIT_CODES: readonly (readonly [string, string])[] = [
-  ['125', 'the container could not be made; the error names the cause and the next step'],
-  ['126', 'the program was found and could not be started'],
-  ['127', 'there is no such program in the container'],
-  ['others', 'those of the program; 128+n when signal n ended it'],
+  ['125', 'berth could not start or save the container; the error names the cause and the next step'],
+  ['126', 'the program exists but cannot be executed'],
+  ['127', 'the program does not exist in the container'],
+  ['others', 'those of the program; 128+n if signal n ended it'],
 ]
 
 /** The page as roff. Words of the table are escaped, so that none of them can be a request. */
@@ -45,14 +45,14 @@ export function manPage(flags: readonly FlagRow[]): string {
     String.raw`.B berth \fICOMMAND\fP [\fIOPTIONS\fP]`,
     '.SH DESCRIPTION',
     ...paragraph(
-      'srun, sbatch and salloc know the options below when the plugin of berth is loaded. Each task of the step then runs in the image. A container that was asked for and cannot be had fails the task. "berth --help" lists the commands of the command line.',
+      'srun, sbatch and salloc know the options below when the plugin of berth is loaded. Each task of the step then runs in the image. If the requested container is not available, the task fails. "berth --help" lists the commands of the command line.',
     ),
     '.SH OPTIONS',
     ...always.flatMap(flagEntry),
     ...otherFlags(flags),
     '.SH ENVIRONMENT',
     ...paragraph(
-      'Options come from the command line, else from a variable of the first name, else from one of the second name. A variable counts as if its option had been given; an option without a value is switched by 1, true or yes, and 0, false or no.',
+      'An option is taken from the command line, otherwise from the variable with the first name, otherwise from the one with the second name. A variable has the same effect as its option. Options without a value are switched on by 1, true or yes, and off by 0, false or no.',
     ),
     ...named.flatMap(variableEntry),
     '.SH FILES',
