@@ -16,12 +16,57 @@
 /* What Debian's and Red Hat's login gives root; an image without PATH is an image that says nothing. */
 #define PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define SHELL "/bin/sh"
+/* As the kernel's BINPRM_BUF_SIZE. */
+#define INTERPRETER_LINE_MAX 256
+#define HINT_PROGRAM "name a program of the image, or add its directory to PATH"
+#define HINT_FILE                                                                                            \
+  "files of the node are inside only where they are mounted; --container-mount-cwd mounts the working "      \
+  "directory"
 
 static bool is_elf(const char *path) {
   char magic[SELFMAG] = {0};
   cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
 
   return fd >= 0 && read(fd, magic, SELFMAG) == SELFMAG && memcmp(magic, ELFMAG, SELFMAG) == 0;
+}
+
+/* The first word behind `#!` (execve(2)), without it an empty text. */
+static void read_interpreter(const char *path, char *name, size_t size) {
+  char head[INTERPRETER_LINE_MAX] = {0};
+  cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const ssize_t got = fd < 0 ? -1 : read(fd, head, sizeof(head) - 1);
+
+  name[0] = '\0';
+  if (got < 2 || head[0] != '#' || head[1] != '!')
+    return;
+  char *from = head + 2 + strspn(head + 2, " \t");
+  from[strcspn(from, " \t\n")] = '\0';
+  (void)text_join(name, size, from, NULL);
+}
+
+/* It is there, and what should read it is not. */
+static void explain_interpreter(const char *path, struct error *error) {
+  char name[INTERPRETER_LINE_MAX];
+
+  read_interpreter(path, name, sizeof(name));
+  const size_t length = strlen(name);
+  if (length == 0) {
+    (void)text_join(error->text, sizeof(error->text), path, ": its dynamic loader is missing in the image",
+                    NULL);
+    (void)text_join(error->hint, sizeof(error->hint),
+                    "use a program that was built for the C library of this image", NULL);
+  } else if (name[length - 1] == '\r') {
+    name[length - 1] = '\0';
+    (void)text_join(error->text, sizeof(error->text), path, ": its lines end as on Windows, so that no ",
+                    name, "\\r is found", NULL);
+    (void)text_join(error->hint, sizeof(error->hint), "convert the file, for example with dos2unix", NULL);
+  } else {
+    (void)text_join(error->text, sizeof(error->text), path, ": its interpreter ", name,
+                    " is missing in the image", NULL);
+    (void)text_join(error->hint, sizeof(error->hint),
+                    "name one that the image has in the first line (#!), or use an image that has ", name,
+                    NULL);
+  }
 }
 
 /* A text file without `#!`: execvp gives it to the shell (POSIX exec, ENOEXEC). */
@@ -53,8 +98,7 @@ static void explain(const char *path, int number, struct error *error) {
   } else if (number == ENOEXEC) {
     (void)text_join(error->text, sizeof(error->text), path, " has no #! line and the image no " SHELL, NULL);
   } else if (number == ENOENT) {
-    (void)text_join(error->text, sizeof(error->text), path,
-                    ": its interpreter or dynamic loader is missing in the image", NULL);
+    explain_interpreter(path, error);
   } else if (number == E2BIG) {
     (void)text_join(error->hint, sizeof(error->hint), "shorten the arguments or the environment", NULL);
   } else if (number == EACCES && stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
@@ -129,7 +173,7 @@ void command_run(char **argv, char **environment, struct error *error) {
   }
   if (search && run_here(argv, environment, error))
     return;
-  error_set(error, "BERTH_ECOMMAND", "name a program of the image, or add its directory to PATH", argv[0],
+  error_set(error, "BERTH_ECOMMAND", search ? HINT_PROGRAM : HINT_FILE, argv[0],
             ": not found in the container", search ? ", PATH=" : "", search ? search : "", NULL);
   error->exit = BERTH_EXIT_NOT_FOUND;
 }

@@ -58,11 +58,39 @@ test('a command that is not there: 127 and the PATH that was searched', async ()
   )
 })
 
+test('a file that is not there: how files of the node come in', async () => {
+  const told = await launch([[Type.HELLO, bare()]], [], { argv0: './train.sh' })
+  assert.is(told.status, 127)
+  assert.match(
+    told.stderr,
+    /^berth: error\[BERTH_ECOMMAND\]: \.\/train\.sh: not found.*\nhint: .*--container-mount-cwd/,
+  )
+})
+
+/** This node's sh, which asks for a loader that nobody has. */
+function foreignLoader(): Buffer {
+  const program = readFileSync('/bin/sh')
+  const at = program.indexOf('/lib64/ld-linux')
+  return Buffer.concat([program.subarray(0, at), Buffer.from('/lib65'), program.subarray(at + 6)])
+}
+
 test('what cannot be executed: 126 and why', async () => {
   const at = directory.path
   const files: [string, string | Buffer, number, RegExp][] = [
     ['plain', 'data', 0o644, /plain: Permission denied/],
-    ['nobash', '#!/no/such/interpreter\n', 0o755, /interpreter or dynamic loader is missing/],
+    [
+      'nobash',
+      '#! /no/such/interpreter -x\n',
+      0o755,
+      /nobash: its interpreter \/no\/such\/interpreter is missing in the image\nhint: .*has \/no\/such\/interpreter\n/,
+    ],
+    [
+      'windows',
+      '#!/bin/sh\r\necho ran\r\n',
+      0o755,
+      /lines end as on Windows, .*\/bin\/sh\\r is.*\nhint: .*dos2unix/,
+    ],
+    ['noloader', foreignLoader(), 0o755, /noloader: its dynamic loader is missing in the image/],
     [
       'alien',
       Buffer.concat([Buffer.from('\x7fELF'), Buffer.alloc(60)]),
