@@ -10,6 +10,7 @@ import {
   errorCode,
   isRetriedError,
   isRetriedStatus,
+  isSilence,
   parseRetryAfter,
   RETRY,
   type RetryPolicy,
@@ -18,8 +19,6 @@ import {
 } from './retry.js'
 
 const CONNECT_MS_MAX = 30_000
-/** Silence of a peer in the middle of an answer; there is no limit on the whole. */
-const IDLE_MS_MAX = 60_000
 const REDIRECTS_MAX = 10
 /** As long as an idle importer lives: the next HEAD needs no new TLS. */
 const KEEP_MS_MAX = 30_000
@@ -66,7 +65,7 @@ export class Fetcher {
    * @throws BerthError BERTH_EREGISTRY, or the signal's reason
    */
   async ask(url: URL, options: RequestOptions = {}): Promise<Reply> {
-    for (let attempt = 0; ; attempt++) {
+    for (let attempt = 0, silences = 0; ; attempt++) {
       const last = attempt + 1 >= this.policy.tries
       let wait = waitBefore(attempt, this.policy)
       try {
@@ -80,7 +79,9 @@ export class Fetcher {
       } catch (error) {
         options.signal?.throwIfAborted()
         if (error instanceof BerthError) throw error
-        if (last || !isRetriedError(error)) throw unreachable(url, describeFailure(error), error)
+        if (isSilence(error)) silences++
+        if (last || silences >= this.policy.silences_max || !isRetriedError(error))
+          throw unreachable(url, describeFailure(error), error)
       }
       await sleep(wait, options.signal)
     }
@@ -104,8 +105,8 @@ export class Fetcher {
         headers,
         body: options.body ?? null,
         dispatcher: this.dispatcherFor(url),
-        headersTimeout: IDLE_MS_MAX,
-        bodyTimeout: IDLE_MS_MAX,
+        headersTimeout: this.policy.silence_ms_max,
+        bodyTimeout: this.policy.silence_ms_max,
         signal: options.signal ?? null,
       })
       const location = answer.location
@@ -185,7 +186,7 @@ export function unreachable(url: URL, problem: string, cause?: unknown): BerthEr
 function describeRefusal(status: number, asked_ms: number): string {
   const wait = asked_ms > 0 ? `, and wants ${Math.ceil(asked_ms / 1000)} s of patience` : ''
   return status === 429
-    ? `it limits the rate of requests (HTTP 429)${wait}`
+    ? `it limits the rate of requests (HTTP 429)${wait}; a login, a mirror of the site or a later hour may help`
     : `it answers HTTP ${status}${wait}`
 }
 
@@ -201,8 +202,8 @@ export function describeFailure(error: unknown): string {
     ENETUNREACH: 'there is no route to it',
     UND_ERR_SOCKET: 'it broke the connection',
     UND_ERR_CONNECT_TIMEOUT: `it does not answer within ${CONNECT_MS_MAX / 1000} s`,
-    UND_ERR_HEADERS_TIMEOUT: `it said nothing for ${IDLE_MS_MAX / 1000} s`,
-    UND_ERR_BODY_TIMEOUT: `it said nothing for ${IDLE_MS_MAX / 1000} s`,
+    UND_ERR_HEADERS_TIMEOUT: `it said nothing for ${RETRY.silence_ms_max / 1000} s`,
+    UND_ERR_BODY_TIMEOUT: `it said nothing for ${RETRY.silence_ms_max / 1000} s`,
     DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed; put the CA below /etc/containers/certs.d',
     SELF_SIGNED_CERT_IN_CHAIN:
       'its certificate is from an unknown CA; put the CA below /etc/containers/certs.d',

@@ -15,6 +15,8 @@ const HUB_ALIASES = new Set([HUB, 'index.docker.io', 'registry-1.docker.io', 're
 
 const HOST =
   /^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(?::\d{1,5})?$/
+/** Docker Hub's images without a slash have no dot in their names. */
+const LONE_HOST = /^[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}(:\d{2,5})?$/i
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
 const DIGEST = /^sha256:[0-9a-f]{64}$/
@@ -157,6 +159,11 @@ function splitHost(text: string, name: string): { host: string; path: string; us
   }
   const slash = name.indexOf('/')
   const first = slash < 0 ? '' : name.slice(0, slash)
+  if (slash < 0 && LONE_HOST.test(name))
+    refuse(
+      text,
+      `is a registry without an image: write ${name}/NAME:TAG (in an #SBATCH line whatever follows a # is a comment)`,
+    )
   if (!looksLikeHost(first)) return { host: HUB, path: name }
   return { host: takeHost(text, first), path: name.slice(slash + 1) }
 }

@@ -9,14 +9,20 @@ export interface RetryPolicy {
   wait_ms_max: number
   /** A registry that asks for more patience than this is reported instead: an hour's sleep helps nobody's job. */
   retry_after_ms_max: number
+  /** Silence of a peer in the middle of an answer; there is no limit on the whole. */
+  silence_ms_max: number
+  /** One that took the question and said nothing so often is not asked again. */
+  silences_max: number
 }
 
-/** About 15 s of patience: a registry's restart is bridged, a dead one is reported while the user still looks. */
+/** About 15 s of patience, beside the time that a registry takes to answer: a registry's restart is bridged, a dead one is reported while the user still looks. */
 export const RETRY: RetryPolicy = {
   tries: 5,
   wait_ms_min: 500,
   wait_ms_max: 10_000,
   retry_after_ms_max: 60_000,
+  silence_ms_max: 60_000,
+  silences_max: 2,
 }
 
 /** 499 and 522 come from proxies in front of registries. */
@@ -42,6 +48,11 @@ export function isRetriedError(error: unknown): boolean {
   return (
     CODE_RETRIED.has(errorCode(error)) || CODE_RETRIED.has(errorCode((error as Error | undefined)?.cause))
   )
+}
+
+/** It took the connection, and then said nothing. */
+export function isSilence(error: unknown): boolean {
+  return errorCode(error) === 'UND_ERR_HEADERS_TIMEOUT'
 }
 
 export function errorCode(error: unknown): string {

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { parseChallenges, pickChallenge } from '../../src/image/challenge.js'
 import { findCredential } from '../../src/image/credentials.js'
 import { isRealmAllowed, proxyFor, registryOrigin } from '../../src/image/origin.js'
-import { parseRetryAfter, waitBefore } from '../../src/image/retry.js'
+import { parseRetryAfter, RETRY, waitBefore } from '../../src/image/retry.js'
 import { suite } from '../suite.js'
 
 const test = suite('registry login')
@@ -152,7 +152,7 @@ test('Retry-After is seconds or a date; waits grow with jitter up to the cap', (
   assert.is(parseRetryAfter('7', 0), 7000)
   assert.is(parseRetryAfter('Thu, 01 Jan 1970 00:00:09 GMT', 4000), 5000)
   assert.is(parseRetryAfter('soon', 0), undefined)
-  const policy = { tries: 5, wait_ms_min: 100, wait_ms_max: 1000, retry_after_ms_max: 1 }
+  const policy = { ...RETRY, tries: 5, wait_ms_min: 100, wait_ms_max: 1000, retry_after_ms_max: 1 }
   assert.is(
     waitBefore(0, policy, () => 1),
     100,

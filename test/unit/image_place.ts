@@ -7,10 +7,10 @@ import { Fetcher } from '../../src/image/fetch.js'
 import { hostPlatform } from '../../src/image/platform.js'
 import { parseReference } from '../../src/image/reference.js'
 import { RegistryReader } from '../../src/image/registry.js'
+import { RETRY } from '../../src/image/retry.js'
 import { BerthError } from '../../src/report/errors.js'
 import { FakeRegistry } from '../registry.js'
-
-export const FAST = { tries: 4, wait_ms_min: 1, wait_ms_max: 5, retry_after_ms_max: 1000 }
+export const FAST = { ...RETRY, tries: 4, wait_ms_min: 1, wait_ms_max: 5, retry_after_ms_max: 1000 }
 export const HOST = hostPlatform('x64', '')
 export const LAYER = randomBytes(300_000)
 

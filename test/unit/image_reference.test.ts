@@ -88,6 +88,13 @@ test('a file name without ./ is not taken for a Hub image', () => {
   assert.match(refusal('~/x.sqsh'), 'did you mean $HOME/x.sqsh')
 })
 
+test('a registry alone, as of an unescaped #, is no image of Docker Hub', () => {
+  for (const text of ['nvcr.io', 'docker://ghcr.io', 'registry.site.example:5000'])
+    assert.match(refusal(text), 'is a registry without an image: write')
+  assert.match(refusal('nvcr.io'), '#SBATCH')
+  assert.is(parseReference('python:3.12').canonical, 'docker.io/library/python:3.12')
+})
+
 test('nonsense is refused with the reason', () => {
   assert.match(refusal(''), 'is empty')
   assert.match(refusal('./'), 'names a directory')

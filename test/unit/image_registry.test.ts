@@ -248,6 +248,18 @@ test('a manifest that is not what was asked for is found out', () =>
     assert.is((await failure(reader().open(`sha256:${'0'.repeat(64)}`))).code, 'BERTH_EIMAGENOTFOUND')
   }))
 
+test('one that takes the question and says nothing is asked twice, and no more', async () => {
+  const registry = await FakeRegistry.start()
+  registry.before.push(() => true)
+  const fetcher = new Fetcher({}, { ...FAST, silence_ms_max: 100 })
+  const source = { kind: 'registry' as const, host: registry.host, repository: 'a', tag: 'b' }
+  const error = await failure(new RegistryReader(source, fetcher, HOST).resolve())
+  assert.match(error.message, 'it said nothing')
+  assert.is(registry.asked.length, 2)
+  await fetcher.close()
+  await registry.stop()
+})
+
 test('an unreachable registry is named, with what is wrong', async () => {
   const registry = await FakeRegistry.start()
   const { host } = registry
