@@ -144,6 +144,7 @@ function explain(error: NativeError, path: string): BerthError {
   if (error.code === 'EFBIG') return told('is larger than the site allows')
   if (error.code === 'EOPNOTSUPP')
     return told('has a version or compression that cannot be checked (zstd, gzip, lz4 and lzo can)')
-  if (error.code === 'EUCLEAN') return told(`is damaged: ${error.message}`)
+  if (error.code === 'EUCLEAN')
+    return told(`is damaged: ${error.message.replace(/^EUCLEAN: |, squashfs$/g, '')}`)
   return told(`cannot be read (${error.code ?? error.message})`)
 }

@@ -8,6 +8,7 @@ const CLAUSES: Readonly<Record<string, string>> = {
   ENOENT: 'no such file or directory',
   EXDEV: 'Invalid cross-device link',
   EACCES: 'Permission denied',
+  EROFS: 'Read-only file system',
   EPERM: 'operation not permitted',
   ENOTDIR: 'not a directory',
   ELOOP: 'too many symbolic links',

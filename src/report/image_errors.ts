@@ -120,7 +120,7 @@ export const IMAGE_ERRORS = {
   },
   BERTH_ESPACE: {
     text: 'no space left in {path}: {bytes} more bytes needed',
-    hint: 'free space there, remove images with `berth rm`, or lower the quota so that old ones go earlier',
+    hint: 'try another node (srun --exclude=NODE) and tell the operators of this one: they free space there, remove images with `berth rm`, or lower the quota so that old ones go earlier',
     exit: FAILED,
   },
   BERTH_ESQUASHFS: {
