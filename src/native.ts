@@ -4,7 +4,7 @@
  * `code` (errno name), `errno`, `syscall` and `path` (see core/result.hh). Asynchronous calls run on libuv's pool.
  */
 import { createRequire } from 'node:module'
-import type { ElfFacts, ImageScan, ScanOptions } from './native/elf.js'
+import type { ElfFacts, ImageScan, Marks, ScanOptions } from './native/elf.js'
 import type { BuiltNamespace, MadeEntry, NamespaceSpec } from './native/namespaces.js'
 
 export type * from './native/elf.js'
@@ -154,6 +154,8 @@ export interface SquashOptions {
    * layer `layer` here. squash() throws EUCLEAN when one is no such image, EOPNOTSUPP when its blocks are of another kind.
    */
   reuse?: { images: number[]; layers: StoredLayer[] }
+  /** Beginnings of the names of libraries: `marks` of the result say which contents that passed ask for one of them. */
+  markNeeded?: readonly string[]
 }
 
 export interface StoredLayer {
@@ -171,6 +173,8 @@ export interface SquashResult {
   /** sha256 of each uncompressed tar, by layer index; zeros for a layer that was not sent. */
   diffIds: string[]
   captured: Record<string, Buffer>
+  /** Where markNeeded was given. */
+  marks?: Marks
 }
 
 /** Streams OCI layers into one squashfs; layers are given by index (0 = lowest) and consumed top first. */

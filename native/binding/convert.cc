@@ -44,6 +44,16 @@ std::string textOf(const Napi::Object &object, const char *name, const char *oth
   return value.IsString() ? value.As<Napi::String>().Utf8Value() : otherwise;
 }
 
+std::vector<std::string> textsOf(const Napi::Value &value) {
+  std::vector<std::string> texts;
+  if (!value.IsArray())
+    return texts;
+  const auto list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++)
+    texts.push_back(Napi::Value(list[i]).ToString().Utf8Value());
+  return texts;
+}
+
 bool flagOf(const Napi::Object &object, const char *name, bool otherwise) {
   const Napi::Value value = object.Get(name);
   return value.IsBoolean() ? value.As<Napi::Boolean>().Value() : otherwise;

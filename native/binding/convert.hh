@@ -7,7 +7,9 @@
 
 #include <napi.h>
 #include <optional>
+#include <string>
 #include <type_traits>
+#include <vector>
 
 namespace berth::binding {
 
@@ -20,6 +22,8 @@ Napi::Value raise(Napi::Env env, const Error &error);
 /** Absent and undefined give the default. */
 std::string textOf(const Napi::Object &object, const char *name, const char *otherwise = "");
 bool flagOf(const Napi::Object &object, const char *name, bool otherwise = false);
+/** Empty when it is no array. */
+std::vector<std::string> textsOf(const Napi::Value &value);
 int64_t numberOf(const Napi::Object &object, const char *name, int64_t otherwise = 0);
 /** uid, gid, gids. */
 Identity identityOf(const Napi::Object &object);

@@ -2,6 +2,7 @@
 /** ELF files of an image and of the host, as plain objects. */
 #include "convert.hh"
 #include "init.hh"
+#include "marks.hh"
 
 #include "core/elf/scan.hh"
 
@@ -16,16 +17,6 @@ using elf::Found;
 using elf::Scan;
 using elf::ScanOptions;
 
-std::vector<std::string> textsOf(const Napi::Value &value) {
-  std::vector<std::string> texts;
-  if (!value.IsArray())
-    return texts;
-  const auto list = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < list.Length(); i++)
-    texts.push_back(Napi::Value(list[i]).ToString().Utf8Value());
-  return texts;
-}
-
 ScanOptions optionsOf(const Napi::Value &value) {
   ScanOptions options;
   if (!value.IsObject())
@@ -35,6 +26,7 @@ ScanOptions optionsOf(const Napi::Value &value) {
   options.exporters = textsOf(object.Get("exporters"));
   options.told = textsOf(object.Get("told"));
   options.threads = static_cast<unsigned>(numberOf(object, "threads", 1));
+  options.marks = marksOf(object.Get("marks"));
   if (const Napi::Value texts = object.Get("texts"); texts.IsObject()) {
     const auto pairs = texts.As<Napi::Object>();
     for (const std::string &prefix : textsOf(pairs.GetPropertyNames()))

@@ -17,17 +17,6 @@ using Action = ChangeRequest::Action;
 
 std::shared_ptr<Fd> keep(int fd) { return std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
-std::vector<std::string> textsOf(const Napi::Object &object, const char *name) {
-  std::vector<std::string> texts;
-  const Napi::Value value = object.Get(name);
-  if (!value.IsArray())
-    return texts;
-  const auto list = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < list.Length(); i++)
-    texts.push_back(list.Get(i).ToString().Utf8Value());
-  return texts;
-}
-
 template <typename Row>
 std::vector<Row> rowsOf(const Napi::Object &object, const char *name, const char *second) {
   std::vector<Row> rows;
@@ -56,7 +45,7 @@ assemble::Options assembleOptions(const Napi::Object &object) {
   options.entriesMax =
       static_cast<uint64_t>(numberOf(object, "entriesMax", static_cast<int64_t>(options.entriesMax)));
   options.durable = flagOf(object, "durable", options.durable);
-  options.opaque = textsOf(object, "opaque");
+  options.opaque = textsOf(object.Get("opaque"));
   options.own = rowsOf<assemble::Own>(object, "own", "digest");
   options.add = rowsOf<assemble::Added>(object, "add", "content");
   return options;
@@ -152,7 +141,7 @@ Napi::Value saverToObject(Napi::Env env, Child &started) {
 Napi::Value StartSaver(const Napi::CallbackInfo &info) {
   const auto object = info[0].ToObject();
   SaverProgram program;
-  program.argv = textsOf(object, "argv");
+  program.argv = textsOf(object.Get("argv"));
   program.uid = static_cast<uid_t>(numberOf(object, "uid"));
   program.gid = static_cast<gid_t>(numberOf(object, "gid"));
   program.upper = static_cast<size_t>(numberOf(object, "upper"));

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** NativeSquash of src/native.ts: promises for the converter's answers, which come from its own threads. */
 #include "convert.hh"
+#include "core/elf/needed_watch.hh"
 #include "core/squash/convert.hh"
 #include "core/squash/inflate.hh"
 #include "core/squash/stored_layers.hh"
 #include "init.hh"
+#include "marks.hh"
 
 #include <memory>
 #include <thread>
@@ -127,12 +129,9 @@ ConvertOptions optionsOf(const Napi::Object &object) {
   options.entriesMax = limitOf(object, "entriesMax");
   options.keepCapabilities = flagOf(object, "keepCapabilities", true);
   options.ownersToRoot = textOf(object, "owners", "keep") == "root";
-  const Napi::Value capture = object.Get("capture");
-  if (capture.IsArray()) {
-    const auto paths = capture.As<Napi::Array>();
-    for (uint32_t i = 0; i < paths.Length(); i++)
-      options.capture.push_back(paths.Get(i).ToString().Utf8Value());
-  }
+  options.capture = textsOf(object.Get("capture"));
+  if (const auto names = textsOf(object.Get("markNeeded")); !names.empty())
+    options.watch = std::make_shared<elf::NeededWatch>(names);
   return options;
 }
 
@@ -174,6 +173,8 @@ Napi::Value resultOf(Napi::Env env, const ConvertResult &result) {
   for (const auto &[path, content] : result.captured)
     captured.Set(path, Napi::Buffer<uint8_t>::Copy(env, content.data(), content.size()));
   object.Set("captured", captured);
+  if (result.marks != nullptr)
+    object.Set("marks", marksToJs(env, result.marks));
   return object;
 }
 

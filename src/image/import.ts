@@ -4,7 +4,7 @@
  * rights and parses all that comes from outside; credentials stay in this process' memory.
  */
 import { fstatSync } from 'node:fs'
-import type { Native, NativeSocket } from '../native.js'
+import type { Marks, Native, NativeSocket } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
 import { createLog } from '../report/log.js'
 import {
@@ -19,6 +19,7 @@ import {
 } from '../worker/frame.js'
 import { DockerArchiveReader, openArchive } from './archive.js'
 import type { ConvertProgress } from './convert.js'
+import { MPI_FILES } from './elf_names.js'
 import { FACTS_FIELD, factsWithin, type ImageFacts } from './facts.js'
 import { Fetcher } from './fetch.js'
 import { inspectImage } from './inspect.js'
@@ -141,6 +142,7 @@ export class Importer {
     const options = {
       ...{ fd: output, layers: image.layers.length, capture: CAPTURED },
       ...{ compressor, level, blockSize, threads, bytesMax, entriesMax, owners },
+      ...(order.facts ? { markNeeded: MPI_FILES } : {}),
     }
     const { report, stop } = this.reporter()
     const result = await convertReusing(
@@ -151,7 +153,7 @@ export class Importer {
     const layers = layersOf(image)
     const { size, entries, captured, reused, problem } = result
     const imported = { size, entries, config: image.parsed.config, layers, reused, problem }
-    this.sendImported(imported, captured, await this.factsOf(output, order))
+    this.sendImported(imported, captured, await this.factsOf(output, order, result.marks))
   }
 
   private async importSquashfs(frame: Frame, order: ImportOrder, path: string): Promise<void> {
@@ -167,8 +169,12 @@ export class Importer {
     this.sendImported(imported, captured, await this.factsOf(output ?? source, order))
   }
 
-  private async factsOf(fd: number, { facts, threads }: ImportOrder): Promise<ImageFacts | undefined> {
-    return facts ? inspectImage(this.native, fd, threads) : undefined
+  private async factsOf(
+    fd: number,
+    { facts, threads }: ImportOrder,
+    marks?: Marks,
+  ): Promise<ImageFacts | undefined> {
+    return facts ? inspectImage(this.native, fd, threads, marks) : undefined
   }
 
   private sendImported(

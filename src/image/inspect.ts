@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The facts of an image from its squashfs, in the importer: what is there, told apart by symbols and not by names. */
 import { basename, dirname, posix } from 'node:path'
-import type { ElfFacts, ImageScan, Native } from '../native.js'
+import type { ElfFacts, ImageScan, Marks, Native } from '../native.js'
 import {
   highestVersion,
   isOpenMpiCore,
@@ -21,12 +21,20 @@ const DEFAULT_DIRS = /^\/(usr\/)?lib(64|32)?(\/[a-z0-9_]+-linux-gnu[a-z0-9]*)?$/
 /** Symbols that one MPI may be missing, and users that want them: more tell nobody more. */
 const WANTS_MAX = 8000
 
-/** Never fails: an image about which nothing can be found is used as it is. */
-export async function inspectImage(native: Native, fd: number, threads: number): Promise<ImageFacts> {
+/**
+ * Never fails: an image about which nothing can be found is used as it is.
+ * @param marks for MPI_FILES, of the conversion that made it: without them each program is read to know what it needs
+ */
+export async function inspectImage(
+  native: Native,
+  fd: number,
+  threads: number,
+  marks?: Marks,
+): Promise<ImageFacts> {
   try {
     const options = {
       ...{ prefixes: READ_OF_IMAGES, exporters: MPI_FILES, told: TOLD_OF_MPI },
-      ...{ texts: PMIX_MARKER, threads },
+      ...{ texts: PMIX_MARKER, threads, ...(marks === undefined ? {} : { marks }) },
     }
     const [scan, files] = await Promise.all([
       native.scanImage(fd, options),

@@ -11,6 +11,13 @@ export interface ScanOptions {
   /** Beginning of a file name → text before the version in it. */
   texts: Record<string, string>
   threads: number
+  /** Of the conversion that made the image, with `exporters` as its markNeeded: others are not asked what they want. */
+  marks?: Marks
+}
+
+/** Which contents of an image ask for certain libraries; only the addon looks into it. */
+export interface Marks {
+  readonly marks: unique symbol
 }
 
 /** What the loader would read of one ELF file; of 32-bit files only bits and machine. */

@@ -2,12 +2,14 @@
 /**
  * What it costs an import to find out what hookup needs to know of an image: CPU time (user and system) of the
  * conversion and of the look at its output, in one process and in interleaved rounds. Each image is also measured with
- * an MPI on top, for then all its programs are asked whether they use it.
+ * an MPI on top: then those who use it are looked for, once among those that the conversion marked, as an import does, and
+ * once among all, as for an image that comes as a squashfs.
  */
 import { execFileSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { MPI_FILES } from '../../src/image/elf_names.js'
 import { inspectImage } from '../../src/image/inspect.js'
 import type { Native } from '../../src/native.js'
 import { packagesFile } from '../cluster/mpi_images.js'
@@ -30,6 +32,8 @@ const PIECE = 64 * 1024
 interface Sample {
   convert: number
   facts: number
+  /** The same look without the conversion's marks. */
+  unmarked: number
 }
 
 async function measure(
@@ -41,17 +45,21 @@ async function measure(
   const engine = native.squash({
     ...{ fd, layers: layers.length, compressor: 'zstd', level: 1, blockSize: 131072, threads: THREADS },
     ...{ capture: ['etc/passwd', 'etc/group'], bytesMax: 1e12, entriesMax: 1e8, owners: 'keep' },
+    markNeeded: MPI_FILES,
   })
   await Promise.all(layers.map((path, index) => feed(engine, index, path)))
   for (const index of await engine.missing()) await feed(engine, index, layers[index] ?? '')
-  const { bytes } = await engine.finish()
+  const { bytes, marks } = await engine.finish()
   const convert = process.cpuUsage(before)
   const then = process.cpuUsage()
-  const found = await inspectImage(native, fd, THREADS)
+  const found = await inspectImage(native, fd, THREADS, marks)
   const facts = process.cpuUsage(then)
+  const later = process.cpuUsage()
+  await inspectImage(native, fd, THREADS)
+  const unmarked = process.cpuUsage(later)
   closeSync(fd)
   const users = found.mpi.reduce((sum, one) => sum + one.users.count, 0)
-  return { convert: seconds(convert), facts: seconds(facts), bytes, users }
+  return { convert: seconds(convert), facts: seconds(facts), unmarked: seconds(unmarked), bytes, users }
 }
 
 async function feed(engine: ReturnType<typeof native.squash>, layer: number, path: string): Promise<void> {
@@ -86,7 +94,7 @@ execFileSync(join(import.meta.dirname, 'convert_images.sh'), [DIRECTORY], {
   stdio: ['ignore', 'ignore', 'inherit'],
 })
 const out = join(DIRECTORY, 'facts-out')
-print(`medians of ${ROUNDS} interleaved rounds, CPU s     MB    convert    facts    share`)
+print(`medians of ${ROUNDS} interleaved rounds, CPU s     MB    convert    facts    share  unmarked`)
 for (const [image, names] of Object.entries(IMAGES)) {
   const plain = names.map((name) => join(DIRECTORY, name))
   const kinds = new Map([
@@ -104,10 +112,11 @@ for (const [image, names] of Object.entries(IMAGES)) {
   for (const [name, list] of samples) {
     const convert = median(list.map((sample) => sample.convert))
     const facts = median(list.map((sample) => sample.facts))
+    const unmarked = median(list.map((sample) => sample.unmarked))
     const share = `${((100 * facts) / convert).toFixed(2)} %`
     const megabytes = ((sizes.get(name) ?? 0) / 1e6).toFixed(0)
     print(
-      `${name.padEnd(40)}${megabytes.padStart(7)}${convert.toFixed(3).padStart(11)}${facts.toFixed(3).padStart(9)}${share.padStart(9)}`,
+      `${name.padEnd(40)}${megabytes.padStart(7)}${convert.toFixed(3).padStart(11)}${facts.toFixed(3).padStart(9)}${share.padStart(9)}${unmarked.toFixed(3).padStart(10)}`,
     )
   }
 }

@@ -9,7 +9,7 @@ import { suite } from '../suite.js'
 import { fuzz } from './fuzzer.js'
 
 const RUNS = 20_000
-const ELF = ['elf', 'scan'].map((name) => `../native/core/elf/${name}.cc`)
+const ELF = ['elf', 'needed_watch', 'scan'].map((name) => `../native/core/elf/${name}.cc`)
 
 const test = suite('ELF fuzzer')
 const missing = spawnSync('clang++', ['--version']).status === 0 ? '' : 'clang++'
@@ -29,7 +29,7 @@ test.needs(missing, 'fuzzing finds no crash, hang or facts above the limits', ()
   })
 })
 
-/** A small library and a program that needs it, once for each way to read them. */
+/** A small library and a program that needs it, once for each way to read them or to see them pass. */
 function writeSeeds(corpus: string): void {
   mkdirSync(corpus)
   const source = join(directory, 's.c')
@@ -40,7 +40,7 @@ function writeSeeds(corpus: string): void {
     const library = join(directory, `${hash}.so`)
     execFileSync('clang++', [...flags, `-Wl,--hash-style=${hash}`, '-x', 'c', source, '-o', library])
     const bytes = readFileSync(library)
-    for (const way of [0, 1, 2])
+    for (const way of [0, 1, 2, 3, 6])
       writeFileSync(join(corpus, `${hash}-${way}`), Buffer.concat([Buffer.from([way]), bytes]))
   }
 }

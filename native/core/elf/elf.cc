@@ -18,8 +18,8 @@ template <typename T> bool File::get(uint64_t offset, T &value) {
   return bytes_.read(offset, {reinterpret_cast<uint8_t *>(&value), sizeof value});
 }
 
-std::optional<File> File::open(Bytes &bytes) {
-  File file(bytes);
+std::optional<File> File::open(Bytes &bytes, Part part) {
+  File file(bytes, part);
   if (!file.readHead())
     return std::nullopt;
   return file;
@@ -74,11 +74,13 @@ bool File::readDynamic(uint64_t offset, uint64_t size) {
       break;
     take(static_cast<uint64_t>(entry.d_tag), entry.d_un.d_val);
   }
+  for (const uint64_t at : neededAt_)
+    library_.needed.push_back(stringAt(at));
+  if (part_ == Part::needed)
+    return true;
   library_.soname = stringAt(sonameAt_);
   library_.rpath = stringAt(rpathAt_);
   library_.runpath = stringAt(runpathAt_);
-  for (const uint64_t at : neededAt_)
-    library_.needed.push_back(stringAt(at));
   readVersions();
   return true;
 }
@@ -159,6 +161,12 @@ std::string File::stringAt(uint64_t index) {
     index += count;
   }
   return {};
+}
+
+bool File::needsOne(const std::vector<std::string> &prefixes) const {
+  return std::ranges::any_of(library_.needed, [&](const std::string &name) {
+    return std::ranges::any_of(prefixes, [&](const std::string &prefix) { return name.starts_with(prefix); });
+  });
 }
 
 void File::readVersions() {

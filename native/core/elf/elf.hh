@@ -42,10 +42,15 @@ struct Library {
 
 class File {
 public:
+  /** How much is read: `needed` for needsOne(), which costs the fewest places of the file. */
+  enum class Part : uint8_t { needed, all };
+
   /** Borrows `bytes`. Nothing: no ELF file, or one whose headers contradict each other. */
-  static std::optional<File> open(Bytes &bytes);
+  static std::optional<File> open(Bytes &bytes, Part part = Part::all);
 
   const Library &library() const { return library_; }
+  /** Whether it asks for a library whose name begins with one of these. */
+  bool needsOne(const std::vector<std::string> &prefixes) const;
 
   /** Every named dynamic symbol; false when the table cannot be read. `take` gets views that die with the
    * call. */
@@ -59,7 +64,7 @@ private:
     uint64_t address = 0, count = 0;
   };
 
-  explicit File(Bytes &bytes) : bytes_(bytes) {}
+  File(Bytes &bytes, Part part) : bytes_(bytes), part_(part) {}
   bool readHead();
   bool readSegments(uint64_t offset, unsigned count, unsigned size);
   bool readDynamic(uint64_t offset, uint64_t size);
@@ -72,6 +77,7 @@ private:
   template <typename T> bool get(uint64_t offset, T &value);
 
   Bytes &bytes_;
+  const Part part_;
   Library library_;
   std::vector<Segment> segments_;
   std::vector<uint64_t> neededAt_;

@@ -56,6 +56,12 @@ bool mayBeElf(const Entry &entry) {
   return (entry.inode.mode & 0111) != 0 || baseOf(entry.path).find(".so") != std::string_view::npos;
 }
 
+bool mayNeed(const Inode &inode, const squash::Marks &marks) {
+  if (inode.fragment == unsquash::kNone)
+    return marks.mayLarge(inode.dataStart);
+  return inode.blocks != 0 || marks.maySmall(inode.fragment, inode.fragmentOffset);
+}
+
 std::string textBehind(Bytes &bytes, const std::string &marker) {
   std::string content(std::min(bytes.size(), kTextBytesMax), '\0');
   if (!bytes.read(0, {reinterpret_cast<uint8_t *>(content.data()), content.size()}))
@@ -147,10 +153,10 @@ private:
 
   std::optional<Found> look(Image &image, const Candidate &candidate) {
     SquashBytes bytes(image, candidate.inode);
+    if (const auto asks = File::open(bytes, File::Part::needed); !asks || !asks->needsOne(options_.exporters))
+      return std::nullopt;
     auto file = File::open(bytes);
-    if (!file || std::ranges::none_of(file->library().needed, [&](const std::string &name) {
-          return beginsWithOne(name, options_.exporters);
-        }))
+    if (!file)
       return std::nullopt;
     symbolBytes_ += candidate.inode.size;
     Found found{.path = candidate.path, .library = file->library(), .defines = {}, .wants = {}, .text = {}};
@@ -188,6 +194,8 @@ Scan scan(Image &image, int fd, const ScanOptions &options) {
     if (!mayBeElf(entry))
       return true;
     const bool asked = named && beginsWithOne(base, options.prefixes);
+    if (!asked && options.marks && !mayNeed(entry.inode, *options.marks))
+      return true;
     auto &list = asked ? libraries : others;
     if (list.size() < (asked ? kLibrariesMax : kCandidatesMax))
       list.push_back({entry.path, entry.inode});

@@ -5,6 +5,9 @@
 #include "elf.hh"
 
 #include "../result.hh"
+#include "../squash/content_watch.hh"
+
+#include <memory>
 
 namespace berth::elf {
 
@@ -22,6 +25,8 @@ struct ScanOptions {
   };
   std::vector<Text> texts;
   unsigned threads = 1;
+  /** Of a NeededWatch for `exporters` that saw the image made: what it did not mark is not read. */
+  std::shared_ptr<const squash::Marks> marks;
 };
 
 /** lib*.so*, ld-*.so*: where it is, and where it leads if it is a symbolic link. */

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "codec.hh"
+#include "content_watch.hh"
 #include "feed.hh"
 #include "sha256.hh"
 #include "stored.hh"
@@ -44,6 +45,8 @@ struct ConvertOptions {
   std::vector<std::string> capture;
   /** Has layers that need not be sent; with the same block size and compressor. */
   std::shared_ptr<Stored> stored;
+  /** Sees every content that is stored anew; from one thread. */
+  std::shared_ptr<ContentWatch> watch;
 };
 
 struct ConvertResult {
@@ -57,6 +60,8 @@ struct ConvertResult {
   std::vector<Digest> diffIds;
   /** In the order of `capture`; those that are no files, or larger than CAPTURE_SIZE_MAX, are absent. */
   std::vector<std::pair<std::string, Bytes>> captured;
+  /** Where there was a watch. */
+  std::shared_ptr<const Marks> marks;
 };
 
 struct ConvertProgress {

@@ -173,6 +173,8 @@ Result<> Converter::Engine::writeContents() {
   store.flush();
   if (auto done = line.finish(); !done)
     return done;
+  if (options.watch != nullptr)
+    result.marks = std::make_shared<const Marks>(store.takeMarks(output.position()));
   if (options.stored == nullptr)
     return Nothing{};
   auto copied = options.stored->copy(line, output);

@@ -18,7 +18,8 @@ struct Converter::Engine {
         optionsBlock(compressorOptions(options.compressor, options.level)), output(options.fd, SUPER_SIZE),
         line(gate, output, {options.compressor, options.level, options.blockSize, options.threads}),
         chunks(gate, output, options.tablesOwnMax), tree(key, chunks), xattrs(options.keepCapabilities),
-        store(line, key, gate, chunks, options.blockSize), index(*codec, chunks, options.layers),
+        store(line, key, gate, chunks, options.blockSize, options.watch.get()),
+        index(*codec, chunks, options.layers),
         merger({tree, store, owners, xattrs, key, index, chunks}, options.entriesMax),
         digests(options.layers) {
     gate.watch(changed);

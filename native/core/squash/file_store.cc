@@ -23,6 +23,8 @@ Result<> FileStore::begin(uint64_t size) {
   inFragment_ = false;
   if (size == 0)
     return Nothing{};
+  if (watch_ != nullptr)
+    watch_->begin(size);
   if (size < blockSize_) {
     if (auto done = need(fragment_); !done)
       return done;
@@ -39,6 +41,8 @@ Result<> FileStore::begin(uint64_t size) {
 Result<> FileStore::data(std::span<const uint8_t> bytes) {
   if (bytes.size() > size_ - position_)
     return tarDamage("a file holds more than its size");
+  if (watch_ != nullptr)
+    watch_->data(position_, bytes);
   position_ += bytes.size();
   if (inFragment_) {
     std::memcpy(fragment_->bytes.get() + fragment_->size, bytes.data(), bytes.size());
@@ -178,6 +182,8 @@ Result<Placed> FileStore::endSmall() {
     fragmentNumber_++;
     fragment_ = std::move(block_);
   }
+  if (watch_ != nullptr && watch_->end())
+    marks_.addSmall(fragmentNumber_, uint32_t(start));
   smalls_.add({hash, uint32_t(size_), fragmentNumber_, uint32_t(start)});
   smallIndex_.add(hash.low, uint32_t(smalls_.size() - 1), [&](uint32_t i) { return smalls_[i].hash.low; });
   return Placed{fragmentNumber_, uint32_t(start)};
@@ -191,6 +197,8 @@ Result<Placed> FileStore::endLarge() {
     return done.error();
   if (matching_)
     return Placed{larges_[candidate_].file, NONE};
+  if (watch_ != nullptr && watch_->end() && markedFiles_.size() <= Marks::PLACES_MAX)
+    markedFiles_.push_back(file_);
   const auto number = uint32_t(larges_.size());
   const size_t first = largeTokens_.size();
   largeTokens_.insert(largeTokens_.end(), tokens_.begin(), tokens_.end());
@@ -212,6 +220,13 @@ Result<Placed> FileStore::endLarge() {
 void FileStore::flush() {
   if (fragment_ != nullptr && fragment_->size > 0)
     line_.addFragment(std::move(fragment_));
+}
+
+Marks FileStore::takeMarks(uint64_t dataEnd) {
+  for (const uint32_t file : markedFiles_)
+    marks_.addLarge(line_.files()[file].start);
+  marks_.settle(line_.fragmentCount(), dataEnd);
+  return std::move(marks_);
 }
 
 } // namespace berth::squash

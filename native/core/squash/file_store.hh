@@ -11,6 +11,7 @@
 
 #include "block_line.hh"
 #include "chunks.hh"
+#include "content_watch.hh"
 #include "content_hash.hh"
 #include "id_table.hh"
 #include "tar.hh"
@@ -25,9 +26,11 @@ struct Placed {
 
 class FileStore final : public ContentSink {
 public:
-  FileStore(BlockLine &line, const HashKey &key, Gate &gate, Chunks &chunks, uint32_t blockSize)
-      : line_(line), key_(key), gate_(gate), blockSize_(blockSize), fragmentNumber_(line.fragmentCount()),
-        smalls_(chunks) {}
+  /** `watch` may be null: nobody looks at what passes. */
+  FileStore(BlockLine &line, const HashKey &key, Gate &gate, Chunks &chunks, uint32_t blockSize,
+            ContentWatch *watch = nullptr)
+      : line_(line), key_(key), gate_(gate), blockSize_(blockSize), watch_(watch),
+        fragmentNumber_(line.fragmentCount()), smalls_(chunks) {}
 
   /** One content: begin, any number of data and hole, end. */
   Result<> begin(uint64_t size);
@@ -36,6 +39,8 @@ public:
   Result<Placed> end();
   /** After the last content. */
   void flush();
+  /** What the watch marked; after the line's finish(), before anything is appended to it. */
+  Marks takeMarks(uint64_t dataEnd);
 
 private:
   /** One word of a stored file: a block's hash, or a run of holes. */
@@ -74,6 +79,9 @@ private:
   const HashKey &key_;
   Gate &gate_;
   uint32_t blockSize_;
+  ContentWatch *watch_;
+  Marks marks_;
+  std::vector<uint32_t> markedFiles_;
 
   uint64_t size_ = 0, position_ = 0;
   /** The block being filled, and where in it this content begins (small files fill the shared one). */
