@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Names of libraries that hookup asks about, the same for images and for the node. */
+import { posix } from 'node:path'
 import type { ElfFacts } from '../native.js'
 import type { MpiFamily, MpiRole } from './facts.js'
 
 /** Beginnings of the file names of MPI libraries: libmpi, libmpich, libmpifort, libmpi_abi, libmpi_gnu_…. */
 export const MPI_FILES = ['libmpi']
 /** Read in images: MPI, the C library, what tells its own version. */
-export const READ_OF_IMAGES = [...MPI_FILES, 'libpmix.so', 'libc.so.6', 'libc-2.']
+export const READ_OF_IMAGES = [
+  ...[...MPI_FILES, 'libpmix.so', 'libc.so.6', 'libc-2.'],
+  // Red Hat's libgcc_s.so.1 is a link to libgcc_s-8-20210514.so.1.
+  ...['libstdc++.so.', 'libgcc_s'],
+]
+/** GCC's runtimes, by the names that are asked for, and the versions of their symbols. */
+export const RUNTIMES: ReadonlyMap<string, readonly string[]> = new Map([
+  ['libstdc++.so.6', ['GLIBCXX_', 'CXXABI_']],
+  ['libgcc_s.so.1', ['GCC_']],
+])
 /** What is asked about the symbols of an image's MPI: mpiFamily below, and what the node's may lack. */
 export const TOLD_OF_MPI = ['MPI_', 'ompi_mpi_comm_world']
 /** libpmix has "OpenPMIx 4.2.2 (PMIx Standard: …)" in it since 3.2; before, "PMIx 2.1.4". */
@@ -52,6 +62,23 @@ export function highestVersion(versions: readonly string[], prefix: string): str
     return /^\d+(\.\d+)*$/.test(number) ? [number] : []
   })
   return numbers.reduce((best, one) => (compareVersions(one, best) > 0 ? one : best), '')
+}
+
+/** Of each kind of version that GCC's runtimes have, the highest: GLIBCXX_3.4.30, CXXABI_1.3.13. */
+export function runtimeVersions(versions: readonly string[]): string[] {
+  return [...RUNTIMES.values()].flat().flatMap((prefix) => {
+    const highest = highestVersion(versions, prefix)
+    return highest === '' ? [] : [`${prefix}${highest}`]
+  })
+}
+
+/** Directories of an RPATH or RUNPATH. @param origin of the file that has it */
+export function foldersOf(path: string, origin: string): string[] {
+  return path
+    .split(':')
+    .map((folder) => folder.replace(/\$(ORIGIN\b|\{ORIGIN\})/g, origin))
+    .filter((folder) => folder.startsWith('/'))
+    .map((folder) => posix.resolve(folder))
 }
 
 /** By number, part for part; '' is lowest. */

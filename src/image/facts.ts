@@ -25,6 +25,14 @@ export interface ImageMpiLibrary {
   wants: string[]
 }
 
+/** libstdc++.so.6 or libgcc_s.so.1 in a directory of an image that is searched before the loader's cache. */
+export interface ImageRuntime {
+  /** By the name that is asked for, absolute. */
+  path: string
+  /** The highest of each kind: GLIBCXX_3.4.30, CXXABI_1.3.13, GCC_12.0.0. */
+  provides: string[]
+}
+
 /** One MPI of an image: what lies in one directory and belongs together. */
 export interface ImageMpi {
   family: MpiFamily
@@ -36,6 +44,8 @@ export interface ImageMpi {
   /** Symbols that programs and other libraries of the image want of it. */
   wants: string[]
   users: { count: number; example: string }
+  /** What it and its users have of GCC's runtimes beside them or by RPATH: the node's newer ones are not found then. */
+  runtimes: ImageRuntime[]
 }
 
 export interface ImageFacts {
@@ -53,7 +63,7 @@ export interface ImageFacts {
 }
 
 /** Raised when facts of an older kind must be found again. */
-export const FACTS_VERSION = 3
+export const FACTS_VERSION = 4
 /** Name of the field that carries them. */
 export const FACTS_FIELD = 'facts'
 /** As the largest frame. */
@@ -100,7 +110,8 @@ export function takeFacts(text: string): ImageFacts {
   }
 }
 
-function takeMpi({ family, major, libraries, functions, wants, users }: Record<string, unknown>): ImageMpi {
+function takeMpi(mpi: Record<string, unknown>): ImageMpi {
+  const { family, major, libraries, functions, wants, users, runtimes } = mpi
   if (!isObject(users)) throw malformed('MPI')
   return {
     family: family === 'openmpi' || family === 'abi' ? family : 'mpich',
@@ -115,6 +126,10 @@ function takeMpi({ family, major, libraries, functions, wants, users }: Record<s
     functions: takeNames(functions),
     wants: takeNames(wants),
     users: { count: takeCount(users.count), example: takeName(users.example) },
+    runtimes: takeList(runtimes, ({ path, provides }) => ({
+      path: takeName(path),
+      provides: takeNames(provides),
+    })),
   }
 }
 

@@ -14,6 +14,7 @@ import {
 } from './elf_names.js'
 import { FACTS_VERSION, type ImageFacts, type ImageMpi, type ImageMpiLibrary, NO_FACTS } from './facts.js'
 import { type CacheEntry, parseCache } from './ldcache.js'
+import { type Runtime, runtimesFor, runtimesOf } from './runtimes.js'
 
 export const LD_CACHE = 'etc/ld.so.cache'
 /** Where glibc's loader looks when the cache has no answer (elf/rtld of Debian, Fedora and upstream). */
@@ -53,14 +54,20 @@ export function describe(scan: ImageScan, cacheFile: Buffer | undefined): ImageF
     .map((one) => ({ ...one, path: `/${one.path}` }))
   const files = new Files(names)
   const cache = cacheFile === undefined ? undefined : parseCache(cacheFile)
+  const libraries = loaderView(files, cache ?? [])
+  const runtimes = runtimesOf(
+    found,
+    { paths: files.paths(), resolve: (path) => files.resolve(path) },
+    libraries,
+  )
   return {
     version: FACTS_VERSION,
     libc: libcOf(found, names),
-    mpi: mpisOf(found, files),
+    mpi: mpisOf(found, files, runtimes),
     pmix: found
       .filter(({ path }) => /^libpmix\.so/.test(basename(path)))
       .map(({ path, text }) => ({ path, release: text })),
-    libraries: loaderView(files, cache ?? []),
+    libraries,
     ...(cache === undefined ? {} : { cache }),
     truncated: scan.truncated,
   }
@@ -79,7 +86,7 @@ function libcOf(found: readonly ElfFacts[], names: readonly { path: string }[]):
   return { kind: 'musl', version: '', path: `/${musl.path}`, machine: 0 }
 }
 
-function mpisOf(found: readonly ElfFacts[], files: Files): ImageMpi[] {
+function mpisOf(found: readonly ElfFacts[], files: Files, runtimes: readonly Runtime[]): ImageMpi[] {
   const libraries = found.filter(({ exporter }) => exporter)
   return libraries.flatMap((main): ImageMpi[] => {
     const family = mpiFamily(main)
@@ -103,6 +110,7 @@ function mpisOf(found: readonly ElfFacts[], files: Files): ImageMpi[] {
         functions,
         wants,
         users: { count: users.length, example: example?.path ?? '' },
+        runtimes: runtimesFor(main, [...own, ...users], runtimes),
       },
     ]
   })
@@ -161,6 +169,10 @@ class Files {
 
   constructor(names: readonly { path: string; target: string }[]) {
     for (const { path, target } of names) this.targets.set(`/${path}`, target)
+  }
+
+  paths(): Iterable<string> {
+    return this.targets.keys()
   }
 
   resolve(path: string): string | undefined {

@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { highestVersion, isOpenMpiCore } from '../image/elf_names.js'
+import { highestVersion, isOpenMpiCore, runtimeVersions } from '../image/elf_names.js'
 import type { ElfFacts } from '../native.js'
 import type { HostLibrary, HostMpiLibrary, HostOpenMpi } from '../plan/host.js'
 import { type LibraryReader, libraryOf } from './library_reader.js'
@@ -43,13 +43,12 @@ export async function readOpenMpi(
     ...textsOf(dirname(main.path)),
     ...(pmix === undefined ? [] : modulesOfPmix(pmix)),
   ]
+  const wanted = modules.flatMap(({ versionsNeeded }) => versionsNeeded)
   return {
     parts,
     needed: [...new Set(modules.flatMap((one) => libraryOf('', one).needed))],
-    glibc: highestVersion(
-      modules.flatMap(({ versionsNeeded }) => versionsNeeded),
-      'GLIBC_',
-    ),
+    glibc: highestVersion(wanted, 'GLIBC_'),
+    runtime: runtimeVersions(wanted),
     directories: places,
     dependencies,
   }

@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { highestVersion, MPI_FILES } from '../image/elf_names.js'
+import { foldersOf, highestVersion, MPI_FILES, runtimeVersions } from '../image/elf_names.js'
 import { parseCache } from '../image/ldcache.js'
 import type { ElfFacts, Native } from '../native.js'
 import type { HostLibrary } from '../plan/host.js'
@@ -117,10 +117,7 @@ export class LibraryReader {
 
   private async find(name: string, from: ElfFacts): Promise<ElfFacts | undefined> {
     const origin = dirname(from.path)
-    const folders = `${from.rpath}:${from.runpath}`
-      .split(':')
-      .filter((folder) => folder !== '')
-      .map((folder) => folder.replace(/\$(ORIGIN\b|\{ORIGIN\})/g, origin))
+    const folders = foldersOf(`${from.rpath}:${from.runpath}`, origin)
     const places = [
       ...folders.map((folder) => join(folder, name)),
       this.cache.get(name) ?? '',
@@ -169,5 +166,6 @@ function real(path: string): string | undefined {
 /** @param name by which it is asked for */
 export function libraryOf(name: string, { path, soname, needed, versionsNeeded }: ElfFacts): HostLibrary {
   const glibc = highestVersion(versionsNeeded, 'GLIBC_')
-  return { name, path, soname, needed: needed.filter((one) => !GLIBC.test(one)), glibc }
+  const runtime = runtimeVersions(versionsNeeded)
+  return { name, path, soname, needed: needed.filter((one) => !GLIBC.test(one)), glibc, runtime }
 }

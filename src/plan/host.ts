@@ -29,6 +29,8 @@ export interface HostLibrary {
   needed: readonly string[]
   /** Highest version of glibc that it wants; '' for none. */
   glibc: string
+  /** The same of GCC's runtimes: GLIBCXX_3.4.32, CXXABI_1.3.13, GCC_12.0.0. */
+  runtime: readonly string[]
 }
 
 export interface HostMpiLibrary extends HostLibrary {
@@ -61,6 +63,8 @@ export interface HostOpenMpi {
   needed: readonly string[]
   /** Highest version of glibc that a module wants. */
   glibc: string
+  /** And of GCC's runtimes. */
+  runtime: readonly string[]
   /** What it reads at paths that were built in: modules, texts, settings; PMIx' modules. */
   directories: readonly string[]
 }

@@ -3,7 +3,7 @@
  * Whether an MPI of the node can stand in for one of the image: the same ABI by family and major, a processor that runs
  * it, a C library that is new enough, and every symbol that something in the image wants.
  */
-import { compareVersions } from '../image/elf_names.js'
+import { compareVersions, highestVersion, RUNTIMES } from '../image/elf_names.js'
 import type { ImageFacts, ImageMpi, ImageMpiLibrary } from '../image/facts.js'
 import type { HostLibrary, HostMpi, HostMpiLibrary } from './host.js'
 import { keptBy, type MpiKept } from './mpi_kept.js'
@@ -70,7 +70,35 @@ export function fitMpi(image: ImageFacts, wanted: ImageMpi, host: HostMpi): Fit 
     )
   if (compareVersions(host.open?.glibc ?? '', libc.version) > 0)
     return keptBy('glibc', `its modules need glibc ${host.open?.glibc}, the image offers ${libc.version}`)
-  return { replacements, additions }
+  return oldRuntime(wanted, host, { replacements, additions }) ?? { replacements, additions }
+}
+
+/**
+ * What the image has of GCC's runtimes in a place that is searched before the loader's cache stays whatever the cache
+ * says: all that comes from the node must do with it.
+ */
+function oldRuntime({ runtimes }: ImageMpi, host: HostMpi, fit: Fit): MpiKept | undefined {
+  if (runtimes.length === 0) return undefined
+  const found = new Set(runtimes.map(({ path }) => fileName(path)))
+  const added = [...fit.additions].flatMap(([name, library]) => (found.has(name) ? [] : [library]))
+  const wanting = [
+    ...[...fit.replacements.map((one) => one.host), ...added].map(({ path, runtime }) => ({
+      who: fileName(path),
+      runtime,
+    })),
+    { who: 'one of its modules', runtime: host.open?.runtime ?? [] },
+  ]
+  for (const { path, provides } of runtimes)
+    for (const prefix of RUNTIMES.get(fileName(path)) ?? [])
+      for (const { who, runtime } of wanting) {
+        const [needs, has] = [highestVersion(runtime, prefix), highestVersion(provides, prefix)]
+        if (compareVersions(needs, has) > 0)
+          return keptBy(
+            'gcc-runtime',
+            `${who} needs ${prefix}${needs}, and programs of the image find ${path} first, which ${has === '' ? 'has none' : `ends at ${prefix}${has}`}`,
+          )
+      }
+  return undefined
 }
 
 function standIn({ role, soname }: ImageMpiLibrary, host: HostMpi): HostMpiLibrary | undefined {

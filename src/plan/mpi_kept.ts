@@ -19,6 +19,8 @@ export const MPI_REMEDIES = {
   symbols: "build the program with an MPI no newer than the node's",
   glibc:
     'build the image on a newer distribution, or name an MPI that was built on an older one with mpi_host',
+  'gcc-runtime':
+    'install a newer libstdc++ and libgcc in the image at that place (conda: libstdcxx, libgcc), or build the program without a way there',
 } as const satisfies Readonly<Record<string, string>>
 
 export type MpiKeptCode = keyof typeof MPI_REMEDIES

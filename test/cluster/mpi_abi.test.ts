@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Images whose MPI is of another kind than the node's, lies elsewhere, or cannot be replaced: each runs, and why is said. */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -10,16 +10,22 @@ import { suite } from '../suite.js'
 import { must, type Outcome } from './command.js'
 import { exits, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
-import { publishLike } from './images.js'
-import { agrees, compileProbe, notInSid, packagesFile, publishMpi } from './mpi_images.js'
+import { CACHE_DIR, publishLike } from './images.js'
+import { agrees, compileProbe, type MpiImage, notInSid, packagesFile, publishMpi } from './mpi_images.js'
 import { makeTar, type TarEntry } from './tar.js'
 
 const missing = ['mpicc.mpich', 'musl-gcc'].filter((name) => !hasProgram(name)).join(', ')
 const notInSidNow = missing || (await notInSid('mpich-sid', 'libmpi_abi_mpich.so.1'))
 const test = suite('MPI of other kinds')
-const at = useCluster(test, { nodes: [{}] })
+mkdirSync(CACHE_DIR, { recursive: true })
+/** None but root can put files there: the node's libraries are read nowhere else. */
+const installed = mkdtempSync(join(CACHE_DIR, 'own-cxx-'))
+chmodSync(installed, 0o755)
+const at = useCluster(test, { nodes: [{}], berthConf: `[profile cxx]\nmpi = ${installed}\n` })
 const folder = mkdtempSync(join(tmpdir(), 'berth-abi-'))
-test.after(() => rmSync(folder, { recursive: true }))
+test.after(() => {
+  for (const path of [folder, installed]) rmSync(path, { recursive: true })
+})
 
 const LIBRARIES = 'usr/lib/x86_64-linux-gnu'
 
@@ -47,7 +53,7 @@ async function compile(name: string, { soname, flags = [], compiler = 'cc', rpat
 const folders = (...names: string[]): TarEntry[] => names.map((name) => ({ name: `${name}/`, type: '5' }))
 
 /** One file out of the packages of an image. */
-async function fileOf(image: 'mpich-trixie', pattern: string): Promise<Buffer> {
+async function fileOf(image: MpiImage, pattern: string): Promise<Buffer> {
   const options = { maxBuffer: 1 << 28 }
   return execFileSync('tar', ['-xOf', await packagesFile(image), '--wildcards', pattern], options)
 }
@@ -78,6 +84,62 @@ test.needs(missing, 'an MPI in a place of its own, which only RPATH names, is re
   const own = exits(await srun(image, ['--mpi=pmi2', '--container-mpi=image'], 'conda'), 0)
   says(own, /by MPICH Version:\s+4\.[23]/)
 })
+
+/** A stand-in of the node's MPI, and of a library below it that wants the libstdc++ of the node's compiler. */
+async function installCxx(): Promise<void> {
+  const [source, fast, mpi] = ['fast.cc', 'libfast.so.1', 'libmpi.so.12'].map((name) => join(installed, name))
+  const code = '#include <string>\nstd::string last(std::string text) { return text + text; }\n'
+  writeFileSync(source ?? '', code)
+  const shared = ['-shared', '-fPIC']
+  await must(['g++', ...shared, '-Wl,-soname,libfast.so.1', '-o', fast ?? '', source ?? ''])
+  const flags = ['-DNAME="the node"', '-Wl,-soname,libmpi.so.12', '-Wl,--no-as-needed', '-Wl,-rpath,$ORIGIN']
+  const standIn = join(import.meta.dirname, 'mpi_standin.c')
+  await must(['cc', ...shared, ...flags, '-o', mpi ?? '', standIn, fast ?? ''])
+}
+
+/** What an old libstdc++ says of itself; nothing is in it. */
+async function oldRuntime(): Promise<Buffer> {
+  const [source, map, library] = ['old.c', 'old.map', 'libstdc++.so.6'].map((name) => join(folder, name))
+  writeFileSync(source ?? '', 'int stub(void) { return 7; }\n')
+  const versions = ['GLIBCXX_3.4 { stub; };', 'GLIBCXX_3.4.17 { } GLIBCXX_3.4;', 'CXXABI_1.3 { };']
+  writeFileSync(map ?? '', versions.join('\n'))
+  const flags = ['-shared', '-fPIC', '-Wl,-soname,libstdc++.so.6', `-Wl,--version-script=${map}`]
+  await must(['cc', ...flags, '-o', library ?? '', source ?? ''])
+  return readFileSync(library ?? '')
+}
+
+test.needs(
+  missing,
+  'where programs find an older libstdc++ beside their MPI than the node’s needs (stand-ins), they keep it',
+  async () => {
+    await installCxx()
+    const recipe = { soname: 'libmpi.so.12', flags: ['-DNAME="the image"'], rpath: '$ORIGIN/../lib' }
+    const { program, library } = await compile('small', recipe)
+    const publish = (name: string, runtime?: Buffer) => {
+      const file = 'libstdc++.so.6.0.17'
+      const runtimes: TarEntry[] = [
+        { name: `opt/lib/${file}`, content: runtime ?? '' },
+        { name: 'opt/lib/libstdc++.so.6', type: '2', link: file },
+      ]
+      return publishMpi(at.registry, 'none-trixie', { [name]: program }, [
+        ...folders('opt/lib'),
+        { name: 'opt/lib/libmpi.so.12', content: readFileSync(library) },
+        ...(runtime === undefined ? [] : runtimes),
+      ])
+    }
+    const auto = ['--container-profile=cxx']
+    const old = await publish('old-cxx', await oldRuntime())
+    says(exits(await srun(old, auto, 'old-cxx'), 0), /by the image$/m)
+    const why =
+      /libfast\.so\.1 needs GLIBCXX_3\.4\.\d+, and programs of the image find \/opt\/lib\/libstdc\+\+\.so\.6 first, which ends at GLIBCXX_3\.4\.17/
+    says(await srun(old, ['-v', ...auto], 'old-cxx'), why)
+    refuses(await srun(old, ['--container-mpi=host', ...auto], 'old-cxx'), why)
+    const newer = await publish('newer-cxx', await fileOf('none-trixie', '*/libstdc++.so.6.*'))
+    says(exits(await srun(newer, auto, 'newer-cxx'), 0), /by the node$/m)
+    const without = await publish('no-cxx')
+    says(exits(await srun(without, auto, 'no-cxx'), 0), /by the node$/m)
+  },
+)
 
 test.needs(missing, 'a libmpi.so.12 that is an Open MPI 1.10 (stand-in) is not taken for MPICH', async () => {
   const { program, library } = await compile('old', { soname: 'libmpi.so.12', flags: ['-DOPEN_MPI'] })

@@ -22,6 +22,7 @@ export const IMAGE_FACTS: Partial<ImageFacts> = {
       functions: ['MPI_Init'],
       wants: ['MPI_Init'],
       users: { count: 1, example: '/opt/app' },
+      runtimes: [],
     },
   ],
   libraries: {},
@@ -50,7 +51,7 @@ export const NODE_FACTS: HostFacts = {
 
 function library(name: string, path: string): HostLibrary {
   const needed = name.startsWith('libmpi') ? ['libcxi.so.1'] : []
-  return { name, path, soname: name, needed, glibc: '2.34' }
+  return { name, path, soname: name, needed, glibc: '2.34', runtime: [] }
 }
 
 /** Two GPUs, of which the step has the first. */

@@ -14,7 +14,7 @@ const test = suite('berth doctor mpi')
 
 const C = {
   ...{ name: 'libmpi.so.12', path: '/opt/mpich/lib/libmpi.so.12.2.0', soname: 'libmpi.so.12' },
-  ...{ needed: [], glibc: '2.34', defines: new Set(['MPI_Init']) },
+  ...{ needed: [], glibc: '2.34', runtime: [], defines: new Set(['MPI_Init']) },
 }
 const MPICH: HostMpi = {
   ...{

@@ -113,6 +113,7 @@ test('a scan tells the C library, the MPI with its names, bindings and users, PM
         functions: ['MPI_Init'],
         wants: ['MPI_Send', 'mpi_init_'],
         users: { count: 2, example: '/opt/app' },
+        runtimes: [],
       },
     ],
     pmix: [{ path: `/${LIB}/libpmix.so.2.6.2`, release: '4.2.2' }],
@@ -125,6 +126,58 @@ test('a scan tells the C library, the MPI with its names, bindings and users, PM
     truncated: false,
   })
   assert.deepEqual(takeFacts(JSON.stringify(facts)), facts)
+})
+
+/** As conda lays it out: everything in one prefix, found by RPATH; a link leads to the file. */
+function runtimesOf(more: Partial<ElfFacts> = {}, cached: readonly string[] = []): unknown {
+  const lib = 'opt/conda/lib'
+  const [cxx, gcc] = ['libstdc++.so.6.0.28', 'libgcc_s.so.1']
+  const versionsProvided = ['GLIBCXX_3.4', 'GLIBCXX_3.4.28', 'GLIBCXX_3.4.9', 'CXXABI_1.3.12', 'CXXABI_TM_1']
+  const scan: ImageScan = {
+    names: [
+      { path: `${lib}/libmpi.so.12`, target: '' },
+      { path: `${lib}/${cxx}`, target: '' },
+      { path: `${lib}/libstdc++.so.6`, target: cxx },
+      { path: `${lib}/${gcc}`, target: '' },
+      { path: 'opt/far/libstdc++.so.6', target: '' },
+      { path: `${lib}/libstdc++.so.6.0.28-gdb.py`, target: '' },
+      ...cached.map((name) => ({ path: `${LIB}/${name}`, target: `/${lib}/${name}` })),
+    ],
+    found: [
+      { ...C, path: `${lib}/libmpi.so.12`, soname: 'libmpi.so.12' },
+      elf(`${lib}/${cxx}`, { versionsProvided }),
+      elf(`${lib}/${gcc}`, { versionsProvided: ['GCC_3.0', 'GCC_12.0.0', 'GCC_4.2.0'] }),
+      elf('opt/far/libstdc++.so.6', { versionsProvided: ['GLIBCXX_3.4.20'] }),
+      elf('opt/conda/bin/app', { executable: true, needed: ['libmpi.so.12'], ...more }),
+    ],
+    truncated: false,
+  }
+  const facts = describe(scan, undefined)
+  assert.deepEqual(takeFacts(JSON.stringify(facts)), facts)
+  return facts.mpi[0]?.runtimes
+}
+
+test('what programs find of GCC’s runtimes before the cache’s is told: beside the MPI, and where RPATH leads', () => {
+  const cxx = { path: '/opt/conda/lib/libstdc++.so.6', provides: ['GLIBCXX_3.4.28', 'CXXABI_1.3.12'] }
+  const gcc = { path: '/opt/conda/lib/libgcc_s.so.1', provides: ['GCC_12.0.0'] }
+  const far = { path: '/opt/far/libstdc++.so.6', provides: ['GLIBCXX_3.4.20'] }
+  assert.deepEqual(runtimesOf(), [cxx, gcc])
+  assert.deepEqual(runtimesOf({ rpath: '$ORIGIN/../../far:/opt/none' }), [cxx, gcc, far])
+  // By RUNPATH a program finds what it asks for itself.
+  assert.deepEqual(runtimesOf({ runpath: '/opt/far/' }), [cxx, gcc])
+  const asks = { needed: ['libmpi.so.12', 'libstdc++.so.6'], rpath: '/opt/void' }
+  assert.deepEqual(runtimesOf({ ...asks, runpath: '$ORIGIN/../../far' }), [cxx, gcc, far])
+})
+
+test('a runtime beside the MPI that the cache leads to as well gives way there, unless RPATH leads to it', () => {
+  const [name] = ['libstdc++.so.6']
+  const paths = (more: Partial<ElfFacts>) =>
+    (runtimesOf(more, [name]) as { path: string }[]).map(({ path }) => path)
+  assert.deepEqual(paths({}), ['/opt/conda/lib/libgcc_s.so.1'])
+  assert.deepEqual(paths({ rpath: '$ORIGIN/../lib' }), [
+    '/opt/conda/lib/libstdc++.so.6',
+    '/opt/conda/lib/libgcc_s.so.1',
+  ])
 })
 
 test('musl is known by its loader, nothing by nothing, and a damaged cache is none', () => {
@@ -153,6 +206,15 @@ test('root takes facts by shape and size only: what inspect.ts does not write is
     assert.throws(() => takeFacts(text), { code: 'BERTH_EIMPORTER', message: /sent a malformed / }, why)
   assert.doesNotThrow(() => takeFacts(damaged('truncated', false)))
   const strings = ['libc/version', 'libc/path', 'mpi/0/libraries/0/path', 'mpi/0/libraries/0/names/0']
+  const lists = [
+    'mpi',
+    'pmix',
+    'cache',
+    'mpi/0/libraries',
+    'mpi/0/functions',
+    'mpi/0/wants',
+    'mpi/0/runtimes',
+  ]
   strings.push(
     'mpi/0/functions/0',
     'mpi/0/users/example',
@@ -165,7 +227,6 @@ test('root takes facts by shape and size only: what inspect.ts does not write is
       refused(damaged(path, bad), `${path} = ${JSON.stringify(bad).slice(0, 20)}`)
   for (const path of ['libc/machine', 'mpi/0/major', 'mpi/0/users/count'])
     for (const bad of [-1, 1.5, 2 ** 60, '12', null, undefined]) refused(damaged(path, bad), path)
-  const lists = ['mpi', 'pmix', 'cache', 'mpi/0/libraries', 'mpi/0/functions', 'mpi/0/wants']
   for (const path of lists)
     for (const bad of ['x', 7, {}, null, [7], [null], [[]], Array(40_001).fill('x')])
       refused(damaged(path, bad), `${path} = ${JSON.stringify(bad).slice(0, 20)}`)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which MPI of the node stands in for which of an image, and what else changes then. */
 import assert from 'node:assert/strict'
-import type { ImageFacts, ImageMpi } from '../../src/image/facts.js'
+import { FACTS_VERSION, type ImageFacts, type ImageMpi } from '../../src/image/facts.js'
 import { type CacheEntry, parseCache } from '../../src/image/ldcache.js'
 import { planHookup } from '../../src/plan/hookup.js'
 import type { HostLibrary, HostMpi } from '../../src/plan/host.js'
@@ -35,10 +35,11 @@ const imageMpich: ImageMpi = {
   functions: ['MPI_Init', 'MPI_Send', 'MPI_Send_c'],
   wants: ['MPI_Init', 'MPI_Send', 'mpi_init_'],
   users: { count: 1, example: '/opt/app' },
+  runtimes: [],
 }
 
 const facts: ImageFacts = {
-  version: 3,
+  version: FACTS_VERSION,
   libc: { kind: 'glibc', version: '2.36', path: `${LIB}/libc.so.6`, machine: X86_64 },
   mpi: [imageMpich],
   pmix: [],
@@ -52,7 +53,7 @@ function entry(name: string, path: string): CacheEntry {
 }
 
 function library(name: string, path: string, needed: string[] = [], glibc = '2.34'): HostLibrary {
-  return { name, path, soname: name, needed, glibc }
+  return { name, path, soname: name, needed, glibc, runtime: [] }
 }
 
 const hostMpich: HostMpi = {
@@ -167,6 +168,51 @@ test('what does not fit is kept, with the reason', () => {
     'missing-library',
     /libcxi\.so\.1 is needed by it and not found/,
   )
+})
+
+/** The node's UCX wants this much of libstdc++, and the image's programs find its own first, beside their MPI. */
+function conda(provides: string[], runtime = ['GLIBCXX_3.4.32', 'CXXABI_1.3.13']): Case {
+  const ucp = hostMpich.dependencies.get('libucp.so.0')
+  assert.ok(ucp !== undefined)
+  return {
+    image: { runtimes: [{ path: '/opt/conda/lib/libstdc++.so.6', provides }] },
+    host: { dependencies: new Map([...hostMpich.dependencies, ['libucp.so.0', { ...ucp, runtime }]]) },
+  }
+}
+
+test('a libstdc++ beside the image’s MPI that is too old for the node’s libraries keeps it', () => {
+  kept(
+    conda(['GLIBCXX_3.4.28', 'CXXABI_1.3.12']),
+    'gcc-runtime',
+    /does not fit: libucp\.so\.0\.0\.0 needs GLIBCXX_3\.4\.32, and programs of the image find \/opt\/conda\/lib\/libstdc\+\+\.so\.6 first, which ends at GLIBCXX_3\.4\.28$/,
+  )
+  kept(conda(['GLIBCXX_3.4.32', 'CXXABI_1.3.9']), 'gcc-runtime', /needs CXXABI_1\.3\.13/)
+  kept(conda([]), 'gcc-runtime', /which has none$/)
+  const { mounts = [] } = plan(conda(['GLIBCXX_3.4.33', 'CXXABI_1.3.13']))
+  assert.equal(mounts.length, 4)
+})
+
+test('of a libgcc beside it the same is asked, and of what comes with the node’s libstdc++', () => {
+  const needy = { ...library('libstdc++.so.6', `${LIB}/libstdc++.so.6.0.33`), runtime: ['GCC_14.0.0'] }
+  const path = '/opt/conda/lib/libgcc_s.so.1'
+  const given = (more: string[]): Case => ({
+    image: {
+      runtimes: [
+        { path, provides: ['GCC_12.0.0'] },
+        ...more.map((one) => ({ path: one, provides: ['GLIBCXX_3.4.30', 'CXXABI_1.3.13'] })),
+      ],
+    },
+    host: {
+      dependencies: new Map([
+        ...hostMpich.dependencies,
+        ['libucp.so.0', library('libucp.so.0', '/opt/ucx/libucp.so.0.0.0', ['libstdc++.so.6'])],
+        ['libstdc++.so.6', needy],
+      ]),
+    },
+  })
+  kept(given([]), 'gcc-runtime', /libstdc\+\+\.so\.6\.0\.33 needs GCC_14\.0\.0, and .* ends at GCC_12\.0\.0$/)
+  // The node's libstdc++ is not found then, and what it wants is nobody's need.
+  assert.deepEqual(plan(given(['/opt/conda/lib/libstdc++.so.6'])).kept, [])
 })
 
 test('a binding that the node does not have stays, if the node’s library has all that it wants', () => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** When the node's Open MPI takes the place of an image's, and that all of it does. */
 import assert from 'node:assert/strict'
-import type { ImageFacts, ImageMpi, ImageMpiLibrary } from '../../src/image/facts.js'
+import { FACTS_VERSION, type ImageFacts, type ImageMpi, type ImageMpiLibrary } from '../../src/image/facts.js'
 import type { HostLibrary, HostMpi, HostMpiLibrary } from '../../src/plan/host.js'
 import type { PlanInput } from '../../src/plan/input.js'
 import { planMpi } from '../../src/plan/mpi.js'
@@ -26,16 +26,17 @@ const image: ImageMpi = {
     own('libmca_common_verbs.so.40'),
   ],
   users: { count: 1, example: '/opt/app' },
+  runtimes: [],
 }
 
 const facts: ImageFacts = {
-  ...{ version: 3, mpi: [image], pmix: [], cache: [], truncated: false },
+  ...{ version: FACTS_VERSION, mpi: [image], pmix: [], cache: [], truncated: false },
   libc: { kind: 'glibc', version: '2.36', path: `${LIB}/libc.so.6`, machine: X86_64 },
   libraries: { 'libpmix.so.2': `${LIB}/libpmix.so.2.9.0`, 'libhwloc.so.15': `${LIB}/libhwloc.so.15.99.0` },
 }
 
 function library(name: string, needed: string[] = []): HostLibrary {
-  return { name, path: `/opt/ompi/lib/${name}.30.4`, soname: name, needed, glibc: '2.34' }
+  return { name, path: `/opt/ompi/lib/${name}.30.4`, soname: name, needed, glibc: '2.34', runtime: [] }
 }
 
 function part(name: string, needed: string[] = [], defines: string[] = []): HostMpiLibrary {
@@ -60,6 +61,7 @@ const host: HostMpi = {
     ),
     needed: ['libmca_common_ucx.so.40', 'libpmix.so.2', 'libhwloc.so.15'],
     glibc: '2.34',
+    runtime: [],
     directories: ['/opt/ompi/lib/openmpi', '/opt/ompi/share/openmpi'],
   },
 }

@@ -57,6 +57,7 @@ test('from 2.1 on all do, older ones those of their own major; who cannot be tol
 test('an MPICH without PMIx in a step of PMIx is told of', () => {
   const mpi = (family: 'mpich' | 'openmpi') => ({
     ...{ family, major: 12, libraries: [], functions: [], wants: [], users: { count: 0, example: '' } },
+    runtimes: [],
   })
   const notes = (facts: Given['facts'], environment: Record<string, string> = { PMIX_VERSION: '4.2.2' }) =>
     (planPmi(planInput({ facts: { pmix: [], ...facts }, environment })).notes ?? []).join('\n')
