@@ -78,7 +78,7 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Whether the process exists and is no zombie. */
+/** Whether the process exists and is no zombie: an init that looks for orphans now and then leaves one for a second. */
 export function processAlive(pid: number): boolean {
   try {
     return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))

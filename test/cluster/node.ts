@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { must, run, until } from './command.js'
 import { plugstackConf, SPOOL_DIR } from './config.js'
-import { type Daemon, startDaemon, stopByPidFile } from './daemon.js'
+import { type Daemon, processAlive, startDaemon, stopByPidFile } from './daemon.js'
 import { USER_A } from './users.js'
 
 const CHECKOUT = resolve(import.meta.dirname, '../..')
@@ -135,7 +135,7 @@ function slurmdCommand(
 function readPid(file: string): number | undefined {
   if (!existsSync(file)) return undefined
   const pid = Number(readFileSync(file, 'utf8').trim())
-  return pid > 0 && existsSync(`/proc/${pid}`) ? pid : undefined
+  return pid > 0 && processAlive(pid) ? pid : undefined
 }
 
 /** What is needed of a checkout to run: a clone that only root can enter is copied to where users can. */

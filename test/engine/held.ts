@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Behaviours of the engines' table that look from outside at a task that waits. */
 import { randomUUID } from 'node:crypto'
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { engineByName } from '../../src/engine/engines.js'
 import { type Running, until } from '../cluster/command.js'
-import { sendSignal } from '../cluster/daemon.js'
+import { processAlive, sendSignal } from '../cluster/daemon.js'
 import { exits, lines, says } from '../cluster/expect.js'
 import type { Fixture } from '../cluster/fixture.js'
 import { otherRelease } from '../cluster/images.js'
@@ -44,8 +44,8 @@ export async function losesItsWorker(at: Fixture, engine: EngineCase): Promise<v
   assert.is(held.length, engine.name === 'native' ? 0 : 1)
   const worker = at.cluster.nodes[0]?.workerPid() ?? 0
   sendSignal(worker, 'SIGKILL')
-  await until('the end of the worker', () => !existsSync(`/proc/${worker}`))
-  await until('the end of what held it', () => held.every((pid) => !existsSync(`/proc/${pid}`)))
+  await until('the end of the worker', () => !processAlive(worker))
+  await until('the end of what held it', () => held.every((pid) => !processAlive(Number(pid))))
   assert.is(tasks(at.cluster).length, 1)
   step.release()
   says(exits(await step.running.done, 7), new RegExp(otherRelease()))

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a cluster's steps and their engines have running on this machine. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { Cluster } from '../cluster/cluster.js'
 import { until } from '../cluster/command.js'
+import { processAlive } from '../cluster/daemon.js'
 
 /** Programs of the cluster itself, and of docker, which stay when a step ends. */
 const STAYING = /slurm|node|munge|registry|keeper|scancel|srun|docker|containerd/
@@ -40,7 +41,7 @@ export async function leavesNothing(
   held: readonly string[],
 ): Promise<void> {
   await until(`the end of all of ${engine}`, () => ownProcesses(cluster).length === 0)
-  await until('the end of what held it', () => held.every((pid) => !existsSync(`/proc/${pid}`)))
+  await until('the end of what held it', () => held.every((pid) => !processAlive(Number(pid))))
   for (const node of cluster.nodes) assert.equal(readdirSync(join(node.runtimeDir, 'staging')), [])
 }
 

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { distOf } from '../cluster/cluster.js'
 import { must, type Outcome, until } from '../cluster/command.js'
+import { processAlive } from '../cluster/daemon.js'
 import { exits, lines, prints, refuses, says } from '../cluster/expect.js'
 import { useCluster } from '../cluster/fixture.js'
 import * as sif from '../cluster/sif.js'
@@ -42,7 +43,7 @@ async function setPolicy(policy: string): Promise<void> {
   const pid = node?.workerPid()
   if (pid === undefined) return
   process.kill(pid, 'SIGTERM')
-  await until('the worker has ended', () => node?.workerPid() !== pid || !existsSync(`/proc/${pid}`))
+  await until('the worker has ended', () => node?.workerPid() !== pid || !processAlive(pid))
 }
 
 function trust(...names: string[]): void {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Engines that are missing, fail, hang or lose their worker: what is said, and that nothing is left. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { must, run, until } from '../cluster/command.js'
-import { sendSignal } from '../cluster/daemon.js'
+import { processAlive, sendSignal } from '../cluster/daemon.js'
 import { exits, prints, refuses, says } from '../cluster/expect.js'
 import { useCluster } from '../cluster/fixture.js'
 import { otherRelease } from '../cluster/images.js'
@@ -130,7 +130,7 @@ test.needs(without('crun'), 'kill -9 of the worker: the task goes on, the engine
   const pid = at.cluster.nodes[0]?.workerPid() ?? 0
   sendSignal(pid, 'SIGKILL')
   await until('the end of the engine', () => processesOf(join(DIR, 'crun')).length === 0)
-  await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+  await until('the end of the worker', () => !processAlive(pid))
   await must(['touch', join(at.cluster.shared, 'go')])
   says(exits(await running.done, 0), new RegExp(otherRelease()))
   prints(await at.cluster.srun(step('--container-engine=crun', ...codename)), [otherRelease()])

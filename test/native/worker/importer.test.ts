@@ -5,6 +5,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Handouts } from '../../../src/worker/handouts.js'
+import { processAlive } from '../../cluster/daemon.js'
 import { suite } from '../../suite.js'
 import { MoodyRegistry } from './moody_registry.js'
 import { DIST, missingForNode, OTHER_UID, type Said, TestNode, UID, until } from './node.js'
@@ -132,7 +133,7 @@ test.needs(missing, 'what ended steps left is given back by the next worker', as
   await get()
   const pid = await node.workerPid()
   process.kill(pid, 'SIGKILL')
-  await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+  await until('the end of the worker', () => !processAlive(pid))
   writeFileSync(ended, '')
   await get()
   equal(existsSync(ended), false)

@@ -3,6 +3,7 @@
 import { deepEqual, equal, match } from 'node:assert/strict'
 import { existsSync, readdirSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
+import { processAlive } from '../../cluster/daemon.js'
 import { suite } from '../../suite.js'
 import { missingForNode, TestNode } from './node.js'
 import type { StepOptions, TestStep } from './stand_in.js'
@@ -68,7 +69,7 @@ async function stays(name: string, more: StepOptions & { image?: boolean } = {})
 async function killWorker(): Promise<void> {
   const pid = await node.workerPid()
   process.kill(pid, 'SIGKILL')
-  await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+  await until('the end of the worker', () => !processAlive(pid))
   // The next one starts when somebody asks.
   equal(node.cli('ps').status, 0)
 }

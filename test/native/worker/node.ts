@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A node without Slurm: a keeper in a directory of its own, a stand-in for slurmstepd, images made on the spot. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { processAlive } from '../../cluster/daemon.js'
 import { leftovers } from '../../cluster/leftovers.js'
 import { DIST, type StepOptions, TestStep } from './stand_in.js'
 import { until } from './until.js'
@@ -43,8 +53,10 @@ export class TestNode {
     must('chmod', ['0755', this.dir])
     mkdirSync(this.runtime)
     this.stepd = join(this.dir, 'stepd')
-    must('cc', ['-O1', '-o', this.stepd, join(import.meta.dirname, 'stepd.c')])
-    this.image = makeImage(this.dir)
+    this.image = join(this.dir, 'busybox.sqsh')
+    made ??= makeOnce()
+    copyFileSync(join(made, 'stepd'), this.stepd)
+    copyFileSync(join(made, 'busybox.sqsh'), this.image)
   }
 
   get socket(): string {
@@ -149,7 +161,7 @@ export class TestNode {
     const keeper = this.keeperPid()
     if (keeper !== 0) {
       process.kill(keeper, 'SIGTERM')
-      await until('the end of the keeper', () => !existsSync(`/proc/${keeper}`))
+      await until('the end of the keeper', () => !processAlive(keeper))
     }
     await until('nothing left', () => leftovers(this.dir).length === 0).catch(() => undefined)
     const left = leftovers(this.dir)
@@ -178,7 +190,7 @@ export function must(file: string, args: readonly string[]): string {
 function readPid(path: string): number {
   try {
     const pid = Number(readFileSync(path, 'utf8'))
-    return existsSync(`/proc/${pid}`) ? pid : 0
+    return processAlive(pid) ? pid : 0
   } catch {
     return 0
   }
@@ -200,10 +212,19 @@ function readOr(path: string): string {
   }
 }
 
+/** Where what all nodes of a test file are copied from is; it goes with the process. */
+let made: string | undefined
+
+function makeOnce(): string {
+  const dir = mkdtempSync(join(BASE, 'berth-test-made-'))
+  process.on('exit', () => rmSync(dir, { recursive: true, force: true }))
+  must('cc', ['-O1', '-o', join(dir, 'stepd'), join(import.meta.dirname, 'stepd.c')])
+  makeImage(join(dir, 'tree'), join(dir, 'busybox.sqsh'))
+  return dir
+}
+
 /** A squashfs with busybox and nothing else, owned by root. */
-function makeImage(dir: string): string {
-  const tree = join(dir, 'tree')
-  const image = join(dir, 'busybox.sqsh')
+function makeImage(tree: string, image: string): void {
   must('mkdir', [
     '-p',
     ...['bin', 'etc', 'proc', 'sys', 'dev', 'tmp', 'run', 'root'].map((name) => join(tree, name)),
@@ -216,5 +237,4 @@ function makeImage(dir: string): string {
   ])
   must('mksquashfs', [tree, image, '-quiet', '-no-progress', '-all-root', '-noappend'])
   rmSync(tree, { recursive: true, force: true })
-  return image
 }

@@ -2,19 +2,12 @@
 /** What operators do to a node, and what disks do: each time somebody hears what is wrong, and steps that can run do. */
 import { equal, match, ok } from 'node:assert/strict'
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import {
-  chownSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
+import { processAlive } from '../../cluster/daemon.js'
+import { importersOf } from '../../cluster/leftovers.js'
 import { suite } from '../../suite.js'
 import { MoodyRegistry } from './moody_registry.js'
 import { missingForNode, TestNode, talk, UID } from './node.js'
@@ -23,11 +16,30 @@ import { until } from './until.js'
 const test = suite('a node and its operators')
 const missing = missingForNode()
 let registry: MoodyRegistry
+/** Nobody asks it for anything while the other tests run. */
+let quiet: TestNode | undefined
 
 test.before(async () => {
   if (missing === undefined) registry = await MoodyRegistry.start()
 })
-test.after(() => registry?.stop())
+test.after(async () => {
+  const left = await quiet?.stop()
+  registry?.stop()
+  equal(left?.join('\n') ?? '', '')
+})
+
+test.needs(missing, 'an importer that has asked a registry waits for the next order', async () => {
+  quiet = new TestNode({ tag_ttl: '0' })
+  quiet.startKeeper()
+  registry.turn('answer')
+  // The first imports, and such an importer ends with its order.
+  for (let count = 0; count < 2; count++) {
+    const step = quiet.step({ options: [`container-image=${registry.image()}`], command: ['true'] })
+    equal((await step.run())[0], 0, step.stderr)
+    step.end()
+  }
+  equal(importersOf(await quiet.workerPid()).length, 1)
+})
 
 async function withNode(settings: Record<string, string>, body: (node: TestNode) => Promise<void>) {
   const node = new TestNode(settings)
@@ -47,7 +59,7 @@ async function onDisk(node: TestNode, directory: string, body: () => Promise<voi
   } finally {
     const keeper = node.keeperPid()
     if (keeper !== 0) process.kill(keeper, 'SIGTERM')
-    await until('the end of the keeper', () => keeper === 0 || !existsSync(`/proc/${keeper}`))
+    await until('the end of the keeper', () => keeper === 0 || !processAlive(keeper))
     execFileSync('umount', ['-l', directory])
   }
 }
@@ -98,7 +110,7 @@ test.needs(missing, 'a store that another worker uses: refused with its pid, unt
       // It refuses for ten seconds; an operator ends it.
       const keeper = other.keeperPid()
       process.kill(keeper, 'SIGTERM')
-      await until('its end', () => !existsSync(`/proc/${keeper}`))
+      await until('its end', () => !processAlive(keeper))
       other.startKeeper()
       equal(run().stdout, 'ran\n')
     })
@@ -217,7 +229,7 @@ test.needs(
       )
       ok(node.cli('doctor').stdout.includes(`warn  site                 ${words}\n      fix: kill ${pid}: `))
       process.kill(pid, 'SIGTERM')
-      await until('its end', () => !existsSync(`/proc/${pid}`))
+      await until('its end', () => !processAlive(pid))
       equal(node.cli('ps').status, 0)
       equal(check().stderr, '')
     }).finally(() => rmSync(config))
@@ -345,5 +357,10 @@ test.needs(missing, 'a worker of another version: the command says so', () =>
     ok(!said.join('').includes('    at '))
   }),
 )
+
+test.needs(missing, 'no importer runs without work for long', async () => {
+  const worker = (await quiet?.workerPid()) ?? 0
+  await until('the end of the one that waits', () => importersOf(worker).length === 0)
+})
 
 test.run()

@@ -3,6 +3,7 @@ import { equal, match } from 'node:assert/strict'
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodeFrame, Tag, Type } from '../../../src/worker/frame.js'
+import { processAlive } from '../../cluster/daemon.js'
 import { suite } from '../../suite.js'
 import { MoodyRegistry } from './moody_registry.js'
 import { missingForNode, TestNode, talk, UID } from './node.js'
@@ -42,7 +43,7 @@ async function killWorker(): Promise<number> {
   const { mtimeMs } = statSync(join(node.runtime, 'worker.pid'))
   await until('a life that is not short', () => Date.now() - mtimeMs > SHORT_LIFE_MS)
   process.kill(pid, 'SIGKILL')
-  await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+  await until('the end of the worker', () => !processAlive(pid))
   return pid
 }
 
@@ -55,7 +56,7 @@ test.needs(
     await until('two lines', () => step.stdout.split('\n').length === 3)
     const namespaces = step.stdout
     const old = await killWorker()
-    equal(existsSync(`/proc/${step.pids.get(0)}`), true)
+    equal(processAlive(step.pids.get(0) ?? 0), true)
     step.start(1)
     equal(await step.exit(1), 0)
     equal(step.stdout, namespaces + namespaces)
@@ -87,7 +88,7 @@ test.needs(
     const keeper = node.keeperPid()
     const pid = await node.workerPid()
     process.kill(pid, 'SIGTERM')
-    await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+    await until('the end of the worker', () => !processAlive(pid))
     await until("the keeper's word", () => /worker was told to end/.test(node.log))
     equal(existsSync(node.socket), true)
     step.start(1)
@@ -105,7 +106,7 @@ test.needs(missing, 'a step that ended meanwhile is released by the next worker'
   equal(node.leases().length, 1)
   await killWorker()
   step.kill()
-  await until('the end of the step', () => !existsSync(`/proc/${step.pid}`))
+  await until('the end of the step', () => !processAlive(step.pid))
   equal(node.cli('ps', '--json').stdout.trim(), '[]')
   equal(node.leases().length, 0)
 })
@@ -189,8 +190,8 @@ test.needs(
       hasty.startKeeper()
       const pid = await hasty.workerPidAfter(() => hasty.cli('ps'))
       const keeper = hasty.keeperPid()
-      await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
-      await until('the end of the keeper', () => !existsSync(`/proc/${keeper}`))
+      await until('the end of the worker', () => !processAlive(pid))
+      await until('the end of the keeper', () => !processAlive(keeper))
       equal(existsSync(hasty.socket), false)
       equal(hasty.cli('images').status, 0)
     } finally {
@@ -207,9 +208,9 @@ test.needs(missing, 'a step keeps the worker from ending', async () => {
     step.start(0)
     const pid = await hasty.workerPid()
     equal(await step.exit(), 0)
-    equal(existsSync(`/proc/${pid}`), true)
+    equal(processAlive(pid), true)
     step.end()
-    await until('the end of the worker', () => !existsSync(`/proc/${pid}`))
+    await until('the end of the worker', () => !processAlive(pid))
   } finally {
     equal((await hasty.stop()).join('\n'), '')
   }
