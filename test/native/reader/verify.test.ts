@@ -21,6 +21,11 @@ function makeImage(...options: string[]): string {
   return image
 }
 
+/** With a flag that says what is in the image, not how well it is compressed: a sixth of the time of zstd's default. */
+function quickly(flag: string): string {
+  return `-comp zstd -Xcompression-level 1 ${flag}`
+}
+
 for (const options of [
   '-comp gzip',
   '-comp lz4',
@@ -30,13 +35,11 @@ for (const options of [
   // As enroot makes its images.
   '-comp lzo -noD -all-root',
   '-comp zstd -Xcompression-level 1',
-  ...['-noI', '-noD', '-noF', '-noX', '-noId', '-noI -noD -noF -noX -noId'].map(
-    (flag) => `-comp zstd ${flag}`,
-  ),
+  ...['-noI', '-noD', '-noF', '-noX', '-noId', '-noI -noD -noF -noX -noId'].map(quickly),
   ...['-no-fragments', '-always-use-fragments', '-no-duplicates', '-no-sparse', '-no-tailends', '-nopad'].map(
-    (flag) => `-comp zstd ${flag}`,
+    quickly,
   ),
-  ...['-no-xattrs', '-all-root', '-no-exports', '-no-hardlinks'].map((flag) => `-comp zstd ${flag}`),
+  ...['-no-xattrs', '-all-root', '-no-exports', '-no-hardlinks'].map(quickly),
   ...[4096, 8192, 16384, 32768, 65536, 262144, 524288, 1048576].map((size) => `-comp zstd -b ${size}`),
   ...[4096, 65536, 1048576].map((size) => `-comp gzip -always-use-fragments -b ${size}`),
 ]) {

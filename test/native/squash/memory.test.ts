@@ -2,7 +2,9 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as pause } from 'node:timers/promises'
+import { constants, createGzip } from 'node:zlib'
 import * as assert from 'uvu/assert'
 import { suite } from '../../suite.js'
 import { END, entry, type TarEntry } from './tar_writer.js'
@@ -27,22 +29,21 @@ function peakMegabytes(layers: readonly string[], ...options: string[]): number 
   return Number(done.stderr.trim()) / 1024
 }
 
-test(`three layers of 200 MB sent side by side take less than ${MEGABYTES_MAX} MB`, () => {
-  const layers = [0, 1, 2].map((i) => {
-    const path = bench.path(`large${i}`)
-    const fd = fs.openSync(path, 'w')
-    for (let j = 0; j < 20; j++) {
-      const half = randomBytes(5_000_000)
-      fs.writeSync(
-        fd,
-        entry({ name: `f${i}-${j}`, content: Buffer.concat([half, Buffer.alloc(5_000_000, j)]) }),
-      )
-    }
-    fs.writeSync(fd, END)
-    fs.closeSync(fd)
-    run('gzip', '-1', path)
-    return `${path}.gz`
-  })
+/** The parts of a tar of 200 MB, half of which does not compress. */
+function* largeTar(layer: number): Generator<Buffer> {
+  for (let j = 0; j < 20; j++) {
+    const content = Buffer.concat([randomBytes(5_000_000), Buffer.alloc(5_000_000, j)])
+    yield entry({ name: `f${layer}-${j}`, content })
+  }
+  yield END
+}
+
+test(`three layers of 200 MB sent side by side take less than ${MEGABYTES_MAX} MB`, async () => {
+  const layers = [0, 1, 2].map((i) => bench.path(`large${i}.gz`))
+  // Who reads it does as much as for any other; made so it takes a quarter of the time that gzip -1 needs.
+  const cheaply = { level: 1, strategy: constants.Z_RLE }
+  for (const [i, path] of layers.entries())
+    await pipeline(largeTar(i), createGzip(cheaply), fs.createWriteStream(path))
   for (const threads of ['1', '8'])
     assert.is(peakMegabytes(layers, '-threads', threads) < MEGABYTES_MAX, true)
 })
