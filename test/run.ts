@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
+import { compileTests, wordsFor } from './compile.js'
 import { SKIP_MARK } from './suite.js'
 
 /** One file may not hang the whole run: the slowest cluster file needs about two minutes beside another. */
@@ -40,7 +41,7 @@ function findTests(folder: string): string[] {
 
 function runFile(file: string): Promise<Count> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', file], {
+    const child = spawn(process.execPath, wordsFor(file), {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1' },
       detached: true,
@@ -102,6 +103,7 @@ const lanes = Number(process.env.BERTH_TEST_LANES ?? Math.min(availableParalleli
 const testsOf = (folder: string) =>
   findTests(join(import.meta.dirname, folder)).filter((file) => file.includes(only))
 const folders = process.argv.slice(2)
+await compileTests()
 await runAll(folders.filter((folder) => !ALONE.has(folder)).flatMap(testsOf), lanes)
 await runAll(folders.filter((folder) => ALONE.has(folder)).flatMap(testsOf), 1)
 for (const failure of failures) process.stdout.write(`\n${failure}\n`)

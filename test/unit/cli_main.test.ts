@@ -8,13 +8,14 @@ import { showAge, showBytes } from '../../src/cli/columns.js'
 import { COMMANDS } from '../../src/cli/main.js'
 import { placesFrom } from '../../src/cli/places.js'
 import { nearest } from '../../src/report/nearest.js'
+import { wordsFor } from '../compile.js'
 import { suite } from '../suite.js'
 
 const test = suite('the berth command')
 const ENTRY = join(import.meta.dirname, '../../src/bin/berth.ts')
 
 function berth(args: string[], env: NodeJS.ProcessEnv = {}) {
-  return spawnSync(process.execPath, ['--import', 'tsx', ENTRY, ...args], {
+  return spawnSync(process.execPath, [...wordsFor(ENTRY), ...args], {
     encoding: 'utf8',
     env: { PATH: process.env.PATH, BERTH_RUNTIME_DIR: '/nonexistent/berth', ...env },
   })
@@ -186,16 +187,7 @@ test('explain tells what a code means, whatever its case', () => {
 test('without a worker a user is told how to start one', () => {
   const { stderr, status } = spawnSync(
     'setpriv',
-    [
-      '--reuid=65534',
-      '--regid=65534',
-      '--clear-groups',
-      process.execPath,
-      '--import',
-      'tsx',
-      ENTRY,
-      'images',
-    ],
+    ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, ...wordsFor(ENTRY), 'images'],
     { encoding: 'utf8', env: { PATH: process.env.PATH, BERTH_RUNTIME_DIR: '/nonexistent/berth' } },
   )
   // Where this is not root, setpriv refuses; the CLI's own words are then tested as the user that runs this.

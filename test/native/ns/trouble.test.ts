@@ -4,6 +4,7 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { wordsFor } from '../../compile.js'
 import { suite } from '../../suite.js'
 import { ADDON, attachedLoops, bind, file, Lab, missing, PROC, USER, until } from './lab.js'
 
@@ -91,9 +92,7 @@ test.needs(needs, 'kill -9 in the middle leaves no process, mount or loop device
   execFileSync('cp', [lab.imagePath, image])
   for (let i = 0; i < 5; i++) {
     const looper = await start(process.execPath, [
-      '--import',
-      'tsx',
-      join(import.meta.dirname, 'looper.ts'),
+      ...wordsFor(join(import.meta.dirname, 'looper.ts')),
       image,
       ADDON,
     ])
@@ -251,7 +250,7 @@ test.needs(needs, 'an image inside a larger file is found by its offset', async 
 
 test.needs(needs, 'a program that is started while a namespace is begun does not wait for it', () => {
   const script = join(import.meta.dirname, 'spawner.ts')
-  const done = spawnSync(process.execPath, ['--import', 'tsx', script], { encoding: 'utf8', timeout: 90_000 })
+  const done = spawnSync(process.execPath, wordsFor(script), { encoding: 'utf8', timeout: 90_000 })
   assert.is(done.status, 0, `signal ${done.signal}: ${done.stderr}`)
 })
 

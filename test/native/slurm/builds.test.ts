@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { wordsFor } from '../../compile.js'
 import { suite } from '../../suite.js'
 import { CHECKOUT, makeDirectory } from './fake.js'
 
@@ -40,7 +41,7 @@ test('launcher and keeper under address and undefined-behaviour sanitizers', () 
   }
   for (const name of ['launcher', 'command', 'keeper']) {
     const file = join(import.meta.dirname, `${name}.test.ts`)
-    const told = spawnSync(process.execPath, ['--import', 'tsx', file], { env, encoding: 'utf8' })
+    const told = spawnSync(process.execPath, wordsFor(file), { env, encoding: 'utf8' })
     assert.is(told.status, 0, told.stdout + told.stderr)
   }
 })
