@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 runtime_packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins slurmrestd munge libpmix2 docker-registry skopeo
-  mmdebstrap busybox-static squashfs-tools squashfuse fuse3 util-linux acl attr strace zstd e2fsprogs xfsprogs groff-base openssh-client xauth)
+  mmdebstrap busybox-static squashfs-tools squashfuse fuse3 util-linux acl attr strace zstd e2fsprogs xfsprogs groff-base openssh-client xauth
+  sshfs openssh-sftp-server)
 build_packages=(build-essential python3 cmake libslurm-dev libpmix-dev libisal-dev libzstd-dev liblz4-dev
   zlib1g-dev clang libmpich-dev libopenmpi-dev musl-tools clang-format libclang-rt-dev)
 # Engines and peers that tests and bench compare with; a machine without them skips those.

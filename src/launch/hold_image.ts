@@ -80,12 +80,13 @@ class EventMaker {
     private readonly tell: (event: ImportEvent) => void,
   ) {}
 
-  take({ done, total, layer, layers, reused, phase, node }: ImportProgress): void {
+  take({ done, total, layer, layers, reused, phase, node, silent }: ImportProgress): void {
     const at = performance.now()
     if (!this.started) this.tell({ kind: 'start', image: this.image, at })
     this.started = true
     if (phase === 'importing') this.reused = reused ?? 0
-    if (layers > 0 || node !== undefined)
+    if (silent !== undefined) this.tell({ kind: 'silent', directory: silent, at })
+    else if (layers > 0 || node !== undefined)
       this.tell({
         kind: 'bytes',
         done,

@@ -24,6 +24,8 @@ export type ImportEvent =
       reused?: number
       at: number
     }
+  /** A directory on another machine, which does not answer. */
+  | { kind: 'silent'; directory: string; at: number }
   /** bytes: size of the converted image. */
   | { kind: 'end'; bytes: number; reused?: number; at: number }
   /** Nothing had to be imported. */
@@ -69,6 +71,8 @@ export class Progress {
         return this.isLine() ? this.draw('') : `${this.heading()}\n`
       case 'bytes':
         return this.takeBytes(event)
+      case 'silent':
+        return this.takeSilence(event)
       case 'end': {
         const seconds = ((event.at - this.started) / 1000).toFixed(1)
         const facts = `${formatBytes(event.bytes)}${describeReuse(event.reused)}`
@@ -93,6 +97,15 @@ export class Progress {
     this.shown = event.at
     const numbers = ` ${describe(event, this.started)}`
     return this.isLine() ? this.draw(numbers) : `${this.heading()}${numbers}\n`
+  }
+
+  private takeSilence({ directory, at }: ImportEvent & { kind: 'silent' }): string {
+    if (this.isLine()) return this.draw(` no answer from ${directory}`)
+    const isNews = this.node !== directory
+    if (!isNews && at - this.shown < PLAIN_INTERVAL_MS) return ''
+    this.node = directory
+    this.shown = at
+    return `berth: waiting for the shared store ${directory}, which does not answer\n`
   }
 
   private heading(image = this.image): string {

@@ -25,6 +25,8 @@ export interface ImportProgress {
   layers: number
   /** Another one, which does the work for this one too. */
   node?: string
+  /** A directory that lets us wait. */
+  silent?: string
   /** Compressed bytes of layers that other images lend; not in total. */
   reused?: number
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The images of this node: resolved, imported once, shared, held mounted, collected. */
+import { openSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageFacts } from '../image/facts.js'
@@ -150,9 +151,9 @@ export class Store {
   }
 
   /** What hookup needs to know of it; looked for now where an earlier version imported it. Never fails. */
-  async facts({ key, path }: StoredImage): Promise<ImageFacts> {
-    const { facts } = this.intake
-    return facts.get(key) ?? this.factsUnderway.get(key) ?? this.findFacts(key, path)
+  async facts(image: StoredImage): Promise<ImageFacts> {
+    const { key } = image
+    return this.intake.facts.get(key) ?? this.factsUnderway.get(key) ?? this.findFacts(image)
   }
 
   /** By its key, without asking a registry: for who has proved a right to it before. */
@@ -334,8 +335,11 @@ export class Store {
     return opened
   }
 
-  private findFacts(key: string, path: string): Promise<ImageFacts> {
-    const found = findFacts(this.intake, key, path).finally(() => this.factsUnderway.delete(key))
+  private findFacts(image: StoredImage): Promise<ImageFacts> {
+    const { key, path } = image
+    // A server that hangs would hold up all steps of the node.
+    const open = () => (image.shared === true ? this.common().open(key) : openSync(path, 'r'))
+    const found = findFacts(this.intake, image, open).finally(() => this.factsUnderway.delete(key))
     this.factsUnderway.set(key, found)
     return found
   }

@@ -39,6 +39,21 @@ test('who imports it for all is told once, then its progress', () => {
   assert.equal(there(50, 6000), `berth: importing ${image} … 50 MB of 100 MB on n7, 8 MB/s, layers 1/4\n`)
 })
 
+test('a shared store that does not answer is told at once, then every five seconds', () => {
+  const silent = (at: number) => ({ kind: 'silent', directory: '/lustre/berth', at }) as const
+  const progress = new Progress({ columns: 0, mode: 'auto' })
+  progress.take({ kind: 'start', image, at: 0 })
+  const line = 'berth: waiting for the shared store /lustre/berth, which does not answer\n'
+  assert.deepEqual(
+    [2000, 4000, 6000, 8000].map((at) => progress.take(silent(at))),
+    [line, '', '', line],
+  )
+  assert.equal(progress.take({ kind: 'end', bytes: 52 * MB, at: 9000 }).includes('imported'), true)
+  const drawn = new Progress({ columns: 80, mode: 'auto' })
+  drawn.take({ kind: 'start', image, at: 0 })
+  assert.equal(drawn.take(silent(2000)), `\rberth: importing ${image} … no answer from /lustre/berth${WIPE}`)
+})
+
 test('a slow one adds a line every five seconds', () => {
   const progress = new Progress({ columns: 0, mode: 'auto' })
   progress.take({ kind: 'start', image, at: 0 })

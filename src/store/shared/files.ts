@@ -46,6 +46,13 @@ export class SharedFiles {
     return json !== undefined && json.size === size ? json : undefined
   }
 
+  /** NFS may say for a minute that a name is not there, until somebody opens the directory. */
+  async lookAgain(key: string): Promise<Json | undefined> {
+    const folder = await open(this.images)
+    await folder.close()
+    return this.find(key)
+  }
+
   /** @throws Error whose message says why the file is not used */
   async open(key: string): Promise<FileHandle> {
     return this.openSafely(this.path(key, 'sqsh'))
@@ -181,11 +188,14 @@ export class SharedFiles {
     await folder.sync().finally(() => folder.close())
   }
 
+  /** Of an open file: network file systems look at their server then, and may not for stat(2) (close-to-open). */
   private async sizeOf(key: string): Promise<number | undefined> {
-    return stat(this.path(key, 'sqsh')).then(
-      ({ size }) => size,
-      () => undefined,
-    )
+    const file = await this.open(key).catch(() => undefined)
+    if (file === undefined) return undefined
+    return file
+      .stat()
+      .then(({ size }) => size)
+      .finally(() => file.close())
   }
 
   private async openSafely(path: string): Promise<FileHandle> {

@@ -34,7 +34,7 @@ const NOTHING_DONE: Share = { done: 0, total: 0, layer: 0, layers: 0 }
 
 export class Leases {
   /** What was last seen of others' leases, and since when (by this process' own clock). */
-  private readonly seen = new Map<string, { sign: string; since: number }>()
+  private readonly seen = new Map<string, { token: string; beat: number; since: number }>()
 
   constructor(
     private readonly directory: string,
@@ -46,17 +46,17 @@ export class Leases {
   async take(name: string): Promise<Taken> {
     const path = join(this.directory, 'leases', name)
     for (;;) {
-      const lease = await this.make(path)
+      // A thousand nodes that wait only read: the metadata server has enough to do.
+      const found = await readOwner(path)
+      const lease = found === undefined ? await this.make(path) : undefined
       if (lease !== undefined) {
         this.seen.delete(name)
         return { lease }
       }
-      const owner = await readOwner(path)
-      if (owner === undefined) {
-        if (await this.isForgotten(path)) await rm(path, { force: true })
-        else return { owner: { ...unknownOwner, node: 'another node' } }
-      } else if (this.isAlive(name, owner) && !(await this.isForgotten(path))) return { owner }
-      else await this.evict(path, owner.token)
+      // Made by another node just now: the next look tells by whom.
+      const owner = found ?? UNKNOWN_OWNER
+      if (await this.isAlive(name, path, owner)) return { owner }
+      await this.evict(path, owner.token)
     }
   }
 
@@ -80,12 +80,12 @@ export class Leases {
     return undefined
   }
 
-  private isAlive(name: string, owner: Owner): boolean {
-    if (owner.boot === bootId() && owner.node === this.node) return startOf(owner.pid) === owner.start
-    const sign = `${owner.token} ${owner.beat}`
+  private async isAlive(name: string, path: string, { token, node, boot, pid, start, beat }: Owner) {
+    if (boot === bootId() && node === this.node) return startOf(pid) === start
     const last = this.seen.get(name)
-    if (last?.sign !== sign) this.seen.set(name, { sign, since: performance.now() })
-    return last?.sign !== sign || performance.now() - last.since < this.stale_ms
+    if (last?.token === token && last.beat === beat) return performance.now() - last.since < this.stale_ms
+    this.seen.set(name, { token, beat, since: performance.now() })
+    return last?.token === token || !(await this.isForgotten(path))
   }
 
   /** By the file system's own clock where it has one: compared with a file that was written there just now. */
@@ -108,14 +108,15 @@ export class Leases {
 
   /** Of all who see a dead owner one moves its file away. What was moved by mistake, a new owner's, is put back. */
   private async evict(path: string, token: string): Promise<void> {
-    if ((await readOwner(path))?.token !== token) return
+    if (!(await isOwnedBy(path, token))) return
     const aside = join(this.directory, 'tmp', `dead.${randomBytes(12).toString('hex')}`)
     try {
       await rename(path, aside)
-    } catch {
-      return
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+      throw error
     }
-    if ((await readOwner(aside))?.token !== token) await link(aside, path).catch(() => undefined)
+    if (!(await isOwnedBy(aside, token))) await link(aside, path).catch(() => undefined)
     await rm(aside, { force: true })
   }
 }
@@ -147,7 +148,7 @@ export class Lease {
   async end(): Promise<void> {
     await this.written
     await this.file.close().catch(() => undefined)
-    if ((await readOwner(this.path))?.token === this.owner.token) await rm(this.path, { force: true })
+    if (await isOwnedBy(this.path, this.owner.token)) await rm(this.path, { force: true })
   }
 }
 
@@ -163,12 +164,20 @@ async function linkOnce(from: string, to: string, file: FileHandle): Promise<'ma
   }
   try {
     await (await open(to, 'wx', 0o600)).close()
-    await rename(from, to)
-    return 'made'
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return 'there'
+    // SFTP has no code for a name that exists: sshfs says EPERM to who comes second.
+    if (await exists(to)) return 'there'
     throw error
   }
+  await rename(from, to)
+  return 'made'
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 async function writeOwner(file: FileHandle, owner: Owner): Promise<void> {
@@ -176,17 +185,25 @@ async function writeOwner(file: FileHandle, owner: Owner): Promise<void> {
   await file.sync()
 }
 
-const unknownOwner = { ...NOTHING_DONE, token: '', node: '', boot: '', pid: 0, start: '', beat: 0 }
+/** Of a file that says nothing: its node died between making and writing it, or is about to write. */
+const UNKNOWN_OWNER: Owner = {
+  ...NOTHING_DONE,
+  ...{ token: '', node: 'another node', boot: '', pid: 0, start: '', beat: 0 },
+}
 
-/** Undefined: gone, or not readable as a lease. */
+/** Undefined: there is none. */
 async function readOwner(path: string): Promise<Owner | undefined> {
   try {
     const json = JSON.parse(await readFile(path, 'utf8')) as Partial<Owner>
-    const owner: Owner = { ...unknownOwner, ...json }
-    return typeof json.token === 'string' && typeof json.node === 'string' ? owner : undefined
-  } catch {
-    return undefined
+    const isOwner = typeof json.token === 'string' && typeof json.node === 'string'
+    return isOwner ? { ...UNKNOWN_OWNER, ...json } : UNKNOWN_OWNER
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : UNKNOWN_OWNER
   }
+}
+
+async function isOwnedBy(path: string, token: string): Promise<boolean> {
+  return (await readOwner(path))?.token === token
 }
 
 function bootId(): string {

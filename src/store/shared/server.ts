@@ -20,6 +20,8 @@ const BEATS_PER_STALE = 8
 /** Hashing and writing are faster than anybody can read numbers. */
 const TELL_MS_MIN = 200
 
+type Json = Record<string, unknown>
+
 type Handlers = {
   [N in OrderName]: (
     order: Orders[N]['order'],
@@ -119,8 +121,8 @@ export class SharerServer {
   }
 
   private async acquire(key: string, place: string): Promise<Turn> {
-    const record = await this.published(key, place)
-    if (record !== undefined) return { state: 'published', record }
+    const record = await this.files.find(key)
+    if (speaksFor(record, place)) return { state: 'published', record }
     const name = leaseName(key, place)
     const taken = await this.leases.take(name).catch((error: NodeJS.ErrnoException) => {
       if (['EACCES', 'EROFS', 'EPERM', 'ENOENT', 'ENOSPC', 'EDQUOT'].includes(error.code ?? ''))
@@ -133,20 +135,13 @@ export class SharerServer {
       return { state: 'busy', node, done, total, layer, layers }
     }
     // Its last owner may have published between the two looks.
-    const late = await this.published(key, place)
-    if (late !== undefined) {
+    const late = await this.files.lookAgain(key)
+    if (speaksFor(late, place)) {
       await taken.lease.end()
       return { state: 'published', record: late }
     }
     this.own.set(name, taken.lease)
     return { state: 'mine' }
-  }
-
-  /** What another registry calls by that digest proves nothing here (record.ts, places). */
-  private async published(key: string, place: string): Promise<Record<string, unknown> | undefined> {
-    const record = await this.files.find(key)
-    if (record === undefined) return undefined
-    return record.open === true || texts(record.places).includes(place) ? record : undefined
   }
 
   private async release(name: string): Promise<void> {
@@ -194,6 +189,11 @@ export class SharerServer {
     await Promise.allSettled([...this.own.keys()].map((name) => this.release(name)))
     this.ended()
   }
+}
+
+/** What another registry calls by that digest proves nothing here (record.ts, places). */
+function speaksFor(record: Json | undefined, place: string): record is Json {
+  return record !== undefined && (record.open === true || texts(record.places).includes(place))
 }
 
 function needed(fd: number | undefined): number {

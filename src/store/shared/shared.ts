@@ -27,6 +27,8 @@ export interface SharedProgress extends Share {
   phase: 'waiting' | 'importing'
   /** The node that imports it. */
   node?: string
+  /** The directory, while it does not answer. */
+  silent?: string
 }
 
 export interface Wanted {
@@ -50,6 +52,8 @@ const REST_MS = 60_000
 /** A process without orders only holds memory. */
 const IDLE_MS_MAX = 30_000
 const BEAT_MS_MIN = 1000
+/** A user who waits for longer is told for what. */
+const SILENCE_MS = 2000
 /** A use is noted this often while a step lasts, so that `berth gc --shared` sees it. */
 const TOUCH_MS = 6 * 3_600_000
 
@@ -57,6 +61,7 @@ export class Shared {
   private sharer: Sharer | undefined
   private state: ShareState | undefined
   private restUntil = 0
+  private isClosed = false
   private orders = 0
   /** Leases that are this node's. */
   private held = 0
@@ -94,13 +99,15 @@ export class Shared {
   ): Promise<StoreRecord> {
     const { signal } = wanted
     const alone = () => make(() => undefined)
-    for (let polls = 0; await this.usable(); polls++) {
+    for (let polls = 0; await this.aloud(wanted, () => this.usable()); polls++) {
       signal.throwIfAborted()
-      const turn = await this.try('acquire', { key: wanted.key, place: wanted.place })
+      const order = { key: wanted.key, place: wanted.place }
+      const turn = await this.aloud(wanted, () => this.try('acquire', order))
       if (turn === undefined || turn.state === 'readonly') return alone()
       if (turn.state === 'mine') return this.import(wanted, make)
       if (turn.state === 'published') {
-        const record = await this.take(wanted, turn.record)
+        const { record: json } = turn
+        const record = await this.aloud(wanted, (heard) => this.take({ ...wanted, report: heard }, json))
         signal.throwIfAborted()
         if (record !== undefined) return record
       } else {
@@ -158,7 +165,9 @@ export class Shared {
     return (await this.demand('collect', { unused_s })).removed
   }
 
+  /** What its sharer publishes it finishes alone; leases it gives back. */
   close(): void {
+    this.isClosed = true
     this.restUntil = Number.POSITIVE_INFINITY
     clearInterval(this.touching)
     clearTimeout(this.idle)
@@ -189,6 +198,21 @@ export class Shared {
     const { fd } = await this.ask('find', { key })
     if (fd === undefined) throw new Error('it is not there any more')
     return fd
+  }
+
+  /** Says so again and again while the directory lets `wanted` wait and `work` reports nothing. */
+  private async aloud<T>({ report }: Wanted, work: (report: Wanted['report']) => Promise<T>): Promise<T> {
+    const complain = () =>
+      report({ phase: 'waiting', done: 0, total: 0, layer: 0, layers: 0, silent: this.directory })
+    const timer = setInterval(complain, SILENCE_MS)
+    try {
+      return await work((progress) => {
+        timer.refresh()
+        report(progress)
+      })
+    } finally {
+      clearInterval(timer)
+    }
   }
 
   private async import(wanted: Wanted, make: (tell: (share: Share) => void) => Promise<StoreRecord>) {
@@ -318,6 +342,7 @@ export class Shared {
     order: Orders[N]['order'],
     options?: AskOptions,
   ): Promise<Answered<N>> {
+    if (this.isClosed) throw new Error('the worker ends')
     clearTimeout(this.idle)
     this.orders++
     try {

@@ -67,8 +67,12 @@ export class Lab {
     return names.filter((name) => !complete.test(name) || isOrphan(name))
   }
 
+  async closeStores(): Promise<void> {
+    for (const store of this.stores.splice(0)) await store.close()
+  }
+
   async close(): Promise<void> {
-    for (const store of this.stores) await store.close()
+    await this.closeStores()
     rmSync(this.folder, { recursive: true, force: true })
   }
 }
@@ -131,9 +135,9 @@ export function children(...words: string[]): number[] {
   })
 }
 
-export async function until(what: string, condition: () => boolean): Promise<void> {
+export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const end = Date.now() + WAIT_MS_MAX
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > end) throw new Error(`${what}: not within ${WAIT_MS_MAX} ms`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
