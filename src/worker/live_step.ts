@@ -170,7 +170,25 @@ export class LiveStep {
     if (this.place === undefined && this.opened === undefined) this.takePlace(place)
     else place.close()
     this.ports.leases.write(this.lease)
+    if (this.request?.save !== undefined) this.expectLauncher(this.savingOf(), task.pid)
     return true
+  }
+
+  /** One that dies before it asks for its container must not leave the others' save waiting for it. */
+  private expectLauncher(saving: Saving, pid: number): void {
+    saving.expect(pid)
+    try {
+      const watch = native.watchProcess(pid, () => saving.lose(pid))
+      watch.unref()
+      this.undo.add(`watch of task ${pid}`, () => watch.close())
+    } catch {
+      saving.lose(pid)
+    }
+  }
+
+  private savingOf(): Saving {
+    this.saving ??= new Saving(Math.max(1, this.facts.localTasks))
+    return this.saving
   }
 
   /** Builds while Slurm still starts the task, unless the plan needs what only the launcher's environment says. */
@@ -201,13 +219,12 @@ export class LiveStep {
 
   /** A launcher whose command runs; the container is saved after the last one. */
   awaitEnd(connection: Connection): void {
-    this.saving ??= new Saving(Math.max(1, this.facts.localTasks))
-    this.saving.join(connection)
+    this.savingOf().join(connection, connection.peer.pid)
   }
 
   /** Resolves when its launcher may leave, with a warning or ''. @throws BerthError BERTH_ESAVE */
   async endTask(connection: Connection, status: number, umask: number): Promise<string> {
-    const obstacle = this.saving?.end(connection, status)
+    const obstacle = await this.saving?.end(connection, status)
     const opened = await this.opened
     if (obstacle === undefined || opened?.save === undefined) return ''
     if (obstacle !== '') return `${opened.save.target.path} was not saved: ${obstacle}`
@@ -267,6 +284,8 @@ export class LiveStep {
   async release(): Promise<void> {
     if (this.ended) return
     this.ended = true
+    if (this.saving?.isForgotten)
+      this.log(`${this.request?.save} was not saved: not all of its tasks started`)
     this.abort.abort()
     this.logins.close()
     this.ports.leases.remove(this.facts.handle)

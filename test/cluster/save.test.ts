@@ -134,6 +134,20 @@ test('several tasks: once, after the last one', async () => {
   prints(await srun(path, [], 'cat /task0 /task1 /task2 /task3'), ['0', '1', '2', '3'])
 })
 
+test('a task that is lost before its container: nothing is saved, and the others say so', async () => {
+  const path = file('lost.sqsh')
+  const prolog = file('lose_second.sh')
+  writeFileSync(prolog, '#!/bin/sh\n[ "$SLURM_LOCALID" = 0 ] || kill -9 $PPID\n')
+  chmodSync(prolog, 0o755)
+  const args = ['-n2', '-N1', '--overcommit', `--task-prolog=${prolog}`]
+  const container = [`--container-image=${at.images.debian}`, WRITABLE, `--container-save=${path}`]
+  const ended = await at.cluster.srun([...args, ...container, 'sh', '-c', 'echo ran'])
+  says(exits(ended, 128 + 9), /^ran$/m)
+  says(ended, /berth: warning: .*lost\.sqsh was not saved: a task did not start, or was killed/)
+  assert.not(existsSync(path))
+  await leavesNothing()
+})
+
 test('two nodes: the first one saves', async () => {
   const path = file('nodes.sqsh')
   const args = ['-n2', '-N2', `--container-image=${at.images.debian}`, WRITABLE, `--container-save=${path}`]

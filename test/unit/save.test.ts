@@ -20,34 +20,61 @@ function launcher(): { connection: Connection; leave: () => void } {
   return { connection, leave }
 }
 
-test('the last task saves, whatever the exit codes', () => {
+test('the last task saves, whatever the exit codes', async () => {
   const saving = new Saving(2)
   const [one, two] = [launcher(), launcher()]
-  saving.join(one.connection)
-  saving.join(two.connection)
-  assert.equal(saving.end(two.connection, 7 << 8), undefined)
+  saving.join(one.connection, 1)
+  saving.join(two.connection, 2)
+  assert.equal(await saving.end(two.connection, 7 << 8), undefined)
   two.leave()
-  assert.equal(saving.end(one.connection, 0), '')
+  assert.equal(await saving.end(one.connection, 0), '')
 })
 
-test('a canceled task, or one that went without a word, keeps all from being saved', () => {
+test('a canceled task, or one that went without a word, keeps all from being saved', async () => {
   const canceled = new Saving(1)
   const one = launcher()
-  canceled.join(one.connection)
-  assert.equal(canceled.end(one.connection, 15), 'a task was ended by SIGTERM')
+  canceled.join(one.connection, 1)
+  assert.equal(await canceled.end(one.connection, 15), 'a task was ended by SIGTERM')
   const gone = new Saving(2)
   const [two, three] = [launcher(), launcher()]
-  gone.join(two.connection)
-  gone.join(three.connection)
+  gone.join(two.connection, 2)
+  gone.join(three.connection, 3)
   two.leave()
-  assert.equal(gone.end(three.connection, 0), 'a task did not start, or was killed')
+  assert.equal(await gone.end(three.connection, 0), 'a task did not start, or was killed')
 })
 
-test('a crash of the program is no cancellation', () => {
+test('a task that ends before it asks for its container keeps all from being saved, and the other one tells', async () => {
+  const early = new Saving(2)
+  const [one, two] = [launcher(), launcher()]
+  early.expect(1)
+  early.expect(2)
+  early.join(one.connection, 1)
+  early.lose(2)
+  early.lose(1)
+  assert.equal(await early.end(one.connection, 0), 'a task did not start, or was killed')
+  const late = new Saving(2)
+  late.expect(1)
+  late.expect(2)
+  late.join(two.connection, 1)
+  const answer = late.end(two.connection, 0)
+  late.lose(2)
+  assert.equal(await answer, 'a task did not start, or was killed')
+  assert.equal(late.isForgotten, false)
+})
+
+test('one that was never announced leaves the save to be told of by whoever releases the step', async () => {
+  const saving = new Saving(2)
+  const one = launcher()
+  saving.join(one.connection, 1)
+  assert.equal(await saving.end(one.connection, 0), undefined)
+  assert.equal(saving.isForgotten, true)
+})
+
+test('a crash of the program is no cancellation', async () => {
   const saving = new Saving(1)
   const one = launcher()
-  saving.join(one.connection)
-  assert.equal(saving.end(one.connection, 11), '')
+  saving.join(one.connection, 1)
+  assert.equal(await saving.end(one.connection, 11), '')
 })
 
 test('the config comes back as it was; anything else is no config', () => {
