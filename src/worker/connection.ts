@@ -14,9 +14,13 @@ import {
   Type,
 } from './frame.js'
 import type { LiveStep } from './live_step.js'
+import { Unfinished, type UnfinishedFrame } from './unfinished.js'
 
 /** Longer texts quote what a user sent; with a whole frame of it, the answer would fit into none. */
 const TEXT_CHARACTERS_MAX = 8192
+
+/** Of all connections together. */
+const unfinished = new Unfinished()
 
 export interface ConnectionEvents {
   /** Throws ProtocolError to end the connection; descriptors of the frame belong to the receiver. */
@@ -31,13 +35,16 @@ export class Connection {
   /** Types that may come next; handlers narrow it, so the order of messages is part of the protocol. */
   expects: readonly FrameType[] | 'first' = 'first'
   private readonly reader = new FrameReader()
+  private readonly unfinished: UnfinishedFrame
   private readonly closers: (() => void)[] = []
   private open = true
 
   constructor(
     private readonly socket: NativeSocket,
     private readonly events: ConnectionEvents,
-  ) {}
+  ) {
+    this.unfinished = unfinished.of(socket.peer.uid, () => this.cut('its frame did not come to an end'))
+  }
 
   get peer(): Peer {
     return this.socket.peer
@@ -88,13 +95,13 @@ export class Connection {
 
   private receive(bytes: Buffer, fds: number[]): void {
     try {
-      for (const frame of this.reader.push(bytes, fds)) this.deliver(frame)
+      const frames = this.reader.push(bytes, fds)
+      const isWithin = this.unfinished.keep(this.reader.held, frames.length > 0)
+      for (const frame of frames) this.deliver(frame)
+      if (!isWithin) this.cut('its user sends too many frames in part')
     } catch (error) {
       for (const fd of this.reader.takeFds()) native.closeFd(fd)
-      const { pid, uid } = this.peer
-      this.events.log(`connection of pid ${pid} closed: ${messageOf(error)}`, {
-        uid,
-      })
+      this.noteClosed(messageOf(error))
       if (!(error instanceof ProtocolError)) this.fail(error)
       this.end()
     }
@@ -110,9 +117,21 @@ export class Connection {
     this.events.frame(this, frame)
   }
 
+  private cut(problem: string): void {
+    if (!this.open) return
+    this.noteClosed(problem)
+    this.close()
+  }
+
+  private noteClosed(problem: string): void {
+    const { pid, uid } = this.peer
+    this.events.log(`connection of pid ${pid} closed: ${problem}`, { uid })
+  }
+
   private finish(): void {
     if (!this.open) return
     this.open = false
+    this.unfinished.keep(0, true)
     for (const fd of this.reader.takeFds()) native.closeFd(fd)
     for (const closer of this.closers.splice(0)) closer()
     this.events.closed(this)

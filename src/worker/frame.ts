@@ -220,12 +220,18 @@ export class FrameReader {
   private joined(bytes: Buffer): Buffer {
     const length = this.length + bytes.length
     if (length > this.pending.length) {
-      const grown = Buffer.allocUnsafe(Math.max(length, 2 * this.pending.length))
+      const room = Math.min(2 * this.pending.length, FRAME_BYTES_MAX + HEADER_BYTES)
+      const grown = Buffer.allocUnsafe(Math.max(length, room))
       this.pending.copy(grown, 0, 0, this.length)
       this.pending = grown
     }
     bytes.copy(this.pending, this.length)
     return this.pending.subarray(0, length)
+  }
+
+  /** Bytes that are kept for a frame which is not whole. */
+  get held(): number {
+    return this.length === 0 ? 0 : this.pending.buffer.byteLength
   }
 
   /** Descriptors of a frame that never became whole, to be closed. */

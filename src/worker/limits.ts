@@ -5,11 +5,15 @@
 export const CONNECTIONS_PER_USER_MAX = 2048
 /** Root's connections are leases and task announcements, at most two per task of every job of the node. */
 export const CONNECTIONS_OF_ROOT_MAX = 8192
+/** Of frames that have not come whole: sixteen of the largest; launchers send theirs in one piece. */
+export const UNFINISHED_BYTES_PER_USER_MAX = 16 << 20
+/** A frame is sent at once: only a peer that was stopped in the middle takes longer. */
+export const UNFINISHED_MS_MAX = 30_000
 /** Tasks that one step may announce: Slurm's own limit of tasks on a node (MAX_TASKS_PER_NODE). */
 export const TASKS_PER_STEP_MAX = 512
 /** Steps of one user started by `berth run`, each of which may hold namespaces and an image. */
 export const RUNS_PER_USER_MAX = 64
-/** Options in one frame: flags.c has fewer than thirty rows, repeats are joined by the shim. */
+/** Options in one frame: several times the rows of flags.c, whose repeats are joined by the shim. */
 export const OPTIONS_PER_FRAME_MAX = 256
 /** Questions to registries and pulls that one user may have under way: each may need an importer process. */
 export const ERRANDS_PER_USER_MAX = 8
@@ -26,7 +30,7 @@ export const REGISTER_WAIT_MS_MAX = 10_000
 export const PIN_WAIT_MS_MAX = 8000
 /** Well under the launcher's SILENCE_MS_MAX of 15 minutes; the only timer that repeats, and only while a task waits. */
 export const KEEP_ALIVE_MS = 60_000
-/** Bytes queued for a launcher that does not read (stopped by SIGSTOP): beyond it progress is dropped. */
+/** Words of progress to one launcher; one that does not read (stopped by SIGSTOP) must not let them pile up for ever. */
 export const PROGRESS_FRAMES_MAX = 4096
 /** Lease files are written by this program only; a larger one is not ours. */
 export const LEASE_BYTES_MAX = 4 << 20

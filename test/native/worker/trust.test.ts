@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { equal, match } from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { existsSync, statSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodeFrame, Tag, Type } from '../../../src/worker/frame.js'
 import { suite } from '../../suite.js'
@@ -98,6 +98,29 @@ test.needs(missing, 'a frame full of one word is answered, and the worker goes o
   const word = 'a'.repeat((1 << 20) - 64)
   match((await talk(node.socket, encodeFrame(Type.CALL, [[Tag.NAME, word]]))).toString(), /BERTH_ECALL/)
   match((await talk(node.socket, encodeFrame(Type.CALL, [[Tag.NAME, 'ps']]))).toString(), /\[\]/)
+  equal(await node.workerPid(), pid)
+})
+
+test.needs(missing, "one user's frames in part do not fill the worker, and hold up nobody else", async () => {
+  const pid = await node.workerPid()
+  const script = `
+    const part = Buffer.alloc(1000000); part.writeUInt32LE(1 << 20, 0)
+    for (let i = 0; i < 300; i++) {
+      const c = require('net').connect(${JSON.stringify(node.socket)}, () => c.write(part))
+      c.on('error', () => {}).on('close', () => process.stdout.write('.'))
+    }`
+  const become = [`--reuid=${UID}`, `--regid=${UID}`, '--clear-groups', join(DIST, 'node'), '-e', script]
+  const flood = spawn('setpriv', become, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let closed = 0
+  flood.stdout.on('data', (dots: Buffer) => {
+    closed += dots.length
+  })
+  await until('all but what one user may have', () => closed >= 300 - 17)
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const rss_mib = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024
+  equal(rss_mib < 250, true, `${rss_mib} MiB`)
+  match(as(OTHER_UID, encodeFrame(Type.CALL, [[Tag.NAME, 'ps']])), /\[\]/)
+  flood.kill('SIGKILL')
   equal(await node.workerPid(), pid)
 })
 
