@@ -4,12 +4,14 @@ import { ERRORS, type ErrorRow } from './errors.js'
 
 const HEAD = `# Errors
 
-Generated from the tables of src/report/errors.ts; do not edit. A failure is printed once per step as
+Generated from the tables of src/report/errors.ts; do not edit. A failure is printed by the first node of the step as
 
 \`\`\`
 berth: error[CODE]: what failed
 hint: what to do next
 \`\`\`
+
+Another node that fails prints the first line only, with \` (on NODE)\` at its end.
 
 The launcher exits with the code that is given here. Once the program runs, the exit code is the program's own (128+n for
 signal n). Words in braces stand for values.

@@ -22,6 +22,9 @@ const TEXT_CHARACTERS_MAX = 8192
 /** Of all connections together. */
 const unfinished = new Unfinished()
 
+/** How much of a failure one peer hears; of a node that is not the step's first: one line with its name, and no hint. */
+export type Telling = 'whole' | 'silent' | { node: string }
+
 export interface ConnectionEvents {
   /** Throws ProtocolError to end the connection; descriptors of the frame belong to the receiver. */
   frame(connection: Connection, frame: Frame): void
@@ -73,15 +76,9 @@ export class Connection {
   }
 
   /** Tells the peer why; `silent` keeps the exit code and drops the words (someone else has said them). */
-  fail(error: unknown, options: { silent?: boolean } = {}): void {
+  fail(error: unknown, telling: Telling = 'whole'): void {
     const known = asBerthError(error)
-    const words: Fields = options.silent
-      ? [[Tag.TEXT, '']]
-      : [
-          [Tag.TEXT, known.message.slice(0, TEXT_CHARACTERS_MAX)],
-          [Tag.HINT, known.hint.slice(0, TEXT_CHARACTERS_MAX)],
-        ]
-    this.send(Type.FAIL, [[Tag.CODE, known.code], ...words, [Tag.EXIT, known.exit]])
+    this.send(Type.FAIL, [[Tag.CODE, known.code], ...wordsOf(known, telling), [Tag.EXIT, known.exit]])
   }
 
   /** Sends what is queued, then closes. */
@@ -136,6 +133,16 @@ export class Connection {
     for (const closer of this.closers.splice(0)) closer()
     this.events.closed(this)
   }
+}
+
+function wordsOf({ message, hint }: BerthError, telling: Telling): Fields {
+  if (telling === 'silent') return [[Tag.TEXT, '']]
+  const text = message.slice(0, TEXT_CHARACTERS_MAX)
+  if (telling !== 'whole') return [[Tag.TEXT, `${text} (on ${telling.node})`]]
+  return [
+    [Tag.TEXT, text],
+    [Tag.HINT, hint.slice(0, TEXT_CHARACTERS_MAX)],
+  ]
 }
 
 export function closeFds(frame: Frame): void {

@@ -4,6 +4,7 @@
  * src/step.ts; this object only makes sure it is done once for all tasks, told once, and undone at the end.
  */
 
+import { hostname } from 'node:os'
 import type { StoredImage } from '../image/image.js'
 import type { JoinFrame } from '../launch/join.js'
 import type { Namespaces } from '../launch/namespaces.js'
@@ -14,7 +15,7 @@ import type { LogFields } from '../report/log.js'
 import type { ImportEvent } from '../report/progress.js'
 import type { Request } from '../request/request.js'
 import { type OpenedStep, type PreparedStep, type StepPlace, type Turn, waitsForLauncher } from '../step.js'
-import type { Connection } from './connection.js'
+import type { Connection, Telling } from './connection.js'
 import { nameStep } from './facts.js'
 import type { Lease, Leases, LeaseTask } from './leases.js'
 import { TASKS_PER_STEP_MAX } from './limits.js'
@@ -258,11 +259,16 @@ export class LiveStep {
       .join('')
   }
 
-  /** True for the first asker only: the others leave with the same exit code and no words. */
-  tellFailure(): boolean {
-    const first = !this.failureTold
+  /** Of a node that is not the step's first; what is the same on all of them is told there. */
+  get laterNode(): string | undefined {
+    return this.facts.node === 0 ? undefined : (this.facts.env.SLURMD_NODENAME ?? hostname())
+  }
+
+  /** Words for the first asker only: the others leave with the same exit code. */
+  tellFailure(): Telling {
+    if (this.failureTold) return 'silent'
     this.failureTold = true
-    return first
+    return this.laterNode === undefined ? 'whole' : { node: this.laterNode }
   }
 
   /** True for the first launcher that asks, and for the next one when that has gone before the end was told. */

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import { must, type Outcome, until } from './command.js'
 import { freePorts } from './daemon.js'
-import { countLines, prints, refuses, refusesInTwoLines } from './expect.js'
+import { countLines, fails, prints, refuses, refusesInTwoLines } from './expect.js'
 import { useCluster } from './fixture.js'
 import { BOMB_BYTES, HOSTILE_LAYERS } from './hostile.js'
 import { buildImages, otherRelease } from './images.js'
@@ -64,6 +64,36 @@ test('two tasks of a cold image: importing and imported are said once, before bo
     words.map((line) => /^(berth: \w+|up)/.exec(line)?.[0]),
     ['berth: importing', 'berth: imported', 'up', 'up'],
   )
+})
+
+test('two nodes with a cold image: importing and imported are said by the first one', async () => {
+  const image = await pushLayer('said_twice', makeTar([busybox()]))
+  const seen = await at.cluster.srun(['-N2', '-n2', `--container-image=${image}`, '/busybox', 'echo', 'up'])
+  const words = seen.output.split('\n').filter((line) => /^(berth|up)/.test(line))
+  assert.equal(words.map((line) => /^(berth: \w+|up)/.exec(line)?.[0]).sort(), [
+    'berth: imported',
+    'berth: importing',
+    'up',
+    'up',
+  ])
+})
+
+test('two nodes that fail: the first one tells all, the other one what and where, in one line', async () => {
+  const mount = '--container-mounts=/nonexistent-berth:/x'
+  const seen = fails(
+    await at.cluster.srun([
+      '-N2',
+      '-n4',
+      '--overcommit',
+      `--container-image=${at.images.debian}`,
+      mount,
+      'true',
+    ]),
+  )
+  const errors = seen.output.split('\n').filter((line) => line.includes('error[BERTH_'))
+  assert.is(errors.length, 2, seen.output)
+  assert.is(errors.filter((line) => /nonexistent-berth.* \(on \S+\)$/.test(line)).length, 1, seen.output)
+  assert.is(seen.output.split('\n').filter((line) => line.startsWith('hint: ')).length, 1, seen.output)
 })
 
 test('a warm start asks the registry for no blob', async () => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { BerthError, ERRORS, renderError } from '../../src/report/errors.js'
 import { IMAGE_ERRORS } from '../../src/report/image_errors.js'
 import { createLog } from '../../src/report/log.js'
+import { NodeProgress } from '../../src/report/node_progress.js'
 import { formatBytes, Progress, progressMode } from '../../src/report/progress.js'
 import { redact } from '../../src/report/redact.js'
 import { SITE_ERRORS } from '../../src/report/site_errors.js'
@@ -87,6 +88,21 @@ test('a failed import leaves the line empty for the error', () => {
   progress.take({ kind: 'start', image, at: 0 })
   assert.equal(progress.take({ kind: 'failed', at: 1 }), `\r${WIPE}`)
   assert.equal(new Progress({ columns: 0, mode: 'auto' }).take({ kind: 'failed', at: 1 }), '')
+})
+
+test('another node than the first says nothing, until it has taken minutes: then where it is, and its end', () => {
+  const MINUTE = 60_000
+  const take = (node: NodeProgress, until: number) => {
+    let said = node.take({ kind: 'start', image, at: 0 })
+    for (let at = 0; at <= until; at += MINUTE / 2) said += node.take(bytes(1, at))
+    return said + node.take({ kind: 'end', bytes: 1 << 20, at: until })
+  }
+  assert.equal(take(new NodeProgress('n7', 'auto'), 4 * MINUTE), '')
+  assert.equal(new NodeProgress('n7', 'always').take({ kind: 'stored', image, bytes: 1 }), '')
+  const lines = take(new NodeProgress('n7', 'auto'), 11 * MINUTE).split('\n')
+  assert.equal(lines.length, 4)
+  for (const line of lines.slice(0, 3)) assert.match(line, /^berth: n7: import/)
+  assert.match(lines[2] ?? '', /imported/)
 })
 
 test('BERTH_PROGRESS silences it or makes it plain', () => {
