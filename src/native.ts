@@ -251,6 +251,13 @@ export interface Native {
   openTemporary(directory: string): { fd: number; name?: string }
   /** fsync, then linkat/rename into place (atomic, replaces nothing: EEXIST is success), then fsync the directory. */
   publish(fd: number, path: string, temporaryName?: string): Promise<void>
+  /**
+   * Removes a directory with all that is in it, though users write there meanwhile: never anything else. Nothing there is
+   * no error; ENOTEMPTY: somebody does not stop writing. No thread is kept for long.
+   */
+  removeTree(path: string): Promise<void>
+  /** Bytes on disk of what is below a directory; what comes and goes meanwhile is not counted. */
+  treeSize(path: string): Promise<number>
   /** flock(2): the file is this process's until it has ended. False: it is another one's. */
   lockFile(fd: number): boolean
   /** Through the page cache (docs/decisions/0018-disk.md). */

@@ -10,6 +10,8 @@
 #include "core/host/lock.hh"
 #include "core/host/probe.hh"
 #include "core/host/process.hh"
+#include "core/host/remove_tree.hh"
+#include "core/host/tree_size.hh"
 #include "core/sandbox/sandbox.hh"
 
 #include <fcntl.h>
@@ -95,6 +97,35 @@ static Napi::Value Publish(const Napi::CallbackInfo &info) {
   const std::string name = info[2].IsString() ? info[2].ToString().Utf8Value() : "";
   return promise(
       info.Env(), [file, path, name] { return publish(file->get(), path, name); }, nothing);
+}
+
+/** Each piece waits its turn on the pool, behind what others want of it. */
+template <typename Walk, typename Convert>
+static Napi::Promise walkOn(Napi::Env env, std::shared_ptr<Walk> walk, Convert convert,
+                            std::optional<Napi::Promise::Deferred> first = {}) {
+  auto settle = [walk, convert, first](Napi::Env where, Napi::Promise::Deferred &own, Result<bool> &done) {
+    const Napi::Promise::Deferred deferred = first.value_or(own);
+    if (!done)
+      deferred.Reject(toError(where, done.error()).Value());
+    else if (*done)
+      deferred.Resolve(convert(where, *walk));
+    else
+      (void)walkOn(where, walk, convert, deferred);
+  };
+  auto work = [walk] { return walk->work(); };
+  return Task<decltype(work), decltype(settle)>::start(env, std::move(work), std::move(settle));
+}
+
+static Napi::Value RemoveTree(const Napi::CallbackInfo &info) {
+  return walkOn(info.Env(), std::make_shared<TreeRemoval>(info[0].ToString().Utf8Value()),
+                [](Napi::Env env, const TreeRemoval &) { return env.Undefined(); });
+}
+
+static Napi::Value TreeSizeOf(const Napi::CallbackInfo &info) {
+  return walkOn(info.Env(), std::make_shared<TreeSize>(info[0].ToString().Utf8Value()),
+                [](Napi::Env env, const TreeSize &size) {
+                  return Napi::Number::New(env, static_cast<double>(size.bytes()));
+                });
 }
 
 static Napi::Value LockFile(const Napi::CallbackInfo &info) {
@@ -200,6 +231,8 @@ void InitHost(Napi::Env env, Napi::Object exports) {
   exports.Set("onlyRootWrote", Napi::Function::New<OnlyRootWrote>(env));
   exports.Set("openTemporary", Napi::Function::New<OpenTemporary>(env));
   exports.Set("publish", Napi::Function::New<Publish>(env));
+  exports.Set("removeTree", Napi::Function::New<RemoveTree>(env));
+  exports.Set("treeSize", Napi::Function::New<TreeSizeOf>(env));
   exports.Set("lockFile", Napi::Function::New<LockFile>(env));
   exports.Set("processStart", Napi::Function::New<ProcessStart>(env));
   exports.Set("shareCgroups", Napi::Function::New<ShareCgroups>(env));

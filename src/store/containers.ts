@@ -20,9 +20,9 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { lstat, opendir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseData, takeCount, takeText } from '../image/wire.js'
+import type { Native } from '../native.js'
 
 export interface ContainerId {
   uid: number
@@ -54,8 +54,6 @@ export interface Container extends ContainerId, ContainerFacts {
 const RECORD = 'container.json'
 const RECORD_CHARS_MAX = 64 << 10
 const PATH_CHARS_MAX = 4096
-/** st_blocks counts these (stat(2)), whatever the file system's own are. */
-const BLOCK_BYTES = 512
 /** Only root passes: what users own below is reached through their containers alone. */
 const MODE = 0o700
 
@@ -65,7 +63,10 @@ export class Containers {
   private readonly folder: string
   private readonly known = new Map<string, Container>()
 
-  constructor(store: string) {
+  constructor(
+    store: string,
+    private readonly native: Pick<Native, 'removeTree' | 'treeSize'>,
+  ) {
     this.folder = join(store, 'containers')
     for (const part of ['.new', '.trash']) mkdirSync(join(this.folder, part), { recursive: true, mode: MODE })
     chmodSync(this.folder, MODE)
@@ -113,9 +114,9 @@ export class Containers {
     return grave
   }
 
-  /** Files of a container that nobody has mounted. */
-  async discard(grave: string): Promise<void> {
-    await rm(grave, { recursive: true, force: true })
+  /** Files of a container that nobody has mounted. @throws NativeError */
+  discard(grave: string): Promise<void> {
+    return this.native.removeTree(grave)
   }
 
   /** Graves that a crash left; only when no container runs. */
@@ -125,8 +126,8 @@ export class Containers {
   }
 
   /** Bytes on disk beyond the image's own. */
-  async size(container: Container): Promise<number> {
-    return sizeBelow(join(container.path, 'upper'))
+  size(container: Container): Promise<number> {
+    return this.native.treeSize(join(container.path, 'upper'))
   }
 
   private read(): Container[] {
@@ -186,19 +187,4 @@ function directories(path: string): string[] {
   return readdirSync(path, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
     .map(({ name }) => name)
-}
-
-/** Files that come and go meanwhile are not counted; links are not followed. */
-async function sizeBelow(path: string): Promise<number> {
-  let bytes = 0
-  try {
-    for await (const entry of await opendir(path)) {
-      const child = join(path, entry.name)
-      bytes += (await lstat(child)).blocks * BLOCK_BYTES
-      if (entry.isDirectory()) bytes += await sizeBelow(child)
-    }
-  } catch {
-    return bytes
-  }
-  return bytes
 }

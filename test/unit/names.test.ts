@@ -2,6 +2,7 @@
 /** Named containers without a node: their place on disk, the names of pyxis. */
 import { deepEqual, equal, throws } from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { mountOption } from '../../src/cli/enroot_mount.js'
@@ -16,6 +17,13 @@ test.after(() => rmSync(folder, { recursive: true, force: true }))
 const ID = { uid: 1000, scope: 'global', name: 'tools' }
 const FACTS = { creator: 'ab', image: { key: 'sha256-1-f1', reference: 'docker.io/library/x:1' } }
 
+/** Of trees that nobody else knows; test/native/host/remove_tree.test.ts has the others. */
+const TREES = {
+  removeTree: (path: string) => rm(path, { recursive: true }),
+  treeSize: async (path: string) =>
+    readdirSync(path).reduce((bytes, name) => bytes + statSync(join(path, name)).size, 0),
+}
+
 function newStore(name: string): string {
   const store = join(folder, name)
   mkdirSync(store)
@@ -25,18 +33,18 @@ function newStore(name: string): string {
 test('a container is found again by the next worker, with its facts', () => {
   const store = newStore('again')
   const job = { processes: [{ pid: 7, start: 8 }], end: 9 }
-  const made = new Containers(store).create(ID, { ...FACTS, job })
-  deepEqual(new Containers(store).find(ID), made)
+  const made = new Containers(store, TREES).create(ID, { ...FACTS, job })
+  deepEqual(new Containers(store, TREES).find(ID), made)
   equal(statSync(made.path).mode & 0o777, 0o700)
   equal(statSync(join(store, 'containers')).mode & 0o777, 0o700)
 })
 
 test('half of one never stays, and one that was taken away is not there', () => {
   const store = newStore('half')
-  const before = new Containers(store)
+  const before = new Containers(store, TREES)
   mkdirSync(join(store, 'containers/.new/abc'))
   const made = before.create(ID, FACTS)
-  const after = new Containers(store)
+  const after = new Containers(store, TREES)
   deepEqual(readdirSync(join(store, 'containers/.new')), [])
   rmSync(made.path, { recursive: true })
   equal(after.find(ID), undefined)
@@ -44,14 +52,14 @@ test('half of one never stays, and one that was taken away is not there', () => 
 })
 
 test('a second one of that name cannot be made', () => {
-  const containers = new Containers(newStore('twice'))
+  const containers = new Containers(newStore('twice'), TREES)
   containers.create(ID, FACTS)
   throws(() => containers.create(ID, FACTS), /ENOTEMPTY|EEXIST/)
 })
 
 test('buried, its name is free; its files go when that is asked', async () => {
   const store = newStore('buried')
-  const containers = new Containers(store)
+  const containers = new Containers(store, TREES)
   const made = containers.create(ID, FACTS)
   mkdirSync(join(made.path, 'upper'))
   writeFileSync(join(made.path, 'upper/file'), Buffer.alloc(100_000))
@@ -64,7 +72,7 @@ test('buried, its name is free; its files go when that is asked', async () => {
 })
 
 test('what sits on an image is known by the image', () => {
-  const containers = new Containers(newStore('on'))
+  const containers = new Containers(newStore('on'), TREES)
   containers.create(ID, FACTS)
   deepEqual(containers.on('sha256-1-f1').map(keyOf), ['1000/global/tools'])
   deepEqual(containers.on('sha256-2-f1'), [])
@@ -72,12 +80,12 @@ test('what sits on an image is known by the image', () => {
 
 test('a record that cannot be read hides its container and harms no other', () => {
   const store = newStore('broken')
-  const containers = new Containers(store)
+  const containers = new Containers(store, TREES)
   const made = containers.create(ID, FACTS)
   containers.create({ ...ID, name: 'other' }, FACTS)
   writeFileSync(join(made.path, 'container.json'), '{"image":1}')
   deepEqual(
-    new Containers(store).list().map(({ name }) => name),
+    new Containers(store, TREES).list().map(({ name }) => name),
     ['other'],
   )
 })

@@ -50,7 +50,9 @@ struct MountAttributes {
 };
 
 /* linux/openat2.h */
+constexpr uint64_t kResolveNoXdev = 0x01;
 constexpr uint64_t kResolveNoMagicLinks = 0x02;
+constexpr uint64_t kResolveNoSymlinks = 0x04;
 constexpr uint64_t kResolveBeneath = 0x08;
 constexpr uint64_t kResolveInRoot = 0x10;
 
