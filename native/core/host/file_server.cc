@@ -10,13 +10,20 @@
 
 namespace berth {
 
-/** "fuse", "fuse.NAME" and "fuseblk": mount -t fuse of fuse(4). Not virtiofs: the machine itself serves that.
+/**
+ * "... - TYPE SOURCE OPTIONS" (proc_pid_mountinfo(5)): "fuse", "fuse.NAME" and "fuseblk" are mount -t fuse of
+ * fuse(4). Not virtiofs: the machine itself serves that. Users choose the source, commas and all; spaces in
+ * it are escaped.
  */
 static FileServer serverIn(const std::string &line) {
   const size_t type = line.find(" - ");
   if (type == std::string::npos || line.compare(type + 3, 4, "fuse") != 0)
     return FileServer::kernel;
-  return line.find("user_id=0,", type) == std::string::npos ? FileServer::user : FileServer::root;
+  const size_t source = line.find(' ', type + 3);
+  const size_t options = source == std::string::npos ? source : line.find(' ', source + 1);
+  if (options == std::string::npos)
+    return FileServer::user;
+  return line.find(",user_id=0,", options) == std::string::npos ? FileServer::user : FileServer::root;
 }
 
 FileServer fileServerOf(Fd mountinfo, int file) {

@@ -22,7 +22,7 @@ const WAITING = 8
 /** In a mount namespace of its own, where users may let others see their file systems. */
 const SERVE = `mknod -m 666 "$1/device-$2" c 10 229; mount --bind "$1/device-$2" /dev/fuse
   echo user_allow_other >"$1/conf"; mount --bind "$1/conf" /etc/fuse.conf
-  exec setpriv --reuid "$2" --regid "$2" --clear-groups squashfuse -f -o allow_other "$1/image" "$1/at-$2"`
+  exec setpriv --reuid "$2" --regid "$2" --clear-groups squashfuse -f -o "allow_other$3" "$1/image" "$1/at-$2"`
 
 interface Served {
   server: ChildProcess
@@ -33,11 +33,11 @@ interface Served {
 
 const running: Served[] = []
 
-async function serve(uid: number): Promise<Served> {
+async function serve(uid: number, options = ''): Promise<Served> {
   const point = path(`at-${uid}`)
   fs.mkdirSync(point)
   fs.chownSync(point, uid, uid)
-  const server = spawn('unshare', ['-m', 'sh', '-ec', SERVE, 'serve', folder, String(uid)], {
+  const server = spawn('unshare', ['-m', 'sh', '-ec', SERVE, 'serve', folder, String(uid), options], {
     stdio: ['ignore', 'ignore', 'inherit'],
   })
   const mounts = () => fs.readFileSync(`/proc/${server.pid}/mountinfo`, 'utf8')
@@ -102,6 +102,12 @@ test.needs(needs, 'a server that does not answer holds up nobody else', async ()
   assert.is(answered, 0)
   served.server.kill('SIGKILL')
   for (const answer of await Promise.all(held)) assert.not.equal(answer, 'opened')
+})
+
+test.needs(needs, "a user's server that is called like root's is refused as well", async () => {
+  const served = await serve(1, ',fsname=user_id=0\\,')
+  assert.match(fs.readFileSync(`/proc/${served.server.pid}/mountinfo`, 'utf8'), / user_id=0, /)
+  assert.is(await open(served, served.at('one')), 'EREMOTE')
 })
 
 test.needs(needs, "root's servers are what other file systems are", async () => {
