@@ -80,7 +80,7 @@ export function openNamed<Opened>(
       rooms.jobEnds.watch(made)
       return opened
     } catch (error) {
-      await store.containers.discard(store.containers.bury(made))
+      await store.containers.letGo(store.containers.bury(made))
       throw error
     }
   })
@@ -126,8 +126,9 @@ export function removeNamed(
     }
     const grave = containers.bury(container)
     running.rename(key, grave)
-    const gone = running.afterUse(grave).then(() => containers.discard(grave))
-    if (instances.length === 0) await gone
+    const unused = running.afterUse(grave)
+    if (instances.length === 0) return unused.then(() => containers.discard(grave))
+    void unused.then(() => containers.letGo(grave))
   })
 }
 

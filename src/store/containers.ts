@@ -23,6 +23,7 @@ import {
 import { join } from 'node:path'
 import { parseData, takeCount, takeText } from '../image/wire.js'
 import type { Native } from '../native.js'
+import { messageOf } from '../report/errors.js'
 
 export interface ContainerId {
   uid: number
@@ -66,6 +67,7 @@ export class Containers {
   constructor(
     store: string,
     private readonly native: Pick<Native, 'removeTree' | 'treeSize'>,
+    private readonly log: (line: string) => void = () => undefined,
   ) {
     this.folder = join(store, 'containers')
     for (const part of ['.new', '.trash']) mkdirSync(join(this.folder, part), { recursive: true, mode: MODE })
@@ -119,10 +121,17 @@ export class Containers {
     return this.native.removeTree(grave)
   }
 
+  /** Where nobody waits to hear of it: what cannot be removed is a line in the log, and the next worker's to try. */
+  async letGo(grave: string): Promise<void> {
+    await this.discard(grave).catch((error: unknown) =>
+      this.log(`a removed container is still on disk: ${messageOf(error)}`),
+    )
+  }
+
   /** Graves that a crash left; only when no container runs. */
   async emptyTrash(): Promise<void> {
     const trash = join(this.folder, '.trash')
-    for (const name of readdirSync(trash)) await this.discard(join(trash, name))
+    for (const name of directories(trash)) await this.letGo(join(trash, name))
   }
 
   /** Bytes on disk beyond the image's own. */

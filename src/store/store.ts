@@ -72,7 +72,7 @@ export class Store {
     const limits = { quota: options.quotaBytes, floor: options.freeFloorBytes }
     this.devices = new Devices(native)
     const settings = { compressor, level, blockSize, threads, bytesMax, entriesMax, owners, facts: true }
-    this.containers = new Containers(options.directory, native)
+    this.containers = new Containers(options.directory, native, options.log)
     const isKept = (key: string) => this.devices.leases(key) > 0 || this.containers.on(key).length > 0
     const facts = new FactsFiles(options.directory)
     this.shelf = new Shelf(options.directory, limits, isKept, formatsOf(settings), (key) => facts.remove(key))

@@ -69,7 +69,8 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
   }
   steps.adopt()
   rooms.jobEnds.sweep()
-  if (steps.list().length === 0) void rooms.store.containers.emptyTrash()
+  if (steps.list().length === 0)
+    rooms.store.containers.emptyTrash().catch((reason: unknown) => error(messageOf(reason)))
   handoutsOf(worker)
   const server = new Server(worker, (from, frame, opens) => dispatch(worker, from, frame, opens))
   log(`worker ${process.pid} listens in ${options.runtimeDir}`)

@@ -71,6 +71,19 @@ test('buried, its name is free; its files go when that is asked', async () => {
   deepEqual(readdirSync(join(store, 'containers/.trash')), [])
 })
 
+test('what cannot be removed ends nobody: it is told, and the rest of the trash goes', async () => {
+  const store = newStore('stuck')
+  const lines: string[] = []
+  const stuck = (path: string) =>
+    path.endsWith('a') ? Promise.reject(new Error(`ENAMETOOLONG ${path}`)) : TREES.removeTree(path)
+  const containers = new Containers(store, { ...TREES, removeTree: stuck }, (line) => lines.push(line))
+  const trash = join(store, 'containers/.trash')
+  for (const name of ['a', 'b']) mkdirSync(join(trash, name))
+  await containers.emptyTrash()
+  deepEqual(readdirSync(trash), ['a'])
+  deepEqual(lines, [`a removed container is still on disk: ENAMETOOLONG ${join(trash, 'a')}`])
+})
+
 test('what sits on an image is known by the image', () => {
   const containers = new Containers(newStore('on'), TREES)
   containers.create(ID, FACTS)
