@@ -4,7 +4,8 @@
  * long as it does. Where it has none of them (salloc without PrologFlags=contain), its own time limit tells.
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import { native } from '../native.js'
+import { type Native, native } from '../native.js'
+import { messageOf } from '../report/errors.js'
 import type { Containers, JobProcess } from '../store/containers.js'
 import { type Container, keyOf } from '../store/containers.js'
 import type { Running } from './running.js'
@@ -25,6 +26,7 @@ export class JobEnds {
     private readonly containers: Containers,
     private readonly running: Running,
     private readonly log: (line: string) => void,
+    private readonly processes: Pick<Native, 'processStart' | 'watchProcess'> = native,
   ) {}
 
   /** At the worker's start, after steps were adopted. */
@@ -35,30 +37,51 @@ export class JobEnds {
   watch(container: Container): void {
     const { job } = container
     if (job === undefined || this.watched.has(keyOf(container))) return
-    const alive = job.processes.find(({ pid, start }) => native.processStart(pid) === start)
-    if (alive === undefined) {
-      const over =
-        job.processes.length > 0 || (job.end ?? Number.POSITIVE_INFINITY) + GRACE_SECONDS < Date.now() / 1000
-      if (over) void this.remove(container)
-      return
-    }
-    this.watched.add(keyOf(container))
-    native
-      .watchProcess(alive.pid, () => {
-        this.watched.delete(keyOf(container))
-        void this.remove(container)
-      })
-      .unref()
+    const alive = job.processes.find((process) => this.isAlive(process))
+    const over =
+      job.processes.length > 0 || (job.end ?? Number.POSITIVE_INFINITY) + GRACE_SECONDS < Date.now() / 1000
+    if (alive !== undefined) this.watchProcess(alive, container)
+    else if (over) void this.remove(container)
   }
 
+  private isAlive({ pid, start }: JobProcess): boolean {
+    return this.processes.processStart(pid) === start
+  }
+
+  /** Never throws: whoever made the container has it. */
+  private watchProcess(process: JobProcess, container: Container): void {
+    const key = keyOf(container)
+    try {
+      this.processes
+        .watchProcess(process.pid, () => {
+          this.watched.delete(key)
+          void this.remove(container)
+        })
+        .unref()
+      this.watched.add(key)
+    } catch (error) {
+      // It may have ended just now. If not, the next worker finds the container.
+      if (!this.isAlive(process)) this.watch(container)
+      else
+        this.log(`container ${container.name} of user ${container.uid} is not watched: ${messageOf(error)}`)
+    }
+  }
+
+  /** Nobody waits for it: what fails is a line in the log. */
   private async remove(container: Container): Promise<void> {
     const key = keyOf(container)
-    await this.running.inTurn(key, async () => {
-      await this.running.afterUse(key)
-      if (this.containers.find(container)?.created !== container.created) return
-      await this.containers.discard(this.containers.bury(container))
-      this.log(`container ${container.name} of user ${container.uid} ended with its job`)
-    })
+    const name = `container ${container.name} of user ${container.uid}`
+    try {
+      await this.running.inTurn(key, async () => {
+        await this.running.afterUse(key)
+        if (this.containers.find(container)?.created !== container.created) return
+        const grave = this.containers.bury(container)
+        this.log(`${name} ended with its job`)
+        await this.containers.letGo(grave)
+      })
+    } catch (error) {
+      this.log(`${name} could not end with its job: ${messageOf(error)}`)
+    }
   }
 }
 

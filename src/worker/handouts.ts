@@ -21,7 +21,7 @@ import { constants, copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { StoredImage } from '../image/image.js'
 import { native } from '../native.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import type { Worker } from './worker.js'
 
 export interface Claim {
@@ -144,12 +144,17 @@ export class Handouts {
 
   private watch(path: string, owner: Owner): void {
     if (owner.pid === 0 || this.watches.has(path)) return
-    const watch = native.watchProcess(owner.pid, () => {
-      this.log(`step of ${path} has ended, given back`)
-      this.drop(path)
-    })
-    watch.unref()
-    this.watches.set(path, watch)
+    try {
+      const watch = native.watchProcess(owner.pid, () => {
+        this.log(`step of ${path} has ended, given back`)
+        this.drop(path)
+      })
+      watch.unref()
+      this.watches.set(path, watch)
+    } catch (error) {
+      // It has ended just now: the next sweep gives it back.
+      this.log(`step of ${path} is not watched: ${messageOf(error)}`)
+    }
   }
 
   private drop(path: string): void {
