@@ -47,11 +47,14 @@ void StoredFiles::keep(uint32_t file, uint32_t inode) {
 /** A fragment block stays when all files in it do; otherwise those that stay are stored again. */
 Result<> StoredFiles::planFragments() {
   const uint32_t count = image_.super().fragments;
+  const uint64_t blockSize = image_.super().blockSize;
   std::vector<bool> used(count);
+  std::vector<uint64_t> ends(count);
   dead_.assign(count, false);
   for (const File &file : files_)
     if (file.fragment != NONE) {
       used[file.fragment] = true;
+      ends[file.fragment] = std::max(ends[file.fragment], file.fragmentOffset + file.size % blockSize);
       if (file.inode == NONE)
         dead_[file.fragment] = true;
     }
@@ -62,6 +65,9 @@ Result<> StoredFiles::planFragments() {
     auto fragment = image_.fragment(i);
     if (!fragment)
       return fragment.error();
+    // What is compressed would have to be unpacked to know: readers meet that in this image as in the other.
+    if ((fragment->size & unsquash::kDataStored) != 0 && ends[i] > (fragment->size & unsquash::kDataSizeMask))
+      return fail(EUCLEAN, "squash", {}, "a file of the stored image reaches beyond its fragment");
     fragmentNumbers_[i] = uint32_t(fragments_.size());
     fragments_.push_back(*fragment);
     runs_.push_back({fragment->start, fragment->size & unsquash::kDataSizeMask, 0});

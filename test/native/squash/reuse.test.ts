@@ -240,6 +240,25 @@ test.needs(needs, 'an image of another kind or a damaged one is refused', async 
   assert.is(await refusal(make(layers, [base])), 'EUCLEAN')
 })
 
+test.needs(needs, 'a file that would reach beyond its fragment is not taken over', async () => {
+  const kind = { compressor: 'none' as const, blockSize: 4096 }
+  const layer = tar(file('only', 'what it holds'))
+  const base = await make([layer], [], kind)
+  const bytes = readFileSync(base.path)
+  // Its inode: fragment 0, offset 0, size (squashfs 4.0, basic file).
+  const inode = Buffer.alloc(12)
+  inode.writeUInt32LE('what it holds'.length, 8)
+  const at = bytes.indexOf(inode, Number(bytes.readBigUInt64LE(64)))
+  assert.ok(at > 0)
+  bytes.writeUInt32LE(4000, at + 4)
+  writeFileSync(base.path, bytes)
+  const refused = await make([layer], [base], kind).then(
+    () => 'no error',
+    ({ code }: NativeError) => code,
+  )
+  assert.is(refused, 'EUCLEAN')
+})
+
 test.needs(needs, '100 damaged images: refused, or an image that is sound', async () => {
   const base = await make([lower, middle])
   const bytes = readFileSync(base.path)
