@@ -4,6 +4,7 @@ import { describeEngines, type EngineRow } from './engine/describe.js'
 import type { ImageReference, StoredImage } from './image/image.js'
 import { parseReference, pinReference } from './image/reference.js'
 import { fromDockerd } from './launch/dockerd_image.js'
+import { copyWithConfig, type HandoutPlace } from './launch/hand_out.js'
 import { ensureImage } from './launch/hold_image.js'
 import { containerId } from './launch/named.js'
 import { accessOf } from './launch/open.js'
@@ -30,6 +31,17 @@ export async function pullImage(
   const reference = parseReference(request.image)
   if (reference.source.kind === 'directory') return undefined
   return ensureFor(rooms, facts, reference, turn)
+}
+
+/** A stored image as a file that says all of itself. @throws Error with `code` */
+export function copyImage(
+  { site }: Rooms,
+  image: StoredImage,
+  uri: string,
+  place: HandoutPlace,
+  signal: AbortSignal,
+): Promise<void> {
+  return copyWithConfig(site, import.meta.dirname, image, uri, place, signal)
 }
 
 /** What this node has, in the order of `auto`. */

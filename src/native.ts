@@ -81,10 +81,16 @@ export interface AssembleOptions {
   opaque: string[]
   /** Left out while they are as they were made. */
   own: MadeEntry[]
-  /** Further files, unless there are some of that name. */
-  add: { path: string; content: string }[]
+  add: AddedFile[]
   /** False: the file is new, and where the file system is this kernel's alone no disk is waited for; default true. */
   durable?: boolean
+}
+
+/** A file of root's; a `path` that ends with / is a directory. What has that name stays, without `replace`. */
+export interface AddedFile {
+  path: string
+  content: string
+  replace?: boolean
 }
 
 export interface Assembled {

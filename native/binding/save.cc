@@ -18,17 +18,21 @@ using Action = ChangeRequest::Action;
 std::shared_ptr<Fd> keep(int fd) { return std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 template <typename Row>
-std::vector<Row> rowsOf(const Napi::Object &object, const char *name, const char *second) {
+std::vector<Row> rowsOf(const Napi::Object &object, const char *name, Row (*rowOf)(const Napi::Object &)) {
   std::vector<Row> rows;
   const Napi::Value value = object.Get(name);
   if (!value.IsArray())
     return rows;
   const auto list = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < list.Length(); i++) {
-    const auto row = list.Get(i).ToObject();
-    rows.push_back({textOf(row, "path"), textOf(row, second)});
-  }
+  for (uint32_t i = 0; i < list.Length(); i++)
+    rows.push_back(rowOf(list.Get(i).ToObject()));
   return rows;
+}
+
+assemble::Own ownOf(const Napi::Object &row) { return {textOf(row, "path"), textOf(row, "digest")}; }
+
+assemble::Added addedOf(const Napi::Object &row) {
+  return {textOf(row, "path"), textOf(row, "content"), flagOf(row, "replace", false)};
 }
 
 assemble::Options assembleOptions(const Napi::Object &object) {
@@ -46,8 +50,8 @@ assemble::Options assembleOptions(const Napi::Object &object) {
       static_cast<uint64_t>(numberOf(object, "entriesMax", static_cast<int64_t>(options.entriesMax)));
   options.durable = flagOf(object, "durable", options.durable);
   options.opaque = textsOf(object.Get("opaque"));
-  options.own = rowsOf<assemble::Own>(object, "own", "digest");
-  options.add = rowsOf<assemble::Added>(object, "add", "content");
+  options.own = rowsOf(object, "own", ownOf);
+  options.add = rowsOf(object, "add", addedOf);
   return options;
 }
 

@@ -130,7 +130,13 @@ async function importerGet({ worker, connection, frame, words, signal }: Call): 
     throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
   const { uid, gid, pid } = connection.peer
   const open = worker.rooms.store.list(NOBODY).some(({ key }) => key === stored.key)
-  return { path: await handoutsOf(worker).give(stored, open, { uid, gid, job, step, pid }) }
+  const uri = /^\w+:\/\//.test(image) ? image : `docker://${image}`
+  const write = (out: number, empty: number) =>
+    worker.errands.take(uid, signal, () =>
+      worker.story.copyImage(stored, uri, { user: { uid, gid }, empty, out }, signal),
+    )
+  const claim = { uid, gid, job, step, pid }
+  return { path: await handoutsOf(worker).give({ size: stored.size, open, write }, claim) }
 }
 
 async function explain({ worker, connection, frame, signal }: Call): Promise<unknown> {

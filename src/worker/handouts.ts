@@ -8,18 +8,19 @@
 import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
-  chownSync,
-  linkSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
 } from 'node:fs'
-import { constants, copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { StoredImage } from '../image/image.js'
 import { native } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
 import type { Worker } from './worker.js'
@@ -31,6 +32,14 @@ export interface Claim {
   step: string
   /** The asking process: the slurmstepd above it owns the claim. */
   pid: number
+}
+
+export interface Handout {
+  size: number
+  /** Everybody may have the image: nobody needs to own the file. */
+  open: boolean
+  /** Fills an empty file; the other descriptor is of an empty directory. */
+  write(out: number, empty: number): Promise<void>
 }
 
 interface Owner {
@@ -46,8 +55,9 @@ const UNOWNED_MS_MAX = 24 * 60 * 60 * 1000
 const PASSED_MODE = 0o711
 const SHARED_MODE = 0o444
 const PRIVATE_MODE = 0o400
-/** errno of link(2) where the file system has no links, not across here, or no more of this one. */
-const NO_LINK = ['EXDEV', 'EPERM', 'EMLINK', 'EOPNOTSUPP', 'ENOSYS']
+/** What nothing was changed in, for the saver; among the folders of users, whose names are numbers. */
+const EMPTY = 'empty'
+const EMPTY_MODE = 0o755
 const ANCESTORS_MAX = 16
 const NAME = /^(\d{1,10})\.([\w-]{1,20})\.(\d{1,10})\.(\d{1,20})\.sqsh$/
 const JOB = /^\d{1,10}$/
@@ -78,13 +88,8 @@ export class Handouts {
     this.folder = join(store, 'handed')
   }
 
-  /**
-   * @param open everybody may have the image: a link to the store's own file, which costs nothing; else a copy (a
-   * reflink where the file system can) that belongs to the user
-   * @returns the path
-   * @throws BerthError BERTH_EHANDOUTS, BERTH_ESPACE
-   */
-  async give(image: Pick<StoredImage, 'path' | 'size'>, open: boolean, claim: Claim): Promise<string> {
+  /** @returns the path @throws BerthError BERTH_EHANDOUTS, BERTH_ESPACE */
+  async give(handout: Handout, claim: Claim): Promise<string> {
     checkClaim(claim)
     this.sweep()
     this.release(claim)
@@ -96,16 +101,32 @@ export class Handouts {
     const temporary = `${path}.${randomBytes(4).toString('hex')}`
     this.unfinished.add(temporary)
     try {
-      if (!(open && shareFile(image.path, temporary))) await copyFor(image.path, temporary, claim, open)
+      await this.write(temporary, handout, claim)
       renameSync(temporary, path)
     } catch (error) {
       rmSync(temporary, { force: true })
-      throw explain(error, image, folder)
+      throw explain(error, handout, folder)
     } finally {
       this.unfinished.delete(temporary)
     }
     this.watch(path, owner)
     return path
+  }
+
+  private async write(path: string, { open, write }: Handout, { uid, gid }: Claim): Promise<void> {
+    const directory = join(this.folder, EMPTY)
+    mkdirSync(directory, { recursive: true })
+    chmodSync(directory, EMPTY_MODE)
+    const empty = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY)
+    const out = openSync(path, 'wx+', PRIVATE_MODE)
+    try {
+      await write(out, empty)
+      if (!open) fchownSync(out, uid, gid)
+      fchmodSync(out, open ? SHARED_MODE : PRIVATE_MODE)
+    } finally {
+      closeSync(out)
+      closeSync(empty)
+    }
   }
 
   /** Gives back what this step of this user has; as often as anybody likes. */
@@ -170,26 +191,7 @@ function checkClaim({ job, step }: Claim): void {
   throw new BerthError('BERTH_EJOB', { job, step })
 }
 
-/** A second name for the store's own inode: root's, so that no owner can change it. False where that cannot be. */
-function shareFile(from: string, to: string): boolean {
-  try {
-    linkSync(from, to)
-  } catch (error) {
-    if (NO_LINK.includes(codeOf(error))) return false
-    throw error
-  }
-  // The inode is the store's too; there its folder keeps everybody out.
-  chmodSync(to, SHARED_MODE)
-  return true
-}
-
-async function copyFor(from: string, to: string, { uid, gid }: Claim, open: boolean): Promise<void> {
-  await copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
-  if (!open) chownSync(to, uid, gid)
-  chmodSync(to, open ? SHARED_MODE : PRIVATE_MODE)
-}
-
-function explain(error: unknown, { size }: Pick<StoredImage, 'size'>, folder: string): unknown {
+function explain(error: unknown, { size }: Pick<Handout, 'size'>, folder: string): unknown {
   if (codeOf(error) !== 'ENOSPC') return error
   return new BerthError('BERTH_ESPACE', { path: folder, bytes: size }, { cause: error })
 }

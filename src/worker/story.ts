@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The chapters of src/step.ts, and src/errands.ts, with this worker's rooms filled in. */
 import {
+  copyImage,
   listContainers,
   listEngines,
   makeContainer,
@@ -29,6 +30,7 @@ export interface Story {
   open: Rest<typeof openStep>
   explain: Rest<typeof explainStep>
   pull: Rest<typeof pullImage>
+  copyImage: Rest<typeof copyImage>
   pin: Rest<typeof pinImage>
   save: Rest<typeof saveStep>
   engines: Rest<typeof listEngines>
@@ -48,6 +50,7 @@ export function storyIn(rooms: Rooms): Story {
     open: (...rest) => openStep(rooms, ...rest),
     explain: (...rest) => explainStep(rooms, ...rest),
     pull: (...rest) => pullImage(rooms, ...rest),
+    copyImage: (...rest) => copyImage(rooms, ...rest),
     pin: (...rest) => pinImage(rooms, ...rest),
     save: (...rest) => saveStep(rooms, ...rest),
     engines: (...rest) => listEngines(rooms, ...rest),

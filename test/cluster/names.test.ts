@@ -319,6 +319,19 @@ test('enroot imports a file and makes a container of it; what it cannot it says'
   says(fails(await enroot('bundle', file)), /not "bundle"/)
 })
 
+test('an imported file says all of its image: variables, directory and entrypoint', async () => {
+  const file = join(at.cluster.shared, 'told.sqsh')
+  exits(await enroot('import', '-o', file, `docker://${at.images.debian}`), 0)
+  const show = (image: string) => {
+    const options = [`--container-image=${image}`, '--container-entrypoint']
+    return step('told', 'env | sort; pwd', { options: [...options, '--container-readonly'] })
+  }
+  const same = (list: string[]) => list.filter((line) => !/^(SRUN|HOSTNAME|SLURM|TMPDIR|PMI|_=)/.test(line))
+  const [wanted, found] = [lines(await show(at.images.debian)), lines(await show(file))]
+  assert.ok(same(wanted).length > 2)
+  assert.equal(same(found), same(wanted))
+})
+
 test('enroot imports from a daemon by way of its own client', async () => {
   const bin = join(at.cluster.shared, 'bin')
   const { busybox } = await buildImages()

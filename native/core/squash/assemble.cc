@@ -75,7 +75,6 @@ Result<uint32_t> Assembly::addDirectories(std::string_view path) {
   return node;
 }
 
-/** Only where there is nothing of that name: what the user put there counts more. */
 Result<> Assembly::addFiles() {
   for (const Added &file : options_.add) {
     const size_t slash = file.path.rfind('/');
@@ -84,11 +83,16 @@ Result<> Assembly::addFiles() {
     if (!parent)
       return parent.error();
     const std::string name = deep ? file.path.substr(slash + 1) : file.path;
-    if (*parent == NONE || tree_.find(*parent, name) != NONE)
+    if (*parent == NONE || name.empty())
+      continue;
+    uint32_t node = tree_.find(*parent, name);
+    if (node != NONE && (!file.replace || tree_.type(node) == Type::dir))
       continue;
     const uint32_t inode = tree_.addInode();
     tree_.inode(inode) = {.type = Type::file, .mode = 0644, .mtime = rootTime()};
-    tree_.node(tree_.add(*parent, name, ADDED_LAYER)).inode = inode;
+    if (node == NONE)
+      node = tree_.add(*parent, name, ADDED_LAYER);
+    tree_.node(node).inode = inode;
     added_.emplace_back(inode, file.content);
   }
   return Nothing{};

@@ -23,8 +23,11 @@ struct Own {
 };
 
 struct Added {
+  /** One that ends with a slash is a directory, and those above it. */
   std::string path;
   std::string content;
+  /** Also where the image has a file or link of that name; a directory stays. */
+  bool replace = false;
 };
 
 struct Options {
@@ -47,7 +50,7 @@ struct Options {
   std::vector<std::string> opaque;
   /** Left out while they are as berth made them: what the image has there comes back. */
   std::vector<Own> own;
-  /** Files to add, root's, mode 0644, unless there is something at their path. */
+  /** Files to add, root's, mode 0644, unless there is something at their path that stays. */
   std::vector<Added> add;
   bool keepCapabilities = true;
   /** See waits_for_disk.hh. */

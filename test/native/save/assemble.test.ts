@@ -106,6 +106,41 @@ test.needs(missing, 'thread count does not show in the file', async () => {
   assert.ok(files.every((file) => files[0]?.equals(file)))
 })
 
+test.needs(missing, 'files are added beside what is there, or over it', async () => {
+  const script =
+    'cd $T; mkdir etc etc/kept; echo old > etc/rc; ln etc/rc other; ln -s /rc etc/link; echo stays > etc/a'
+  const base = lab.pack(lab.tree(script), '-comp', 'zstd')
+  const { upper } = lab.overlay(base)
+  const file = (path: string, replace?: boolean) => ({
+    path,
+    content: `new ${path}`,
+    ...(replace && { replace }),
+  })
+  const add = [file('etc/rc', true), file('etc/link', true), file('etc/kept', true), file('etc/a')]
+  const { path } = await lab.save(base, upper, {
+    add: [
+      ...add,
+      file('deep/er/b'),
+      { path: 'work/of/it/', content: '' },
+      { path: 'etc/kept/', content: '' },
+    ],
+  })
+  const root = lab.mountImage(path)
+  const text = (name: string) => fs.readFileSync(join(root, name), 'utf8')
+  assert.equal(['etc/rc', 'etc/link', 'etc/a', 'other', 'deep/er/b'].map(text), [
+    'new etc/rc',
+    'new etc/link',
+    'stays\n',
+    'old\n',
+    'new deep/er/b',
+  ])
+  for (const name of ['work/of/it', 'etc/kept']) assert.ok(fs.lstatSync(join(root, name)).isDirectory())
+  assert.not(fs.lstatSync(join(root, 'etc/link')).isSymbolicLink())
+  const fd = fs.openSync(path, 'r')
+  await native.verifySquashfs?.(fd, {})
+  fs.closeSync(fd)
+})
+
 test.needs(missing, 'what was deleted is not in the file, not even in a fragment', async () => {
   const tree = lab.tree(
     `cd $T; for i in 1 2 3 4; do echo "number $i" > f$i; done; echo SECRET-OF-SOMEBODY > key`,

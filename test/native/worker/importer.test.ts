@@ -2,7 +2,15 @@
 /** `berth importer`, as stock pyxis calls it: below a slurmstepd, as the user, with Slurm's variables. */
 import { deepEqual, equal, match, notEqual } from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Handouts } from '../../../src/worker/handouts.js'
 import { processAlive } from '../../cluster/daemon.js'
@@ -75,7 +83,7 @@ test.needs(
   async () => {
     const path = await get()
     const { uid, mode, nlink } = statSync(path)
-    deepEqual({ uid, mode: mode & 0o7777, nlink }, { uid: 0, mode: 0o444, nlink: 2 })
+    deepEqual({ uid, mode: mode & 0o7777, nlink }, { uid: 0, mode: 0o444, nlink: 1 })
     equal(canRead(UID, path), true)
     for (const folder of [node.store, join(node.store, 'handed'), dirname(path)])
       equal(statSync(folder).mode & 0o7777, 0o711)
@@ -83,6 +91,25 @@ test.needs(
       equal(statSync(join(node.store, folder)).mode & 0o077, 0, folder)
   },
 )
+
+test.needs(missing, 'what get hands out says all of the image, to enroot too', async () => {
+  const path = await get()
+  const { stdout, stderr } = spawnSync('unsquashfs', ['-lls', '-d', '', path], { encoding: 'utf8' })
+  equal(stderr, '')
+  for (const [name, mode] of [
+    ['/etc/environment', '-rw-r--r--'],
+    ['/etc/rc', '-rw-r--r--'],
+    ['/etc/fstab', '-rw-r--r--'],
+    ['/.berth/image.json', '-rw-r--r--'],
+  ] as const)
+    match(stdout, new RegExp(`^${mode} root/root .* ${name.replaceAll('.', '\\.')}$`, 'm'))
+  const cat = (name: string) => spawnSync('unsquashfs', ['-cat', path, name], { encoding: 'utf8' }).stdout
+  equal(cat('etc/environment'), 'FROM_IMAGE=yes\n')
+  match(cat('etc/rc'), /^# enroot-provenance: docker:\/\/127\.0\.0\.1:\d+\/moody\/image:1$/m)
+  match(cat('etc/rc'), /^cd '\/etc' /m)
+  // The image's own files are there, and the kernel would take it.
+  equal(spawnSync('unsquashfs', ['-quiet', '-no-progress', '-d', join(node.dir, 'unpacked'), path]).status, 0)
+})
 
 test.needs(missing, 'a second get of a step replaces the first, other steps have their own', async () => {
   const path = await get()
@@ -159,17 +186,15 @@ test.needs(missing, 'errors go to stderr, with an exit code', async () => {
   match((await importer(['get'])).stderr, /say get IMAGE_URI or release/)
 })
 
-test.needs(missing, "a private image is a copy of the user's own, no link", async () => {
+test.needs(missing, "a private image is a copy of the user's own", async () => {
   const built = (await import(join(DIST, 'worker/handouts.js'))) as { Handouts: typeof Handouts }
   const handouts = new built.Handouts(node.store, () => undefined)
-  const source = join(node.dir, 'private')
-  writeFileSync(source, 'hsqs', { mode: 0o600 })
   const claim = { uid: UID, gid: UID, job: '11', step: '0', pid: process.pid }
-  const path = await handouts.give({ path: source, size: 4 }, false, claim)
+  const write = async (out: number) => writeSync(out, 'hsqs') && undefined
+  const path = await handouts.give({ size: 4, open: false, write }, claim)
   const { uid, mode, nlink } = statSync(path)
   deepEqual({ uid, mode: mode & 0o7777, nlink }, { uid: UID, mode: 0o400, nlink: 1 })
   deepEqual([canRead(UID, path), canRead(OTHER_UID, path)], [true, false])
-  equal(statSync(source).mode & 0o777, 0o600)
   equal(readFileSync(path, 'utf8'), 'hsqs')
   equal(handouts.release(claim), 1)
   equal(handouts.release(claim), 0)
