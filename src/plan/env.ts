@@ -4,6 +4,7 @@
  * --container-env; what only the host has stays; the host's locale goes, since the image rarely has it.
  * (pyxis' rules, which its users' scripts rely on.) An environment file's variables win over both.
  */
+import { planHomeVariable } from './home.js'
 import { planHookup } from './hookup.js'
 import { BERTH_DEFAULT, IMAGE_CONFIG, originOf, type PlanInput } from './input.js'
 import { planPytorchVariables } from './pytorch.js'
@@ -43,10 +44,8 @@ export function planEnvironment(input: PlanInput, hookup = planHookup(input)): P
     if (OF_THE_TASK.test(name)) continue
     add({ name, action: 'set', value, reason: 'image over host', origin: IMAGE_CONFIG })
   }
-  if (input.request.remapRoot ?? input.site.get('container_remap_root')) {
-    const origin = originOf(input.request, 'container-remap-root', input.site.origin('container_remap_root'))
-    add({ name: 'HOME', action: 'set', value: '/root', reason: 'user appears as root', origin })
-  }
+  const home = planHomeVariable(input)
+  if (home !== undefined) add(home)
   for (const variable of hookup.variables) add(variable)
   for (const variable of planPytorchVariables(input)) add(variable)
   for (const variable of fileVariables(input)) add(variable)

@@ -5,6 +5,7 @@ import { BerthError } from '../report/errors.js'
 import { ATTRIBUTE_FLAGS, PROPAGATION_FLAGS } from '../request/mount_flags.js'
 import type { MountRequest } from '../request/request.js'
 import { insideRoot } from './cwd.js'
+import { mountedHome } from './home.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
 import type { PlannedMount, Reason } from './spec.js'
 
@@ -113,14 +114,9 @@ function creationOf(flags: readonly string[]): 'auto' | 'file' | 'dir' {
   return flags.includes('x-create=file') ? 'file' : 'auto'
 }
 
-/** From the step's HOME, as pyxis; at /root where the user appears as root. */
-function planHome({ request, site, user, step }: PlanInput): PlannedMount[] {
-  if (!(request.mountHome ?? site.get('container_mount_home'))) return []
-  const named = step.environment.get('HOME') ?? ''
-  const home = isAbsolute(named) ? named : user.home
-  const remapRoot = request.remapRoot ?? site.get('container_remap_root')
-  const origin = originOf(request, 'container-mount-home', site.origin('container_mount_home'))
-  return [bindDirectory(home, remapRoot ? '/root' : insideRoot(home), { reason: "the user's home", origin })]
+function planHome(input: PlanInput): PlannedMount[] {
+  const home = mountedHome(input)
+  return home === undefined ? [] : [bindDirectory(home.source, home.target, home)]
 }
 
 function planWorkingDirectory({ request, step }: PlanInput): PlannedMount[] {

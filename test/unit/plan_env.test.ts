@@ -38,6 +38,18 @@ test('--container-env: the host wins where it has the variable, else the image',
   assert.equal(plan(given).get('CUDA_VERSION')?.origin, 'flag --container-env')
 })
 
+test("HOME is where the home is mounted, whatever the image says", () => {
+  const given = { config: { env: ['PATH=/bin', 'HOME=/config'] } }
+  const mounted = { ...given, options: ['container-mount-home=1'] }
+  assert.equal(inside(mounted, { HOME: '/home/ada' }).HOME, '/home/ada')
+  assert.equal(inside(mounted, {}).HOME, '/home/ada')
+  assert.equal(inside(mounted, { HOME: '/scratch/ada' }).HOME, '/scratch/ada')
+  assert.equal(plan(mounted).get('HOME')?.origin, 'flag --container-mount-home')
+  assert.equal(inside(given, { HOME: '/home/ada' }).HOME, '/config')
+  const root = { ...given, options: ['container-mount-home=1', 'container-remap-root=1'] }
+  assert.equal(inside(root, { HOME: '/home/ada' }).HOME, '/root')
+})
+
 test("the host's locale stays outside unless named", () => {
   const host = { LANG: 'en_US.UTF-8', LC_ALL: 'C', LANGUAGE: 'en' }
   assert.deepEqual(Object.keys(inside({ config: { env: ['PATH=/bin'] } }, host)), ['PATH'])

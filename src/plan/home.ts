@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The user's home inside: where it is mounted from and to, and what HOME says (as enroot has it). */
+import { isAbsolute } from 'node:path'
+import { insideRoot } from './cwd.js'
+import { originOf, type PlanInput } from './input.js'
+import type { PlannedVariable, Reason } from './spec.js'
+
+const HOME_OF_ROOT = '/root'
+
+/** From the step's HOME, as pyxis; at /root where the user appears as root. Undefined where it is not mounted. */
+export function mountedHome(input: PlanInput): ({ source: string; target: string } & Reason) | undefined {
+  const { request, site, user, step } = input
+  if (!(request.mountHome ?? site.get('container_mount_home'))) return undefined
+  const named = step.environment.get('HOME') ?? ''
+  const source = isAbsolute(named) ? named : user.home
+  const origin = originOf(request, 'container-mount-home', site.origin('container_mount_home'))
+  const target = appearsAsRoot(input) ? HOME_OF_ROOT : insideRoot(source)
+  return { source, target, reason: "the user's home", origin }
+}
+
+/** Over the image's own where the user is root or has the home mounted: programs look there for it. */
+export function planHomeVariable(input: PlanInput): PlannedVariable | undefined {
+  const { request, site } = input
+  if (appearsAsRoot(input)) {
+    const origin = originOf(request, 'container-remap-root', site.origin('container_remap_root'))
+    return { name: 'HOME', action: 'set', value: HOME_OF_ROOT, reason: 'user appears as root', origin }
+  }
+  const home = mountedHome(input)
+  if (home === undefined) return undefined
+  const { target, origin } = home
+  return { name: 'HOME', action: 'set', value: target, reason: 'where the home is mounted', origin }
+}
+
+function appearsAsRoot({ request, site }: PlanInput): boolean {
+  return request.remapRoot ?? site.get('container_remap_root')
+}
