@@ -4,7 +4,7 @@
  * --container-env; what only the host has stays; the host's locale goes, since the image rarely has it.
  * (pyxis' rules, which its users' scripts rely on.) An environment file's variables win over both.
  */
-import { planHomeVariable } from './home.js'
+import { planHomeVariable, planLoginVariables } from './home.js'
 import { planHookup } from './hookup.js'
 import { BERTH_DEFAULT, IMAGE_CONFIG, originOf, type PlanInput } from './input.js'
 import { planPytorchVariables } from './pytorch.js'
@@ -26,6 +26,7 @@ export function planEnvironment(input: PlanInput, hookup = planHookup(input)): P
   const add = (variable: PlannedVariable): void => void variables.set(variable.name, variable)
   const kept = new Set(input.request.env)
 
+  for (const variable of planLoginVariables(input)) add(variable)
   for (const name of LOCALE) {
     if (kept.has(name)) continue
     add({ name, action: 'unset', reason: 'locale of the host', origin: BERTH_DEFAULT })

@@ -2,8 +2,9 @@
 /** The user's home inside: where it is mounted from and to, and what HOME says (as enroot has it). */
 import { isAbsolute } from 'node:path'
 import { insideRoot } from './cwd.js'
-import { originOf, type PlanInput } from './input.js'
+import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
 import type { PlannedVariable, Reason } from './spec.js'
+import { shellInside } from './user.js'
 
 const HOME_OF_ROOT = '/root'
 
@@ -29,6 +30,26 @@ export function planHomeVariable(input: PlanInput): PlannedVariable | undefined 
   if (home === undefined) return undefined
   const { target, origin } = home
   return { name: 'HOME', action: 'set', value: target, reason: 'where the home is mounted', origin }
+}
+
+/** What a login would set, for a task that comes with nothing (srun --export=NONE): never over anything else. */
+export function planLoginVariables(input: PlanInput): PlannedVariable[] {
+  const { user, image } = input
+  const isRoot = appearsAsRoot(input)
+  const values = {
+    HOME: isRoot ? HOME_OF_ROOT : user.home,
+    USER: isRoot ? 'root' : user.name,
+    LOGNAME: user.name,
+    SHELL: shellInside(image.stored?.passwd ?? ''),
+    TERM: 'dumb',
+  }
+  return Object.entries(values).map(
+    ([name, value]): PlannedVariable => ({
+      ...{ name, action: 'default', value },
+      reason: 'as after a login, where nothing sets it',
+      origin: BERTH_DEFAULT,
+    }),
+  )
 }
 
 function appearsAsRoot({ request, site }: PlanInput): boolean {

@@ -49,6 +49,11 @@ function ownGroups(user: PlanUser, image: readonly string[]): string[] {
   })
 }
 
+/** The user's in the lines that planPasswd() writes. */
+export function shellInside(passwd: string): string {
+  return shellOf(splitLines(passwd))
+}
+
 /** Root's shell in the image is one that the image has. */
 function shellOf(image: readonly string[]): string {
   const shell = image.find((line) => nameOf(line) === 'root')?.split(':')[6] ?? ''

@@ -10,6 +10,7 @@ import { useCluster } from './fixture.js'
 import { hostRelease, otherRelease, publishLike } from './images.js'
 import { startSlurmrestd } from './slurmrestd.js'
 import { makeTar } from './tar.js'
+import { USER_A } from './users.js'
 
 const test = suite('submit')
 const at = useCluster(test)
@@ -64,6 +65,20 @@ test('srun --export=NONE keeps the container', async () => {
     env: { MINE: 'x' },
   })
   prints(seen, [`${otherRelease()} []`])
+})
+
+test('a step that brings no variables has those of a login', async () => {
+  const names = 'env | grep -E "^(HOME|USER|LOGNAME|SHELL|TERM)=" | sort'
+  const seen = await at.cluster.srun(['-n1', '--export=MINE', flag(), '/bin/sh', '-c', names], {
+    env: { MINE: 'x' },
+  })
+  const { name } = USER_A
+  const [home, logname, shell = '', ...rest] = lines(seen)
+  assert.equal(
+    [home, logname, ...rest],
+    [`HOME=/home/${name}`, `LOGNAME=${name}`, 'TERM=dumb', `USER=${name}`],
+  )
+  assert.match(shell, /^SHELL=\/bin\/\w*sh$/)
 })
 
 test('srun --export=NAME passes that name only', async () => {

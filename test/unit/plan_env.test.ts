@@ -14,14 +14,27 @@ function plan(given: Given): Map<string, PlannedVariable> {
   return map
 }
 
+/** What every task has. */
+const LOGIN = { HOME: '/home/ada', USER: 'ada', LOGNAME: 'ada', SHELL: '/bin/bash', TERM: 'dumb' }
+
 /** What a task with these variables would see, by the launcher's three rules. */
-function inside(given: Given, host: Record<string, string>): Record<string, string> {
+function everything(given: Given, host: Record<string, string>): Record<string, string> {
   const seen = new Map(Object.entries(host))
   for (const { name, action, value } of plan({ ...given, environment: host }).values()) {
     if (action === 'unset') seen.delete(name)
     else if (action === 'set' || !seen.has(name)) seen.set(name, value ?? '')
   }
   return Object.fromEntries(seen)
+}
+
+/** Without what a login gives, where it is as a login gives it. */
+function inside(given: Given, host: Record<string, string>): Record<string, string> {
+  const entries = Object.entries(everything(given, host))
+  return Object.fromEntries(
+    entries.filter(
+      ([name, value]) => host[name] !== undefined || LOGIN[name as keyof typeof LOGIN] !== value,
+    ),
+  )
 }
 
 const cuda = { config: { env: ['PATH=/bin', 'CUDA_VERSION=12.4', 'EMPTY=', 'A=b=c'] } }
@@ -38,16 +51,32 @@ test('--container-env: the host wins where it has the variable, else the image',
   assert.equal(plan(given).get('CUDA_VERSION')?.origin, 'flag --container-env')
 })
 
-test("HOME is where the home is mounted, whatever the image says", () => {
+test('HOME is where the home is mounted, whatever the image says', () => {
   const given = { config: { env: ['PATH=/bin', 'HOME=/config'] } }
   const mounted = { ...given, options: ['container-mount-home=1'] }
-  assert.equal(inside(mounted, { HOME: '/home/ada' }).HOME, '/home/ada')
-  assert.equal(inside(mounted, {}).HOME, '/home/ada')
-  assert.equal(inside(mounted, { HOME: '/scratch/ada' }).HOME, '/scratch/ada')
+  assert.equal(everything(mounted, { HOME: '/home/ada' }).HOME, '/home/ada')
+  assert.equal(everything(mounted, {}).HOME, '/home/ada')
+  assert.equal(everything(mounted, { HOME: '/scratch/ada' }).HOME, '/scratch/ada')
   assert.equal(plan(mounted).get('HOME')?.origin, 'flag --container-mount-home')
   assert.equal(inside(given, { HOME: '/home/ada' }).HOME, '/config')
   const root = { ...given, options: ['container-mount-home=1', 'container-remap-root=1'] }
   assert.equal(inside(root, { HOME: '/home/ada' }).HOME, '/root')
+})
+
+test('a task that comes with nothing finds what a login would set', () => {
+  const given = { config: { env: ['PATH=/bin'] } }
+  assert.deepEqual(everything(given, {}), { PATH: '/bin', ...LOGIN })
+  const host = { HOME: '/h', USER: 'u', LOGNAME: 'l', SHELL: '/bin/zsh', TERM: 'xterm' }
+  assert.deepEqual(everything(given, host), { PATH: '/bin', ...host })
+  const own = { config: { env: ['PATH=/bin', 'HOME=/config', 'SHELL=/bin/zsh', 'TERM=linux'] } }
+  assert.deepEqual(everything(own, {}), { PATH: '/bin', ...LOGIN, HOME: '/config', SHELL: '/bin/zsh' })
+  const passwd = 'root:x:0:0:root:/root:/bin/ash\n'
+  const root = { ...given, image: { passwd }, options: ['container-remap-root=1'] }
+  assert.deepEqual(everything(root, {}), {
+    ...{ PATH: '/bin', ...LOGIN },
+    ...{ HOME: '/root', USER: 'root', SHELL: '/bin/ash' },
+  })
+  assert.equal(everything({ ...given, site: 'env_deny = USER' }, {}).USER, undefined)
 })
 
 test("the host's locale stays outside unless named", () => {
