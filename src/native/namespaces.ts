@@ -40,7 +40,8 @@ export type MountStep =
       plain?: boolean
       optional?: boolean
     }
-  | { kind: 'dir'; target: string; mode: number }
+  /** The user's. `optional`: nothing fails where it cannot be made. */
+  | { kind: 'dir'; target: string; mode: number; optional?: boolean }
   | { kind: 'symlink'; target: string; to: string }
   | { kind: 'umount'; target: string }
 

@@ -3,10 +3,12 @@
 import { isAbsolute } from 'node:path'
 import { insideRoot } from './cwd.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
-import type { PlannedVariable, Reason } from './spec.js'
+import type { PlannedMount, PlannedVariable, Reason } from './spec.js'
 import { shellInside } from './user.js'
 
 const HOME_OF_ROOT = '/root'
+/** As of login.defs(5) and useradd(8): nobody else's to look into. */
+const HOME_MODE = 0o700
 
 /** From the step's HOME, as pyxis; at /root where the user appears as root. Undefined where it is not mounted. */
 export function mountedHome(input: PlanInput): ({ source: string; target: string } & Reason) | undefined {
@@ -17,6 +19,17 @@ export function mountedHome(input: PlanInput): ({ source: string; target: string
   const origin = originOf(request, 'container-mount-home', site.origin('container_mount_home'))
   const target = appearsAsRoot(input) ? HOME_OF_ROOT : insideRoot(source)
   return { source, target, reason: "the user's home", origin }
+}
+
+/**
+ * The directory that the user's account names is there, also where no home is mounted: programs make files in it, or
+ * with a read-only root see that it is empty.
+ */
+export function planHomeDirectory(input: PlanInput): PlannedMount[] {
+  const target = appearsAsRoot(input) ? HOME_OF_ROOT : insideRoot(input.user.home)
+  if (target === '/') return []
+  const reason = "the user's home, where the image has none"
+  return [{ kind: 'dir', target, mode: HOME_MODE, optional: true, reason, origin: BERTH_DEFAULT }]
 }
 
 /** Over the image's own where the user is root or has the home mounted: programs look there for it. */

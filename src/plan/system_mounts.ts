@@ -2,6 +2,7 @@
 /** What every container has without asking, as users of pyxis and enroot know it, and the site's own mounts. */
 import { parseMounts } from '../request/mounts.js'
 import { insideRoot } from './cwd.js'
+import { planHomeDirectory } from './home.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
 import { planOwnDevices, planOwnQueues } from './own_devices.js'
 import type { PlannedMount } from './spec.js'
@@ -37,6 +38,7 @@ export function planSystemMounts(input: PlanInput): PlannedMount[] {
     // tzdata renames a new file over it, which no mount point allows.
     { ...hostFile(TIME_ZONE, "host's time zone"), ...plainIfWritable(input) },
     ...accounts(input),
+    ...planHomeDirectory(input),
     ...aptSandbox(input),
     ...batchScript(input),
     ...planX11(input),

@@ -239,6 +239,14 @@ test('home: absent unless asked for, variable and flag', async () => {
   prints(await srun([...remapped, '--container-mount-home'], target('/root'), off), ['/root'])
 })
 
+test('home: a directory of the user’s where the image has none and nothing is mounted', async () => {
+  const home = `/home/${USER_A.name}`
+  const look = `stat -c "%n %a %u" ${home}; ls -A ${home} | wc -l; touch ${home}/.gitconfig && echo made`
+  prints(await srun(['--container-writable'], look), [`${home} 700 ${USER_A.uid}`, '0', 'made'])
+  const fixed = await srun(['--container-readonly'], look)
+  says(fails(fixed), new RegExp(`^${home} 700 ${USER_A.uid}\n0\n[\\s\\S]*Read-only file system`))
+})
+
 test('umount: takes the home away again', async () => {
   const options = ['--container-mount-home', ...remapped, '--container-mounts=umount:/root']
   prints(await srun(options, target('/root')), ['none'])

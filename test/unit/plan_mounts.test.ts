@@ -41,8 +41,19 @@ test('every container has the mounts that users of enroot know, in this order', 
       'bind /etc/localtime',
       'file /etc/passwd',
       'file /etc/group',
+      'dir /home/ada',
     ],
   )
+})
+
+test('the home is a directory of the user’s, and fails no start', () => {
+  assert.deepEqual(at('/home/ada', plan()), {
+    ...{ kind: 'dir', target: '/home/ada', mode: 0o700, optional: true },
+    ...{ reason: "the user's home, where the image has none", origin: 'berth default' },
+  })
+  const root = { options: ['container-remap-root=1'] }
+  assert.deepEqual([at('/home/ada', plan(root)), at('/root', plan(root))?.kind], [undefined, 'dir'])
+  assert.equal(at('/', plan({ user: { home: '/' } })), undefined)
 })
 
 test('/sys and the files of /etc are read-only, devices stay devices', () => {

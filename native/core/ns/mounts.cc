@@ -118,7 +118,7 @@ std::optional<StepFailure> MountPlan::apply(const Root &root) {
 
 static Result<> makeDirectory(const MountStep &step, const Root &root) {
   auto directory = root.ensure(step.target, S_IFDIR, step.mode);
-  return directory ? Result<>(Nothing{}) : Result<>(directory.error());
+  return directory || step.optional ? Result<>(Nothing{}) : Result<>(directory.error());
 }
 
 Result<> MountPlan::applyStep(size_t index, const Root &root) {
