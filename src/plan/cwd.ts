@@ -3,7 +3,9 @@
 import { isAbsolute, posix } from 'node:path'
 import type { Request } from '../request/request.js'
 import { BERTH_DEFAULT, IMAGE_CONFIG, originOf, type PlanInput } from './input.js'
-import type { Reason } from './spec.js'
+import type { PlannedMount, Reason } from './spec.js'
+
+const DIRECTORY_MODE = 0o755
 
 export function planCwd({ request, image, step }: PlanInput): { cwd: string; cwdReason: Reason } {
   if (request.workdir !== undefined) {
@@ -22,6 +24,16 @@ export function planCwd({ request, image, step }: PlanInput): { cwd: string; cwd
     }
   }
   return { cwd: '/', cwdReason: { reason: 'no working directory named', origin: BERTH_DEFAULT } }
+}
+
+/** Image builders record a directory that no layer makes; pyxis' users and docker's find it there. */
+export function planCwdDirectory({ request, image }: PlanInput): PlannedMount[] {
+  const workdir = insideRoot(image.stored?.config.workdir ?? '')
+  if (request.workdir !== undefined || request.mountCwd === true || workdir === '/') return []
+  const reason = 'WorkingDir of the image, where its layers lack it'
+  return [
+    { kind: 'dir', target: workdir, mode: DIRECTORY_MODE, optional: true, reason, origin: IMAGE_CONFIG },
+  ]
 }
 
 /** Whether the plan is another one where the step's directory on the host is. */

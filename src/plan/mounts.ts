@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** All mounts in the order in which they are made: berth's own, the node's, the site's, the user's. */
+import { planCwdDirectory } from './cwd.js'
 import { planEntrypointMounts } from './entrypoint.js'
 import { planHookup } from './hookup.js'
 import type { PlanInput } from './input.js'
@@ -15,6 +16,7 @@ export function planMounts(input: PlanInput, hookup = planHookup(input)): Planne
     ...planEntrypointMounts(input),
     ...(input.request.siteMounts === false ? [] : planSiteMounts(input)),
     ...planUserMounts(input),
+    ...planCwdDirectory(input),
   ]
   const mounts: PlannedMount[] = []
   for (const mount of asked) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** --container-mounts and --container-workdir, row by row as users of pyxis know them. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
 import type { Outcome, RunOptions } from './command.js'
 import { exits, fails, lines, prints, refuses, refusesInTwoLines, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
+import { publishLike } from './images.js'
 
 const test = suite('mounts')
 const at = useCluster(test, { nodes: [{}] })
@@ -144,6 +145,26 @@ test('workdir: of the image, by flag, by variable', async () => {
 test('workdir: missing or empty', async () => {
   refuses(await srun(['--container-workdir=/pyxis'], 'pwd'), /\/pyxis: No such file or directory/)
   refuses(await srun(['--container-workdir='], 'pwd'), /container-workdir/)
+})
+
+test('workdir: of the image, though no layer has it', async () => {
+  const image = await publishLike(at.registry, 'nowhere', { workdir: '/made/for/it' })
+  const run = (...options: string[]) =>
+    at.cluster.srun([
+      '-n1',
+      `--container-image=${image}`,
+      ...options,
+      'sh',
+      '-c',
+      'pwd; touch x && echo wrote',
+    ])
+  prints(await run('--container-writable'), ['/made/for/it', 'wrote'])
+  says(fails(await run('--container-readonly')), /^\/made\/for\/it\n[\s\S]*Read-only file system/)
+  // Inside what the user mounts there, as a command in the image would make it.
+  const data = join(at.cluster.shared, 'workdirs')
+  mkdirSync(data)
+  chmodSync(data, 0o777)
+  prints(await run(`--container-mounts=${data}:/made`), ['/made/for/it', 'wrote'])
 })
 
 test('an image without a directory of its own starts in /', async () => {

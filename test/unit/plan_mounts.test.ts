@@ -56,6 +56,15 @@ test('the home is a directory of the user’s, and fails no start', () => {
   assert.equal(at('/', plan({ user: { home: '/' } })), undefined)
 })
 
+test('the directory that the image starts in is made, after all mounts, and no other', () => {
+  const image = { config: { workdir: '/work/it' } }
+  const made = plan({ ...image, options: ['container-mounts=/data:/work'] }).at(-1)
+  assert.deepEqual([made?.kind, made?.target, made?.origin], ['dir', '/work/it', 'image config'])
+  for (const option of ['container-workdir=/work/it', 'container-mount-cwd=1'])
+    assert.equal(at('/work/it', plan({ ...image, options: [option] })), undefined)
+  assert.equal(plan({ config: { workdir: '/' } }).at(-1)?.target, '/home/ada')
+})
+
 test('/sys and the files of /etc are read-only, devices stay devices', () => {
   const all = plan()
   const flags = (target: string): string[] => {
