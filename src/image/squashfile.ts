@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream, fstatSync } from 'node:fs'
 import type { Native, NativeError } from '../native.js'
 import { BerthError } from '../report/errors.js'
+import { readEnrootStart } from './enroot_start.js'
 import type { ImageConfig } from './image.js'
 import type { HostPlatform } from './platform.js'
 import { readSavedConfig, SAVED_CONFIG } from './saved.js'
@@ -126,14 +127,15 @@ function roundUp(size: number): number {
   return Math.ceil(size / PAD_BYTES) * PAD_BYTES
 }
 
-/** enroot's /etc/environment has K=V lines, distributions quote the value; of /etc/rc the `cd "DIR"` is read. */
+/** enroot's /etc/environment has K=V lines, distributions quote the value. */
 export function readConfig(environment: Buffer | undefined, rc: Buffer | undefined): ImageConfig {
   const lines = (environment?.toString('utf8') ?? '').split('\n').map((line) => line.trim())
   const env = lines
     .filter((line) => /^[A-Za-z_][A-Za-z0-9_.-]*=/.test(line) && !line.includes('\0'))
     .map((line) => line.replace(/=(["'])(.*)\1$/, '=$2'))
-  const workdir = /^cd "(\/[^"$`\\]*)"/m.exec(rc?.toString('utf8') ?? '')?.[1] ?? ''
-  return { env, entrypoint: [], cmd: [], workdir, user: '', labels: {}, architecture: '' }
+  const { workdir, entrypoint, cmd, foreign } = readEnrootStart(rc?.toString('utf8') ?? '')
+  const start = { workdir, entrypoint, cmd, ...(foreign ? { script: `/${RC}` } : {}) }
+  return { env, ...start, user: '', labels: {}, architecture: '' }
 }
 
 function explain(error: NativeError, path: string): BerthError {

@@ -12,6 +12,15 @@ export function entrypointOf({ request, site, image }: PlanInput): string[] {
   return wanted ? [...(image.stored?.config.entrypoint ?? [])] : []
 }
 
+/** What was asked for and cannot be had: nothing knows what else such a script would do. */
+export function warnOfScript({ request, image }: PlanInput): string[] {
+  const script = image.stored?.config.script
+  if (request.entrypoint !== true || script === undefined) return []
+  return [
+    `--container-entrypoint has no effect: the image's ${script} is not as enroot writes it, and is not run`,
+  ]
+}
+
 /** What the entrypoint executes in the end is the launcher again, which becomes the command. */
 export function planEntrypointMounts(input: PlanInput): PlannedMount[] {
   const { launcher, request, site } = input

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One step's request and the facts about image, site, user and host, as one plan; pure, touches no disk. */
 import { planCwd } from './cwd.js'
-import { entrypointOf } from './entrypoint.js'
+import { entrypointOf, warnOfScript } from './entrypoint.js'
 import { planEnvironment } from './env.js'
 import { planHookup } from './hookup.js'
 import { BERTH_DEFAULT, originOf, type PlanInput } from './input.js'
@@ -43,7 +43,7 @@ export function planStep(input: PlanInput): Plan {
     namespaces: planNamespaces(input),
     annotations: annotate(input),
     hooks: hookup.hooks,
-    warnings: [...request.warnings, ...hookup.warnings],
+    warnings: [...request.warnings, ...warnOfScript(input), ...hookup.warnings],
     notes: hookup.notes,
     kept: hookup.kept,
   }
