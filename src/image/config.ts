@@ -9,6 +9,8 @@ const STRINGS_MAX = 4096
 /** Labels are for display: build tools put whole bills of materials there, which nobody needs on a node. */
 const LABEL_BYTES_MAX = 16 << 10
 const LABELS_BYTES_MAX = 64 << 10
+/** Each is a directory to be looked for at every start; images have a few. */
+const VOLUMES_MAX = 64
 const DIFF_ID = /^sha256:[0-9a-f]{64}$/
 
 /** Of a root file system that nobody described. */
@@ -41,6 +43,7 @@ export function parseConfig(bytes: Uint8Array, layers: number): ParsedConfig {
     user: takeText(inner.User, 'User'),
     labels: takeLabels(inner.Labels),
     architecture: textOf(json.architecture).slice(0, 64),
+    ...takeVolumes(inner.Volumes),
   }
   return { config, os: textOf(json.os), variant: textOf(json.variant), diffIds }
 }
@@ -57,6 +60,13 @@ function takeList(value: unknown, what: string): string[] {
   }
   if (size > STRINGS_BYTES_MAX) refuse(`its config has a ${what} of over ${STRINGS_BYTES_MAX >> 10} KiB`)
   return list
+}
+
+/** An object whose values say nothing. */
+function takeVolumes(value: unknown): Pick<ImageConfig, 'volumes'> {
+  const paths = isObject(value) ? takeList(Object.keys(value), 'Volumes') : []
+  const volumes = paths.filter((path) => path.startsWith('/')).slice(0, VOLUMES_MAX)
+  return volumes.length === 0 ? {} : { volumes }
 }
 
 function takeText(value: unknown, what: string): string {

@@ -17,10 +17,11 @@ export function enrootFiles(config: ImageConfig, uri: string): AddedFile[] {
   return [
     file(SAVED_CONFIG, savedConfig(config)),
     file('etc/environment', linesOf(config.env.filter((entry) => !/[\n\r]/.test(entry)))),
-    file('etc/fstab', ''),
+    file('etc/fstab', linesOf(volumesOf(config).map(mountOnItself))),
     file('etc/rc', commandScript(config, uri)),
     file('etc/rc.local', RC_LOCAL),
     ...directoryOf(config.workdir),
+    ...volumesOf(config).flatMap(directoryOf),
   ]
 }
 
@@ -37,6 +38,16 @@ function commandScript({ workdir, entrypoint, cmd }: ImageConfig, uri: string): 
     `[ $# -gt 0 ] || set -- ${own.map(quote).join(' ')}`,
     `exec ${[...entrypoint.map(quote), '"$@"'].join(' ')}`,
   ])
+}
+
+/** fstab(5) has no way to write the others. */
+function volumesOf({ volumes = [] }: ImageConfig): string[] {
+  return volumes.filter((path) => !/[\s\p{Cc}\\$#]/u.test(path))
+}
+
+/** So that it can be written where the root cannot. */
+function mountOnItself(path: string): string {
+  return `\${ENROOT_ROOTFS}${path} ${path} none x-create=dir,bind,rw,nosuid,nodev`
 }
 
 /** enroot's own command could not make it where the root is read-only. */

@@ -30,6 +30,8 @@ export interface ImageConfig {
   user: string
   labels: Record<string, string>
   architecture: string
+  /** Directories that the image wants to exist. */
+  volumes?: string[]
   /** A script of the image that may start something, and that is not run. */
   script?: string
 }

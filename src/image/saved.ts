@@ -20,6 +20,7 @@ export function savedConfig(config: ImageConfig): string {
       WorkingDir: config.workdir,
       User: config.user,
       Labels: config.labels,
+      ...(config.volumes && { Volumes: Object.fromEntries(config.volumes.map((path) => [path, {}])) }),
     },
     rootfs: { type: 'layers', diff_ids: [] },
   }

@@ -151,6 +151,7 @@ export function takeConfig(value: unknown): ImageConfig {
     user: takeText(value.user),
     labels: Object.fromEntries(pairs),
     architecture: takeText(value.architecture),
+    ...(value.volumes === undefined ? {} : { volumes: takeTexts(value.volumes) }),
     ...(value.script === undefined ? {} : { script: takeText(value.script) }),
   }
 }

@@ -36,6 +36,15 @@ export function planCwdDirectory({ request, image }: PlanInput): PlannedMount[] 
   ]
 }
 
+/** Programs of the image make no directory of a VOLUME themselves; whether it can be written is the root's to say. */
+export function planVolumes({ image }: PlanInput): PlannedMount[] {
+  const paths = (image.stored?.config.volumes ?? []).map(insideRoot).filter((path) => path !== '/')
+  const reason = 'VOLUME of the image, where its layers lack it'
+  return paths.map((target) => ({
+    ...{ kind: 'dir', target, mode: DIRECTORY_MODE, optional: true, reason, origin: IMAGE_CONFIG },
+  }))
+}
+
 /** Whether the plan is another one where the step's directory on the host is. */
 export function needsDirectory({ mountCwd, mounts }: Pick<Request, 'mountCwd' | 'mounts'>): boolean {
   return mountCwd === true || mounts.some((mount) => mount.kind === 'bind' && !isAbsolute(mount.source))

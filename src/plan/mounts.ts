@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** All mounts in the order in which they are made: berth's own, the node's, the site's, the user's. */
-import { planCwdDirectory } from './cwd.js'
+import { planCwdDirectory, planVolumes } from './cwd.js'
 import { planEntrypointMounts } from './entrypoint.js'
 import { planHookup } from './hookup.js'
 import type { PlanInput } from './input.js'
@@ -12,6 +12,7 @@ import { planUserMounts } from './user_mounts.js'
 export function planMounts(input: PlanInput, hookup = planHookup(input)): PlannedMount[] {
   const asked = [
     ...planSystemMounts(input),
+    ...planVolumes(input),
     ...hookup.mounts,
     ...planEntrypointMounts(input),
     ...(input.request.siteMounts === false ? [] : planSiteMounts(input)),

@@ -67,4 +67,17 @@ test('berth finds all of it, and the directory is there though the layers lack i
   )
 })
 
+test('volumes are directories that enroot mounts on themselves', () => {
+  const files = filesOf({ volumes: ['/data', '/var/lib/db', '/odd one'] })
+  const options = 'none x-create=dir,bind,rw,nosuid,nodev'
+  const root = '$' + '{ENROOT_ROOTFS}'
+  assert.is(
+    files.get('etc/fstab'),
+    `${root}/data /data ${options}\n${root}/var/lib/db /var/lib/db ${options}\n`,
+  )
+  assert.ok(files.has('data/') && files.has('var/lib/db/'))
+  const saved = readSavedConfig(Buffer.from(files.get('.berth/image.json') ?? ''))
+  assert.equal(saved?.volumes, ['/data', '/var/lib/db', '/odd one'])
+})
+
 test.run()

@@ -13,7 +13,7 @@ const test = suite("enroot's start script")
 function quoted(words: readonly string[], locale = 'C.UTF-8'): string {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: bash's own
   const script = 'for word; do printf "%s " "${word@Q}"; done'
-  return execFileSync('bash', ['-c', script, 'bash', ...words], {
+  return execFileSync('bash', ['--norc', '-c', script, 'bash', ...words], {
     encoding: 'utf8',
     env: { LC_ALL: locale },
   })

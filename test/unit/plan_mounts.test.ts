@@ -56,6 +56,16 @@ test('the home is a directory of the user’s, and fails no start', () => {
   assert.equal(at('/', plan({ user: { home: '/' } })), undefined)
 })
 
+test('volumes of the image are directories, below what the user mounts', () => {
+  const volumes = ['/data', '/', '/var/../lib/db']
+  const all = plan({ config: { volumes }, options: ['container-mounts=/scratch:/data'] })
+  assert.deepEqual(
+    all.filter(({ origin }) => origin === 'image config').map(({ kind, target }) => `${kind} ${target}`),
+    ['dir /data', 'dir /lib/db'],
+  )
+  assert.equal(at('/data', all)?.kind, 'bind')
+})
+
 test('the directory that the image starts in is made, after all mounts, and no other', () => {
   const image = { config: { workdir: '/work/it' } }
   const made = plan({ ...image, options: ['container-mounts=/data:/work'] }).at(-1)

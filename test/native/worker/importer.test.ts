@@ -190,7 +190,7 @@ test.needs(missing, "a private image is a copy of the user's own", async () => {
   const built = (await import(join(DIST, 'worker/handouts.js'))) as { Handouts: typeof Handouts }
   const handouts = new built.Handouts(node.store, () => undefined)
   const claim = { uid: UID, gid: UID, job: '11', step: '0', pid: process.pid }
-  const write = async (out: number) => writeSync(out, 'hsqs') && undefined
+  const write = async (out: number) => void writeSync(out, 'hsqs')
   const path = await handouts.give({ size: 4, open: false, write }, claim)
   const { uid, mode, nlink } = statSync(path)
   deepEqual({ uid, mode: mode & 0o7777, nlink }, { uid: UID, mode: 0o400, nlink: 1 })
