@@ -170,7 +170,7 @@ test('the launcher is told where to start and how to edit the environment', () =
   assert.deepEqual(launch, {
     cwd: '/w',
     set: ['PATH=/bin', 'A=1'],
-    defaults: ['B=2'],
+    defaults: ['HOME=/home/ada', 'USER=ada', 'LOGNAME=ada', 'SHELL=/bin/bash', 'TERM=dumb', 'B=2'],
     unset: ['LANG', 'LANGUAGE', 'LC_ALL'],
     copies: [],
     argv: [],
