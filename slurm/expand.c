@@ -20,11 +20,13 @@ static bool is_escape(const char *text) {
 /* At "${NAME}" or "${NAME:-text}": its value and, in *length, how much of text it replaces; or NULL. */
 static const char *value_at(const char *text, char *const *environment, size_t *length) {
   char name[NAME_MAX_LENGTH + 1];
+
+  if (!text_starts(text, "${"))
+    return NULL;
   const char *const from = text + strlen("${");
   const size_t size = strspn(from, NAME_CHARACTERS);
   const char *const end = strchr(from, '}');
-
-  if (!text_starts(text, "${") || size == 0 || size > NAME_MAX_LENGTH || !end)
+  if (size == 0 || size > NAME_MAX_LENGTH || !end)
     return NULL;
   if (from + size != end && !text_starts(from + size, ":-"))
     return NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Which source of a flag wins, and whether a container is wanted; under the sanitizers. */
+/** Which source of a flag wins, whether a container is wanted, and what a variable in one becomes; under the sanitizers. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,6 +20,7 @@ const build = (name: string, parts: readonly string[]): string =>
   )
 const driver = build('options', ['options', 'flags', 'frame', 'text'])
 const settings = build('settings', ['settings', 'error', 'text'])
+const expander = build('expand', ['expand', 'options', 'flags', 'frame', 'text'])
 
 function settle(flags: readonly string[], env: Record<string, string> = {}): string[] {
   return execFileSync(driver, flags, { env, encoding: 'utf8' }).trim().split('\n')
@@ -107,6 +108,29 @@ test('what cannot be meant on the line of plugstack.conf is told with the word t
     ['shifter_flags=on', 'shifter_flags=on: write short, long or no'],
   ] as const)
     assert.match(read('runtime_dir=/x', word), `berth: error[BERTH_EPLUGSTACK]: ${problem}\nhint: `)
+})
+
+test('a variable in a mount becomes what the submitting shell has, and nothing else changes', () => {
+  const env = { SCRATCH: '/s', ODD: '/a,b:$c', EMPTY: '' }
+  const expand = (text: string): string =>
+    execFileSync(expander, [text], { env, encoding: 'utf8' }).slice(0, -1)
+  assert.is(expand(`\${SCRATCH}/x:/x`), '/s/x:/x')
+  assert.is(expand(`/a:\${SCRATCH}`), '/a:/s')
+  assert.is(expand(`\${SCRATCH:-/other}:/x`), '/s:/x')
+  assert.is(expand(`\${ODD}:/x`), '/a\\,b\\:\\$c:/x', 'a value is no grammar')
+  for (const kept of [
+    `\${UNSET}:/x`,
+    `\${EMPTY:-/d}:/x`,
+    `\\\${SCRATCH}:/x`,
+    `\${SCRATCH`,
+    `\${}`,
+    `\${SCRATCH:+x}`,
+    `\${UNSET}$`,
+    `\${UNSET}\\`,
+    `\${`,
+    `\${${'N'.repeat(256)}}`,
+  ])
+    assert.is(expand(kept), kept)
 })
 
 test('flags.json is the table that srun registers', () => {
