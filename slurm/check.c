@@ -62,9 +62,9 @@ int check_start(struct check *check, const struct settings *settings, const char
   struct error unheard = {0};
 
   check_close(check);
-  check->connection = client_find(settings);
+  check->connection = client_find(settings, error);
   if (check->connection < 0)
-    return 0;
+    return error_is_set(error) ? -1 : 0;
   check->deadline = wire_now() + PIN_MS_MAX;
   /* An environment too large for one frame is the node's to refuse. */
   const bool built = build(&frame, context, options, environ) || build(&frame, context, options, NULL);

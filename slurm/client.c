@@ -59,25 +59,34 @@ static int start_keeper(const struct settings *settings, const struct place *pla
   return 0;
 }
 
-int client_find(const struct settings *settings) {
+int client_find(const struct settings *settings, struct error *error) {
   char path[PATH_MAX];
+  uid_t owner = 0;
 
-  return client_socket(settings, path) ? wire_connect(path, CONNECT_RETRY_MS) : -1;
+  if (!client_socket(settings, path))
+    return -1;
+  const int fd = wire_connect(path, CONNECT_RETRY_MS, &owner);
+  if (fd < 0 && errno == EPERM)
+    (void)fail_stranger(error, path, owner);
+  return fd;
 }
 
 int client_connect(const struct settings *settings, const struct place *place, struct error *error) {
   const long long deadline = wire_now() + CLIENT_CONNECT_MS_MAX;
   bool started = geteuid() != 0;
   char path[PATH_MAX];
+  uid_t owner = 0;
 
   if (!client_socket(settings, path))
     return error_set(error, "BERTH_EPLUGSTACK", "shorten runtime_dir= in plugstack.conf",
                      "path of the worker's socket is too long", NULL);
   for (;;) {
-    const int fd = wire_connect(path, CLIENT_CONNECT_MS_MAX);
+    const int fd = wire_connect(path, CLIENT_CONNECT_MS_MAX, &owner);
     if (fd >= 0)
       return fd;
     const int number = errno;
+    if (number == EPERM)
+      return fail_stranger(error, path, owner);
     if (!nobody_listens(number) || wire_now() >= deadline)
       return error_set(error, "BERTH_ENOWORKER", HINT_LOG, "no worker at ", path, ": ", text_errno(number),
                        NULL);

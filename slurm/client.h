@@ -20,8 +20,9 @@ bool client_socket(const struct settings *settings, char path[PATH_MAX]);
  * Bound: CLIENT_CONNECT_MS_MAX.
  */
 int client_connect(const struct settings *settings, const struct place *place, struct error *error);
-/** The same, but never starts anything and stays silent: -1 when no worker is here. */
-int client_find(const struct settings *settings);
+/** The same, but never starts anything: -1 when no worker is here, with error filled only where a stranger
+ * is. */
+int client_find(const struct settings *settings, struct error *error);
 /** Sends frame with fds. 0, or -1 with error filled. */
 int client_send(int fd, const struct frame_out *frame, const int *fds, size_t fd_count, struct error *error);
 /** Waits for one frame. 0, or -1 with error filled (also from a FAIL frame). */

@@ -10,6 +10,10 @@
   "run the step again; if it says the same, root ends the worker of this node (its pid is in worker.pid of " \
   "berth's runtime_dir): running steps go on, and the next one starts a new worker"
 
+/* As for BERTH_ESTRANGER of src/report/site_errors.ts. */
+#define HINT_STRANGER                                                                                        \
+  "tell the operators of this node: runtime_dir= in plugstack.conf must name a directory that root made"
+
 static void copy_text(const struct frame_in *frame, enum berth_tag tag, char *buffer, size_t size) {
   struct field field;
 
@@ -39,4 +43,12 @@ void fail_take(const struct frame_in *frame, struct error *error) {
 void fail_version(struct error *error) {
   error_set(error, "BERTH_EVERSION", HINT_VERSION,
             "berth was replaced on this node, and its worker speaks another protocol", NULL);
+}
+
+int fail_stranger(struct error *error, const char *socket, uid_t owner) {
+  char number[NUMBER_TEXT_MAX];
+
+  return error_set(error, "BERTH_ESTRANGER", HINT_STRANGER, "whoever listens at ", socket, " is user ",
+                   text_number(number, owner), ", neither root nor you: it was not asked for a container",
+                   NULL);
 }

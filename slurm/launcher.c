@@ -84,12 +84,15 @@ static bool build_hello(struct frame_out *frame, const char *argv0) {
 
 static int connect_worker(const char *path, struct error *error) {
   const long long deadline = wire_now() + CONNECT_MS_MAX;
+  uid_t owner = 0;
 
   for (;;) {
-    const int fd = wire_connect(path, CONNECT_MS_MAX);
+    const int fd = wire_connect(path, CONNECT_MS_MAX, &owner);
     if (fd >= 0)
       return fd;
     const int number = errno;
+    if (number == EPERM)
+      return fail_stranger(error, path, owner);
     if (wire_now() >= deadline || number == EACCES || number == ENOTDIR || number == ENAMETOOLONG)
       return error_set(error, "BERTH_ENOWORKER", HINT_NODE, "no worker at ", path, ": ", text_errno(number),
                        NULL);

@@ -48,7 +48,7 @@ struct worker {
 };
 
 bool serve_answers(const struct keeper *keeper) {
-  cleanup_close int fd = wire_connect(keeper->socket, 0);
+  cleanup_close int fd = wire_connect(keeper->socket, 0, NULL);
   return fd >= 0 || (errno != ENOENT && errno != ECONNREFUSED);
 }
 

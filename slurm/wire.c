@@ -73,7 +73,22 @@ static int fill_address(struct sockaddr_un *address, const char *path, int *dire
   return 0;
 }
 
-int wire_connect(const char *path, int wait_ms) {
+/* The kernel keeps who called listen(2): root for the worker, its keeper and systemd, whoever accepts. */
+static bool may_be_heard(int fd, uid_t *owner) {
+  struct ucred listener;
+  socklen_t size = sizeof(listener);
+
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &size) < 0)
+    return false;
+  if (listener.uid == 0 || listener.uid == geteuid())
+    return true;
+  if (owner)
+    *owner = listener.uid;
+  errno = EPERM;
+  return false;
+}
+
+int wire_connect(const char *path, int wait_ms, uid_t *owner) {
   cleanup_close int directory = -1;
   cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const long long deadline = wire_now() + wait_ms;
@@ -90,7 +105,7 @@ int wire_connect(const char *path, int wait_ms) {
     }
     wire_sleep(QUEUE_RETRY_MS);
   }
-  return steal_fd(&fd);
+  return may_be_heard(fd, owner) ? steal_fd(&fd) : -1;
 }
 
 static void attach_fds(struct msghdr *message, const int *fds, size_t fd_count) {

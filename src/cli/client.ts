@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A conversation with the worker: frames over its socket; root may start a worker where none runs. */
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { access } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Native, NativeSocket } from '../native.js'
 import { BerthError, ERRORS, type ErrorCode } from '../report/errors.js'
 import {
   encodeFrame,
@@ -24,29 +24,39 @@ const KEEPER_RETRY_MS = 20
 export class WorkerClient {
   private readonly reader = new FrameReader()
   private readonly received: Frame[] = []
+  private readonly socket: NativeSocket
   private wake: (() => void) | undefined
   private ended = false
   private broken: unknown
 
-  constructor(private readonly socket: Socket) {
-    socket.on('data', (bytes: Buffer) => {
-      try {
-        this.received.push(...this.reader.push(bytes))
-      } catch (error) {
-        this.broken = error
-        socket.destroy()
-      }
-      this.wake?.()
+  /** @throws BerthError BERTH_ESTRANGER; NativeError where nobody listens */
+  constructor(native: Pick<Native, 'connect'>, path: string) {
+    this.socket = native.connect(path, {
+      data: (bytes) => this.take(bytes),
+      closed: () => {
+        this.ended = true
+        this.wake?.()
+      },
     })
-    socket.on('error', () => undefined)
-    socket.on('close', () => {
-      this.ended = true
-      this.wake?.()
-    })
+    // What a worker answers is carried out, and where a directory is anybody's, so is the socket in it.
+    const { uid } = this.socket.peer
+    if (uid === 0 || uid === process.geteuid?.()) return
+    this.socket.close()
+    throw new BerthError('BERTH_ESTRANGER', { socket: path, uid })
+  }
+
+  private take(bytes: Buffer): void {
+    try {
+      this.received.push(...this.reader.push(bytes))
+    } catch (error) {
+      this.broken = error
+      this.socket.close()
+    }
+    this.wake?.()
   }
 
   send(type: FrameType, fields: Fields = []): void {
-    this.socket.write(encodeFrame(type, fields))
+    this.socket.send(encodeFrame(type, fields))
   }
 
   /** The next frame; undefined when the worker hung up. @throws BerthError of a worker of another version */
@@ -78,7 +88,7 @@ export class WorkerClient {
   }
 
   close(): void {
-    this.socket.destroy()
+    this.socket.close()
   }
 }
 
@@ -104,13 +114,13 @@ export class RemoteError extends BerthError {
 
 /**
  * @param start root starts a worker where none runs
- * @throws BerthError BERTH_ENOWORKER
+ * @throws BerthError BERTH_ENOWORKER, BERTH_ESTRANGER
  */
 export async function openWorker(places: Places, start = true): Promise<WorkerClient> {
   try {
     return await dial(places)
   } catch (error) {
-    if (!start || process.getuid?.() !== 0) throw noWorker(places, error)
+    if (!start || process.getuid?.() !== 0 || error instanceof BerthError) throw noWorker(places, error)
   }
   const { keeperArguments } = await import('./plugin_line.js')
   startKeeper(await keeperArguments(places))
@@ -119,7 +129,7 @@ export async function openWorker(places: Places, start = true): Promise<WorkerCl
     try {
       return await dial(places)
     } catch (error) {
-      if (Date.now() > deadline) throw noWorker(places, error)
+      if (Date.now() > deadline || error instanceof BerthError) throw noWorker(places, error)
       // The keeper binds the socket before it starts the worker, so this ends after one or two rounds.
       await new Promise((resolve) => setTimeout(resolve, KEEPER_RETRY_MS))
     }
@@ -144,10 +154,11 @@ export async function callWorker(
   }
 }
 
+/** The addon tells who listens. Where nobody does, as on many a login node, it need not be loaded. */
 async function dial(places: Places): Promise<WorkerClient> {
-  const socket = connect(socketOf(places))
-  await once(socket, 'connect')
-  return new WorkerClient(socket)
+  await access(socketOf(places))
+  const { native } = await import('../native.js')
+  return new WorkerClient(native, socketOf(places))
 }
 
 function startKeeper(words: readonly string[]): void {
@@ -161,9 +172,12 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket',
   ECONNREFUSED: 'nobody listens there',
   EACCES: 'you may not reach it',
+  MODULE_NOT_FOUND: 'the native addon of `berth` is not there, so it cannot tell who listens',
+  ERR_DLOPEN_FAILED: 'the native addon of `berth` cannot be loaded, so it cannot tell who listens',
 }
 
 function noWorker(places: Places, error: unknown): BerthError {
+  if (error instanceof BerthError) return error
   const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
   const problem = UNREACHABLE[code] ?? code
   return new BerthError('BERTH_ENOWORKER', { socket: socketOf(places), problem }, { cause: error })

@@ -98,6 +98,11 @@ export const SITE_ERRORS = {
     hint: 'correct the line, or tell the operators of this node; `berth check` reads all of its configuration',
     exit: FAILED,
   },
+  BERTH_ESTRANGER: {
+    text: 'whoever listens at {socket} is user {uid}, neither root nor you: it was not asked for a container',
+    hint: 'tell the operators of this node: runtime_dir= in plugstack.conf must name a directory that root made',
+    exit: FAILED,
+  },
   BERTH_EVERSION: {
     text: 'berth was replaced on this node, and its worker speaks another protocol ({theirs} met {ours})',
     hint: "run the step again; if it says the same, root ends the worker of this node (its pid is in worker.pid of berth's runtime_dir): running steps go on, and the next one starts a new worker",

@@ -76,11 +76,13 @@ export class FakeWorker {
     private readonly directory: string,
     readonly socket: string,
     rules: readonly Rule[],
+    uid?: number,
   ) {
     const words = rules.map(
       ([type, ...actions]) => `${type}:${actions.map((action) => this.word(action)).join(',')}`,
     )
-    this.child = spawn(program, [socket, ...words], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const stdio = ['ignore', 'pipe', 'inherit'] as const
+    this.child = spawn(program, [socket, ...words], { stdio: [...stdio], uid, gid: uid })
     this.child.stdout?.setEncoding('latin1').on('data', (text: string) => this.read(text))
   }
 
@@ -89,8 +91,9 @@ export class FakeWorker {
     directory: string,
     socket: string,
     rules: readonly Rule[],
+    uid?: number,
   ): Promise<FakeWorker> {
-    const fake = new FakeWorker(program, directory, socket, rules)
+    const fake = new FakeWorker(program, directory, socket, rules, uid)
     await until('the fake worker', () => fake.ready)
     return fake
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Runs berth-exec as a plain user against a fake worker. */
 import { spawn } from 'node:child_process'
+import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodeFrame, type Fields, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
 import { CHECKOUT, compileFake, FakeWorker, makeDirectory, type Rule } from './fake.js'
@@ -10,6 +11,7 @@ export const EXEC = 2
 export const NO_NEW_PRIVS = 1
 /** Debian's `nobody`; any uid that is not root's does. */
 export const USER = 65534
+export const OTHER_USER = 65533
 
 export const launcher = process.env.BERTH_TEST_LAUNCHER ?? join(CHECKOUT, 'dist/berth-exec')
 /** Removed by the test file. */
@@ -30,6 +32,8 @@ interface Start {
   cwd?: string
   uid?: number
   argv0?: string | null
+  /** Who the worker is; this process' user otherwise. */
+  workerUid?: number
 }
 
 export function environment(socket: string, start: Start = {}): NodeJS.ProcessEnv {
@@ -39,9 +43,13 @@ export function environment(socket: string, start: Start = {}): NodeJS.ProcessEn
   return { PATH: '/usr/bin:/bin', BERTH_SOCKET: socket, ...sanitizers, ...argv0, ...start.env }
 }
 
-/** A fake worker at a socket of its own. */
-export function startFake(rules: readonly Rule[]): Promise<FakeWorker> {
-  return FakeWorker.start(program, directory.path, join(directory.path, `s${sockets++}`), rules)
+/** A fake worker at a socket of its own; of another user than this process, in a directory of that user. */
+export function startFake(rules: readonly Rule[], uid?: number): Promise<FakeWorker> {
+  const place = join(directory.path, `s${sockets++}`)
+  if (uid === undefined) return FakeWorker.start(program, directory.path, place, rules)
+  mkdirSync(place)
+  chownSync(place, uid, uid)
+  return FakeWorker.start(program, directory.path, join(place, 'worker.sock'), rules, uid)
 }
 
 /** Runs the launcher as Slurm would, in the place of `sh ARGS`. */
@@ -50,7 +58,7 @@ export async function launch(
   args: readonly string[],
   start: Start = {},
 ): Promise<Told> {
-  const fake = await startFake(rules)
+  const fake = await startFake(rules, start.workerUid)
   try {
     const uid = start.uid ?? USER
     const child = spawn(launcher, [...args], {

@@ -2,11 +2,22 @@
 /** berth-exec and its worker: greeting, waiting, failures. */
 import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
 import { suite } from '../../suite.js'
 import { type Rule, until } from './fake.js'
-import { answer, bare, directory, environment, launch, launcher, startFake, USER } from './launch.js'
+import {
+  answer,
+  bare,
+  directory,
+  environment,
+  launch,
+  launcher,
+  OTHER_USER,
+  startFake,
+  USER,
+} from './launch.js'
 
 const test = suite('launcher')
 
@@ -120,6 +131,28 @@ test('an answer without namespaces runs nothing, unless it says so', async () =>
   assert.is(told.stdout, '')
   assert.is(told.status, 125)
   assert.match(told.stderr, /BERTH_EPROTOCOL/)
+})
+
+test('nothing that another user answers is carried out, nor is anything told to them', async () => {
+  const login = answer(Type.LOGIN, [
+    [Tag.ARGV, '/bin/touch'],
+    [Tag.ARG, join(directory.path, 'made')],
+  ])
+  const rules: Rule[] = [[Type.HELLO, login, bare([Tag.ARGV, '/bin/echo'])]]
+  const told = await launch(rules, ['-c', 'echo ran'], { workerUid: OTHER_USER })
+  assert.is(told.status, 125)
+  assert.is(told.stdout, '')
+  assert.match(
+    told.stderr,
+    /^berth: error\[BERTH_ESTRANGER\]: whoever listens at .*worker\.sock is user 65533,/,
+  )
+  assert.match(told.stderr, /^hint: tell the operators of this node: runtime_dir/m)
+  assert.equal(told.fake.seen, [])
+})
+
+test('a worker of the very user is heard, as one of root', async () => {
+  const told = await launch([[Type.HELLO, bare()]], ['-c', 'echo ran'], { workerUid: USER })
+  assert.is(told.stdout, 'ran\n')
 })
 
 test('a worker that dies while the task waits is asked again', async () => {

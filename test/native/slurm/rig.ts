@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A real Slurm whose worker is the fake: n1 has the plugin, n2 has not, n3 and n4 have a worker that cannot start. */
-import { mkdirSync } from 'node:fs'
+import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodeFrame, type Fields, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
 import { type Cluster, startCluster } from '../../cluster/cluster.js'
@@ -50,8 +50,8 @@ export function options(fake: FakeWorker, type: FrameType = Type.REGISTER): stri
 
 export interface Rig {
   cluster: Cluster
-  /** A fake worker at n1; the caller stops it. */
-  start(rules: readonly Rule[]): Promise<FakeWorker>
+  /** A fake worker at n1, of root or of a user whose directory it then is; the caller stops it. */
+  start(rules: readonly Rule[], uid?: number): Promise<FakeWorker>
   /** The same for the time of `body`. */
   withWorker<T>(rules: readonly Rule[], body: (fake: FakeWorker) => Promise<T>): Promise<T>
 }
@@ -74,7 +74,10 @@ export function useRig(test: Suite): Rig {
     })
     const runtime = rig.cluster.nodes[0]?.runtimeDir ?? ''
     mkdirSync(runtime, { recursive: true })
-    rig.start = (rules) => FakeWorker.start(program, directory.path, join(runtime, 'worker.sock'), rules)
+    rig.start = (rules, uid = 0) => {
+      chownSync(runtime, uid, uid)
+      return FakeWorker.start(program, directory.path, join(runtime, 'worker.sock'), rules, uid)
+    }
     rig.withWorker = async (rules, body) => {
       const fake = await rig.start(rules)
       try {

@@ -11,6 +11,7 @@ import { ACK, answer, BARE, instead, N1, notRoot, options, REFUSAL, useRig } fro
 
 /** slurm.h: SLURM_BATCH_SCRIPT */
 const BATCH = 0xfffffffb
+const OTHER_USER = 65533
 
 const test = suite('submit side of the shim')
 const rig = useRig(test)
@@ -280,5 +281,18 @@ test.needs(notRoot, 'submitted where there is no plugin, the node reads the envi
     saysNot(multi, /^ran/m)
   }),
 )
+
+test.needs(notRoot, "nothing is asked of a socket that another user put in the worker's place", async () => {
+  const fake = await rig.start(BARE, OTHER_USER)
+  try {
+    const told = fails(await rig.cluster.srun([...N1, '--container-image=a', 'echo', 'ran']))
+    says(told, /^berth: error\[BERTH_ESTRANGER\]: whoever listens at .*worker\.sock is user 65533, /m)
+    saysNot(told, /^ran/m)
+    assert.equal(fake.seen, [])
+    says(exits(await rig.cluster.srun([...N1, 'echo', 'ran']), 0), /^ran/m)
+  } finally {
+    await fake.stop()
+  }
+})
 
 test.run()
