@@ -8,6 +8,7 @@
 
 #include "clean.h"
 #include "component.h"
+#include "fail.h"
 #include "multi_prog.h"
 #include "place.h"
 #include "text.h"
@@ -39,7 +40,7 @@ static char *slurm_copy(const char *word) {
 }
 
 static int cannot_replace(const char *command, struct error *error) {
-  return error_set(error, "BERTH_EINTERNAL", "", "cannot put the launcher before ", command, NULL);
+  return fail_internal(error, "cannot put the launcher before ", command, NULL);
 }
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -75,7 +76,7 @@ int argv_put_launcher(spank_t spank, char *const *environment, const char *launc
   int argc = 0;
 
   if (spank_get_item(spank, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS || argc < 1 || !argv || !argv[0])
-    return error_set(error, "BERTH_EINTERNAL", "", "Slurm does not tell the command of the task", NULL);
+    return fail_internal(error, "Slurm does not tell the command of the task", NULL);
 
   const unsigned int component = component_of(argv[0]);
   char variable[COMPONENT_VARIABLE_MAX];
@@ -136,7 +137,7 @@ int argv_put_launcher_local(spank_t spank, const char *launcher, unsigned int co
   int argc = 0;
 
   if (spank_get_item(spank, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS || argc < 1 || !argv || !argv[0])
-    return error_set(error, "BERTH_EINTERNAL", "", "Slurm does not tell the command of the step", NULL);
+    return fail_internal(error, "Slurm does not tell the command of the step", NULL);
   /* --multi-prog: the second argument is the text of the file, which nobody typed; further ones may follow.
    */
   if (argc >= 2 && argv[1] && !was_typed(argv[1]))

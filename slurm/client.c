@@ -18,7 +18,6 @@
 #define KEEPER_ARGUMENTS_OWN 6
 
 #define HINT_NODE "name Node.js of this node by node= in plugstack.conf"
-#define HINT_LOG "see worker.log in berth's runtime_dir on the node"
 
 bool client_socket(const struct settings *settings, char path[PATH_MAX]) {
   return text_join(path, PATH_MAX, settings->runtime_dir, "/worker.sock", NULL);
@@ -88,8 +87,7 @@ int client_connect(const struct settings *settings, const struct place *place, s
     if (number == EPERM)
       return fail_stranger(error, path, owner);
     if (!nobody_listens(number) || wire_now() >= deadline)
-      return error_set(error, "BERTH_ENOWORKER", HINT_LOG, "no worker at ", path, ": ", text_errno(number),
-                       NULL);
+      return fail_node(error, "BERTH_ENOWORKER", "no worker at ", path, ": ", text_errno(number), NULL);
     if (started)
       wire_sleep(CONNECT_RETRY_MS);
     else if (start_keeper(settings, place, error) < 0)
@@ -101,8 +99,7 @@ int client_connect(const struct settings *settings, const struct place *place, s
 int client_send(int fd, const struct frame_out *frame, const int *fds, size_t fd_count, struct error *error) {
   if (wire_send(fd, frame, fds, fd_count, SEND_MS_MAX) == 0)
     return 0;
-  return error_set(error, "BERTH_ENOWORKER", HINT_LOG,
-                   "the worker does not take requests: ", text_errno(errno), NULL);
+  return fail_node(error, "BERTH_ENOWORKER", "the worker does not take requests: ", text_errno(errno), NULL);
 }
 
 int client_receive(int fd, struct frame_in *answer, int wait_ms, struct error *error) {
@@ -118,7 +115,7 @@ int client_receive(int fd, struct frame_in *answer, int wait_ms, struct error *e
     fail_version(error);
     return -1;
   }
-  return error_set(error, "BERTH_ENOWORKER", HINT_LOG,
+  return fail_node(error, "BERTH_ENOWORKER",
                    "the worker gave no answer: ", got == 0 ? "it closed the connection" : text_errno(errno),
                    NULL);
 }

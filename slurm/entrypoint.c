@@ -10,6 +10,7 @@
 
 #include "clean.h"
 #include "command.h"
+#include "fail.h"
 #include "resume.h"
 #include "text.h"
 
@@ -127,11 +128,11 @@ void entrypoint_run(const struct frame_in *frame, char **command, const struct v
   cleanup_free char **line = entry_line(frame, command, option);
   cleanup_free char **environment = entry_environment(frame, variables);
   if (saved.state_fd < 0 || !line || !environment) {
-    error_set(error, "BERTH_EINTERNAL", "", "cannot prepare the entrypoint: ", text_errno(errno), NULL);
+    fail_internal(error, "cannot prepare the entrypoint: ", text_errno(errno), NULL);
     return;
   }
   if ((answer_flags & BERTH_FLAG_ENTRYPOINT_LOG) == 0 && hide_outputs() < 0)
-    error_set(error, "BERTH_EINTERNAL", "", "cannot hide the entrypoint's output: ", text_errno(errno), NULL);
+    fail_internal(error, "cannot hide the entrypoint's output: ", text_errno(errno), NULL);
   else
     command_run(line, environment, error);
   resume_outputs(&saved);

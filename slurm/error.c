@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "error.h"
 
-#include <stdarg.h>
 #include <string.h>
 
 #include "protocol.h"
@@ -9,21 +8,27 @@
 
 bool error_is_set(const struct error *error) { return error->code[0] != '\0'; }
 
-int error_set(struct error *error, const char *code, const char *hint, ...) {
+int error_set_parts(struct error *error, const char *code, const char *hint, va_list parts) {
   if (error_is_set(error))
     return -1;
 
-  va_list parts;
   (void)text_join(error->code, sizeof(error->code), code, NULL);
   (void)text_join(error->hint, sizeof(error->hint), hint, NULL);
   error->text[0] = '\0';
-  va_start(parts, hint);
   for (const char *part = va_arg(parts, const char *); part; part = va_arg(parts, const char *)) {
     const size_t at = strlen(error->text);
     (void)text_join(error->text + at, sizeof(error->text) - at, part, NULL);
   }
-  va_end(parts);
   error->exit = BERTH_EXIT_FAILED;
+  return -1;
+}
+
+int error_set(struct error *error, const char *code, const char *hint, ...) {
+  va_list parts;
+
+  va_start(parts, hint);
+  (void)error_set_parts(error, code, hint, parts);
+  va_end(parts);
   return -1;
 }
 

@@ -7,6 +7,7 @@
 #ifndef BERTH_ERROR_H
 #define BERTH_ERROR_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 
 /* A path (PATH_MAX) and the words around it. */
@@ -28,6 +29,8 @@ bool error_is_set(const struct error *error);
 /** Records a failure, text from the parts up to NULL; the first one stays. Returns -1 for `return
  * error_set(…)`. */
 int error_set(struct error *error, const char *code, const char *hint, ...) __attribute__((sentinel));
+/** The same with the parts as a list, which the caller ends. */
+int error_set_parts(struct error *error, const char *code, const char *hint, va_list parts);
 /** Writes `berth: error[CODE]: text` and `hint: …` to fd in one write, or nothing when the text is empty. */
 void error_print(const struct error *error, int fd);
 

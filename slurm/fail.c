@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fail.h"
 
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "text.h"
 
-/* As for BERTH_EVERSION of src/report/site_errors.ts. */
+/* As for BERTH_EVERSION and BERTH_EPROTOCOL of src/report/site_errors.ts. */
 #define HINT_VERSION                                                                                         \
   "run the step again; if it says the same, root ends the worker of this node (its pid is in worker.pid of " \
   "berth's runtime_dir): running steps go on, and the next one starts a new worker"
@@ -13,6 +16,10 @@
 /* As for BERTH_ESTRANGER of src/report/site_errors.ts. */
 #define HINT_STRANGER                                                                                        \
   "tell the operators of this node: runtime_dir= in plugstack.conf must name a directory that root made"
+
+/* Behind "tell the operators of node N", for who cannot read what is root's. */
+#define HINT_NODE ": `berth doctor` and the worker's log there say why"
+#define HINT_INTERNAL ", who report it with the worker's log"
 
 static void copy_text(const struct frame_in *frame, enum berth_tag tag, char *buffer, size_t size) {
   struct field field;
@@ -43,6 +50,42 @@ void fail_take(const struct frame_in *frame, struct error *error) {
 void fail_version(struct error *error) {
   error_set(error, "BERTH_EVERSION", HINT_VERSION,
             "berth was replaced on this node, and its worker speaks another protocol", NULL);
+}
+
+int fail_protocol(struct error *error, const char *what) {
+  return error_set(error, "BERTH_EPROTOCOL", HINT_VERSION, "the worker's answer cannot be used: ", what,
+                   NULL);
+}
+
+/* By Slurm's name, where it is told: several nodes may share a host. */
+static const char *operators(char hint[ERROR_TEXT_MAX], const char *what) {
+  const char *node = getenv("SLURMD_NODENAME");
+  struct utsname host;
+
+  if (!node)
+    node = uname(&host) == 0 ? host.nodename : "";
+  (void)text_join(hint, ERROR_TEXT_MAX, "tell the operators of node ", node, what, NULL);
+  return hint;
+}
+
+int fail_node(struct error *error, const char *code, ...) {
+  char hint[ERROR_TEXT_MAX];
+  va_list parts;
+
+  va_start(parts, code);
+  (void)error_set_parts(error, code, operators(hint, HINT_NODE), parts);
+  va_end(parts);
+  return -1;
+}
+
+int fail_internal(struct error *error, ...) {
+  char hint[ERROR_TEXT_MAX];
+  va_list parts;
+
+  va_start(parts, error);
+  (void)error_set_parts(error, "BERTH_EINTERNAL", operators(hint, HINT_INTERNAL), parts);
+  va_end(parts);
+  return -1;
 }
 
 int fail_stranger(struct error *error, const char *socket, uid_t owner) {

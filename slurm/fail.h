@@ -18,6 +18,14 @@ void fail_take(const struct frame_in *frame, struct error *error);
 /** The error for errno EPROTONOSUPPORT of wire_receive: one side is of before berth was replaced. */
 void fail_version(struct error *error);
 
+/** The error of an answer that is no answer, in `what` way. Always -1. */
+int fail_protocol(struct error *error, const char *what);
+
+/** A failure of this node that a user cannot look into; text from the parts up to NULL. Always -1. */
+int fail_node(struct error *error, const char *code, ...) __attribute__((sentinel));
+/** The same for what should not happen: BERTH_EINTERNAL. */
+int fail_internal(struct error *error, ...) __attribute__((sentinel));
+
 /** The error for errno EPERM of wire_connect. Always -1. */
 int fail_stranger(struct error *error, const char *socket, uid_t owner);
 

@@ -14,20 +14,14 @@
 #include "clean.h"
 #include "command.h"
 #include "entrypoint.h"
+#include "fail.h"
 #include "place.h"
 #include "stay.h"
 #include "variables.h"
 #include "text.h"
 
-#define HINT_LOG "see worker.log in berth's runtime_dir on the node"
-
 /* What the launcher was told and no command needs. */
 static const char *const own_variables[] = {"BERTH_SOCKET", "BERTH_TICKET", SIGNALS_VARIABLE};
-
-static int bad_frame(struct error *error, const char *what) {
-  return error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",
-                   "the worker's answer cannot be used: ", what, NULL);
-}
 
 bool join_has_pids(const struct frame_in *frame) {
   struct field field;
@@ -54,19 +48,18 @@ int join_namespaces(const struct frame_in *frame, struct error *error) {
     others += field.tag == BERTH_TAG_LEASE;
   }
   if (count + others != frame->fd_count)
-    return bad_frame(error, "namespaces and descriptors differ in number");
+    return fail_protocol(error, "namespaces and descriptors differ in number");
   /* An answer without namespaces would run the command bare; only the exec engines say so on purpose. */
   (void)frame_word(frame, BERTH_TAG_FLAGS, &answer_flags);
   if (count == 0 && (answer_flags & BERTH_FLAG_EXEC) == 0)
-    return bad_frame(error, "no namespace");
+    return fail_protocol(error, "no namespace");
 
   count = 0;
   for (size_t at = 0; frame_next(frame, &at, &field);) {
     if (field.tag != BERTH_TAG_NS)
       continue;
     if (setns(frame->fds[count++], (int)field_word(&field)) < 0)
-      return error_set(error, "BERTH_EJOIN", HINT_LOG,
-                       "cannot join the container: setns: ", text_errno(errno), NULL);
+      return fail_node(error, "BERTH_EJOIN", "cannot join the container: setns: ", text_errno(errno), NULL);
   }
   return 0;
 }
@@ -78,7 +71,7 @@ static int change_directory(const struct frame_in *frame, struct error *error) {
     return 0;
   cleanup_free char *path = field_text(&field);
   if (!path)
-    return bad_frame(error, "working directory");
+    return fail_protocol(error, "working directory");
   /* Scripts look for `PATH: No such file or directory`. */
   if (chdir(path) < 0)
     return error_set(error, "BERTH_EWORKDIR", "name a directory of the image, or one that is mounted",
@@ -91,22 +84,21 @@ static int give_up_privileges(const struct frame_in *frame, uint32_t answer_flag
   struct field field;
 
   if ((answer_flags & BERTH_FLAG_NO_NEW_PRIVS) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-    return error_set(error, "BERTH_EJOIN", "", "cannot set no_new_privs: ", text_errno(errno), NULL);
+    return fail_node(error, "BERTH_EJOIN", "cannot set no_new_privs: ", text_errno(errno), NULL);
   if (!frame_find(frame, BERTH_TAG_SECCOMP, &field) || field.length == 0)
     return 0;
   const size_t count = field.length / sizeof(struct sock_filter);
   if (field.length % sizeof(struct sock_filter) != 0 || count > BPF_MAXINSNS)
-    return bad_frame(error, "seccomp filter");
+    return fail_protocol(error, "seccomp filter");
   cleanup_free struct sock_filter *filter = malloc(field.length);
   if (!filter)
-    return bad_frame(error, "no memory");
+    return fail_protocol(error, "no memory");
   memcpy(filter, field.bytes, field.length);
   const struct sock_fprog program = {.len = (unsigned short)count, .filter = filter};
   /* SPEC_ALLOW: the filter hides failures of fake root, it is no sandbox, so speculation need not be slowed.
    */
   if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) < 0)
-    return error_set(error, "BERTH_EJOIN", "", "cannot install the seccomp filter: ", text_errno(errno),
-                     NULL);
+    return fail_node(error, "BERTH_EJOIN", "cannot install the seccomp filter: ", text_errno(errno), NULL);
   return 0;
 }
 
@@ -127,7 +119,7 @@ static char **build_argv(const struct frame_in *frame, char **argv, struct error
       all = NULL;
     }
   if (!all) {
-    (void)bad_frame(error, "command line");
+    (void)fail_protocol(error, "command line");
     return NULL;
   }
   memcpy(all + filled, argv, count * sizeof(*all));
@@ -151,7 +143,7 @@ void join_run(struct frame_in *frame, char **argv, char *const *environment, str
   if (!all)
     return;
   if (!variables_copy(&variables, environment) || !variables_edit(&variables, frame)) {
-    (void)bad_frame(error, "environment");
+    (void)fail_protocol(error, "environment");
     return;
   }
   for (size_t i = 0; i < ARRAY_SIZE(own_variables); i++)

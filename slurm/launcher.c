@@ -36,8 +36,6 @@
 #define COLUMNS_DEFAULT 80
 #define TICKET_BYTES 16
 
-#define HINT_NODE "is berth in plugstack.conf on this node, and its worker running?"
-
 extern char **environ;
 
 static uint32_t terminal_columns(void) {
@@ -94,8 +92,7 @@ static int connect_worker(const char *path, struct error *error) {
     if (number == EPERM)
       return fail_stranger(error, path, owner);
     if (wire_now() >= deadline || number == EACCES || number == ENOTDIR || number == ENAMETOOLONG)
-      return error_set(error, "BERTH_ENOWORKER", HINT_NODE, "no worker at ", path, ": ", text_errno(number),
-                       NULL);
+      return fail_node(error, "BERTH_ENOWORKER", "no worker at ", path, ": ", text_errno(number), NULL);
     wire_sleep(CONNECT_RETRY_MS);
   }
 }
@@ -128,12 +125,11 @@ static bool await_answer(int fd, struct frame_in *answer, bool *heard, struct er
       continue;
     }
     if (got < 0 && errno == ETIMEDOUT)
-      error_set(error, "BERTH_ENOWORKER", HINT_NODE, "the worker has been silent for 15 minutes", NULL);
+      fail_node(error, "BERTH_ENOWORKER", "the worker has been silent for 15 minutes", NULL);
     else if (got < 0 && errno == EPROTONOSUPPORT)
       fail_version(error);
     else if (got < 0 && errno == EPROTO)
-      error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",
-                "the worker's answer cannot be read", NULL);
+      fail_protocol(error, "it is no frame");
     return false;
   }
 }
@@ -143,7 +139,7 @@ static int ask(const char *path, const char *argv0, struct frame_in *answer, str
   cleanup_frame_out struct frame_out hello = {0};
 
   if (!build_hello(&hello, argv0)) {
-    error_set(error, "BERTH_EINTERNAL", "", "cannot describe the task: ", text_errno(errno), NULL);
+    fail_internal(error, "cannot describe the task: ", text_errno(errno), NULL);
     return -1;
   }
   for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
@@ -159,8 +155,7 @@ static int ask(const char *path, const char *argv0, struct frame_in *answer, str
       attempt = -1;
     wire_sleep(CONNECT_RETRY_MS);
   }
-  error_set(error, "BERTH_ENOWORKER", HINT_NODE, "the worker went away ", "several times without an answer",
-            NULL);
+  fail_node(error, "BERTH_ENOWORKER", "the worker went away several times without an answer", NULL);
   return -1;
 }
 
@@ -177,8 +172,10 @@ static int launch(char **argv, struct error *error) {
   /* A relative path could be the user's working directory's; slurmstepd and `berth run` give an absolute one.
    */
   if (!path || path[0] != '/')
-    return error_set(error, "BERTH_ENOWORKER", HINT_NODE,
-                     "a container was asked for, but nobody here prepared it", NULL);
+    return fail_node(error, "BERTH_ENOWORKER",
+                     "a container was asked for, but plugstack.conf of this node has no line of berth: "
+                     "nobody here prepared it",
+                     NULL);
   cleanup_close int connection = ask(path, argv[0] ? argv[0] : "", &answer, error);
   cleanup_close int witness = -1;
   if (connection < 0)
@@ -202,8 +199,7 @@ static int launch(char **argv, struct error *error) {
     fail_take(&answer, error);
     return -1;
   default:
-    return error_set(error, "BERTH_EPROTOCOL", "restart the worker: it may be of another version",
-                     "the worker's answer is of an unknown kind", NULL);
+    return fail_protocol(error, "it is of an unknown kind");
   }
 }
 

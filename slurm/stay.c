@@ -113,11 +113,11 @@ int stay_with(pid_t parent, struct error *error) {
   struct pollfd listener = {.fd = not_started};
 
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-    return error_set(error, "BERTH_EJOIN", "", "prctl: ", text_errno(errno), NULL);
+    return fail_node(error, "BERTH_EJOIN", "prctl: ", text_errno(errno), NULL);
   /* From another pid namespace the parent has no number; it holds the only end of the pipe that is read. */
   const bool alone =
       stay_is_child() ? poll(&listener, 1, 0) > 0 && (listener.revents & POLLERR) : getppid() != parent;
-  return alone ? error_set(error, "BERTH_EJOIN", "", "`berth run` has ended", NULL) : 0;
+  return alone ? error_set(error, "BERTH_EJOIN", "run it again", "`berth run` has ended", NULL) : 0;
 }
 
 static bool has_started(int reading) {
@@ -145,7 +145,7 @@ static pid_t start(const struct seat *seat, const sigset_t *signals, int connect
 
 /* ENOMEM: what a pid namespace without its first process says (pid_namespaces(7)). */
 static bool cannot_start(const char *call, struct error *error) {
-  error_set(error, "BERTH_EJOIN", "", "cannot start the command: ", call, ": ",
+  fail_node(error, "BERTH_EJOIN", "cannot start the command: ", call, ": ",
             errno == ENOMEM ? "the container has ended" : text_errno(errno), NULL);
   return false;
 }

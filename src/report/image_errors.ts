@@ -50,7 +50,7 @@ export const IMAGE_ERRORS = {
   },
   BERTH_EIMPORTER: {
     text: 'failed to import docker image: {image}: the importer {problem}',
-    hint: "run the step again; if it fails again, report it with the worker's log",
+    hint: "run the step again; if it fails again, tell the operators of the node, who report it with the worker's log",
     exit: FAILED,
   },
   BERTH_ELAYER: {

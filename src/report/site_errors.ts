@@ -15,12 +15,12 @@ export const SITE_ERRORS = {
   },
   BERTH_ECALL: {
     text: 'the worker does not know the request {name}',
-    hint: '`berth` and the worker are of different versions: restart the worker (`systemctl restart berth-worker`)',
+    hint: "`berth` and the worker are of different versions: root ends the worker of this node (its pid is in worker.pid of berth's runtime_dir): running steps go on, and the next one starts a new worker",
     exit: FAILED,
   },
   BERTH_EINTERNAL: {
     text: 'internal error: {problem}',
-    hint: "report it with the worker's log",
+    hint: "tell the operators of the node, who report it with the worker's log",
     exit: FAILED,
   },
   BERTH_EINUSE: {
@@ -90,7 +90,7 @@ export const SITE_ERRORS = {
   },
   BERTH_EPROTOCOL: {
     text: "the worker's answer cannot be used: {problem}",
-    hint: 'restart the worker: it may be of another version',
+    hint: "run the step again; if it says the same, root ends the worker of this node (its pid is in worker.pid of berth's runtime_dir): running steps go on, and the next one starts a new worker",
     exit: FAILED,
   },
   BERTH_ESITE: {

@@ -85,7 +85,7 @@ export const STEP_ERRORS = {
   },
   BERTH_EJOIN: {
     text: 'cannot join the container: {problem}',
-    hint: "see worker.log in berth's runtime_dir on the node",
+    hint: "tell the operators of the node: `berth doctor` and the worker's log there say why",
     exit: FAILED,
   },
   BERTH_EMOUNT: {

@@ -169,9 +169,13 @@ test('a worker that dies while the task waits is asked again', async () => {
 })
 
 test('a worker that never answers is given up after a few attempts', async () => {
-  const told = await launch([[Type.HELLO, 'close']], ['-c', 'echo ran'])
+  const told = await launch([[Type.HELLO, 'close']], ['-c', 'echo ran'], { env: { SLURMD_NODENAME: 'n7' } })
   assert.is(told.status, 125)
   assert.match(told.stderr, /BERTH_ENOWORKER.*several times/)
+  assert.match(
+    told.stderr,
+    /^hint: tell the operators of node n7: `berth doctor` and the worker's log there/m,
+  )
   assert.ok(told.fake.of(Type.HELLO).length <= 5)
 })
 
