@@ -79,9 +79,11 @@ void expand_variables(struct options *options, size_t flag, char *const *environ
     return;
   const size_t length = expand(NULL, text, environment);
   char *const expanded = malloc(length + 1);
-  /* The node expands it then, with what the job has. */
-  if (!expanded)
+  /* Left to the node it would become what the job has, and that may be another directory. */
+  if (!expanded) {
+    options->failed = true;
     return;
+  }
   (void)expand(expanded, text, environment);
   expanded[length] = '\0';
   free(options->values[flag].value);

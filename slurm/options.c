@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clean.h"
+#include "fail.h"
 #include "text.h"
 
 #define NO_CONTAINER "none"
@@ -20,11 +21,21 @@ void options_take(struct options *options, size_t flag, const char *value, enum 
       flags[flag].kind == FLAG_LIST && source == SOURCE_FLAG && options->values[flag].source == source;
   char *taken = adds ? text_new(*slot, ",", given, NULL) : strdup(given);
 
-  if (!taken)
+  if (!taken) {
+    options->failed = true;
     return;
+  }
   free(*slot);
   *slot = taken;
   options->values[flag].source = source;
+}
+
+void options_take_all(struct options *options, const struct options *from, enum source source) {
+  for (size_t i = 0; i < FLAG_COUNT; i++)
+    if (from->values[i].source != SOURCE_NONE)
+      options_take(options, i, from->values[i].value,
+                   source != SOURCE_NONE ? source : from->values[i].source);
+  options->failed = options->failed || from->failed;
 }
 
 void options_take_environment(struct options *options, char *const *environment, unsigned int groups) {
@@ -122,6 +133,8 @@ static bool is_image_undone(const struct options *options) {
 }
 
 bool options_want_container(const struct options *options) {
+  if (options->failed)
+    return true;
   if (is_image_undone(options))
     return false;
 
@@ -152,6 +165,7 @@ bool options_equal(const struct options *left, const struct options *right) {
 }
 
 void options_add_to(const struct options *options, struct frame_out *frame) {
+  frame->failed = frame->failed || options->failed;
   for (size_t i = 0; i < FLAG_COUNT; i++) {
     if (options->values[i].source == SOURCE_NONE || options_yields(options, i))
       continue;
@@ -163,9 +177,14 @@ void options_add_to(const struct options *options, struct frame_out *frame) {
   }
 }
 
+int options_check(const struct options *options, struct error *error) {
+  return options->failed ? fail_internal(error, "no memory for the options of the container", NULL) : 0;
+}
+
 void options_free(struct options *options) {
   for (size_t i = 0; i < FLAG_COUNT; i++)
     options_drop(options, i);
+  options->failed = false;
 }
 
 size_t options_find(const char *name, size_t length) {

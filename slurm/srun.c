@@ -13,6 +13,7 @@
 #include "client.h"
 #include "edf.h"
 #include "expand.h"
+#include "fail.h"
 #include "register.h"
 #include "text.h"
 
@@ -76,12 +77,8 @@ void srun_init(spank_t spank, int count, char **arguments) {
 }
 
 static void merge(struct options *merged) {
-  for (size_t i = 0; i < FLAG_COUNT; i++) {
-    if (submit.inherited.values[i].source != SOURCE_NONE)
-      options_take(merged, i, submit.inherited.values[i].value, submit.inherited.values[i].source);
-    if (register_given()->values[i].source != SOURCE_NONE)
-      options_take(merged, i, register_given()->values[i].value, SOURCE_FLAG);
-  }
+  options_take_all(merged, &submit.inherited, SOURCE_NONE);
+  options_take_all(merged, register_given(), SOURCE_FLAG);
   register_reset();
   options_settle(merged);
 }
@@ -96,15 +93,18 @@ static bool is_said(const struct options *options, size_t flag) {
   return is_carried(options->values[flag].source) && !options_yields(options, flag);
 }
 
-static void carry(const struct options *options) {
+/* False when there is no memory for one of them. */
+static bool carry(const struct options *options) {
   char name[FLAG_VARIABLE_MAX];
+  bool whole = true;
 
   for (size_t i = 0; i < FLAG_COUNT; i++) {
     if (!is_said(options, i))
       continue;
     flag_variable(&flags[i], "SLURM_BERTH_", name);
-    (void)setenv(name, options->values[i].value, 1);
+    whole = setenv(name, options->values[i].value, 1) == 0 && whole;
   }
+  return whole;
 }
 
 /*
@@ -159,16 +159,19 @@ static int check_component(spank_t spank, struct options *merged, struct error *
 
   if (check_empty(merged, error) < 0)
     return -1;
-  if (wanted && edf_render(merged, &submit.settings, &submit.place, error) < 0)
+  if (wanted && !merged->failed && edf_render(merged, &submit.settings, &submit.place, error) < 0)
     return -1;
   const size_t mounts = options_find("container-mounts", strlen("container-mounts"));
   if (is_carried(merged->values[mounts].source))
     expand_variables(merged, mounts, environ);
+  if (options_check(merged, error) < 0)
+    return -1;
   if (check_components(merged, wanted, error) < 0)
     return -1;
   if (submit.components++ > 0)
     return 0;
-  carry(merged);
+  if (!carry(merged))
+    return fail_internal(error, "cannot hand the options to the step: ", text_errno(errno), NULL);
   carry_by_job(spank, merged);
   options_free(&submit.options);
   submit.options = *merged;
@@ -191,7 +194,8 @@ static int check_component(spank_t spank, struct options *merged, struct error *
     return check_by_command(&submit.settings, &submit.place, context_name(), &submit.options);
   if (check_finish(&submit.check, &submit.options, error) < 0)
     return -1;
-  carry(&submit.options);
+  /* Without it the node reads the tag, which it has. */
+  (void)carry(&submit.options);
   carry_by_job(spank, &submit.options);
   return 0;
 }
@@ -231,7 +235,7 @@ static void finish_check(void) {
     error_print(&error, STDERR_FILENO);
     (void)setenv(REFUSED_VARIABLE, "1", 1);
   }
-  carry(&submit.options);
+  (void)carry(&submit.options);
 }
 
 /* Components of a heterogeneous step come in threads of their own: the first one asks, the others wait for

@@ -12,6 +12,7 @@
 #include "argv.h"
 #include "clean.h"
 #include "client.h"
+#include "fail.h"
 #include "place.h"
 #include "register.h"
 #include "text.h"
@@ -66,13 +67,12 @@ static char **job_environment(spank_t spank) {
 static void collect(spank_t spank) {
   char **environment = job_environment(spank);
 
-  for (size_t i = 0; i < FLAG_COUNT; i++)
-    if (register_given()->values[i].source != SOURCE_NONE)
-      options_take(&step.options, i, register_given()->values[i].value, SOURCE_SPANK);
+  options_take_all(&step.options, register_given(), SOURCE_SPANK);
   /* Batch steps of 22.05 with --export=NONE get no callback, only this variable. */
   options_take_spank(&step.options, environment, "SLURM_SPANK_");
   options_take_environment(&step.options, environment, step.settings.groups);
   options_settle(&step.options);
+  (void)options_check(&step.options, &step.error);
   register_reset();
 }
 
@@ -140,7 +140,7 @@ int stepd_register(spank_t spank) {
     return 0;
   step.tasks_running = word_item(spank, S_JOB_LOCAL_TASK_COUNT);
   if (getrandom(step.handle, HANDLE_BYTES, 0) != HANDLE_BYTES) {
-    error_set(&step.error, "BERTH_EINTERNAL", "", "no random bytes: ", text_errno(errno), NULL);
+    fail_internal(&step.error, "no random bytes: ", text_errno(errno), NULL);
     return 0;
   }
   build_register(spank, &frame);
@@ -179,7 +179,7 @@ static void announce(spank_t spank) {
   if (connection < 0)
     return;
   if (mount_ns < 0 || user_ns < 0) {
-    error_set(&step.error, "BERTH_EINTERNAL", "", "cannot open /proc/self/ns: ", text_errno(errno), NULL);
+    fail_internal(&step.error, "cannot open /proc/self/ns: ", text_errno(errno), NULL);
     return;
   }
   build_task(spank, &frame);
@@ -215,7 +215,7 @@ static void set_launch(spank_t spank) {
   if (argv_put_launcher(spank, job_environment(spank), step.place.launcher, &step.error) < 0)
     return;
   if (!client_socket(&step.settings, path) || spank_setenv(spank, "BERTH_SOCKET", path, 1) != ESPANK_SUCCESS)
-    error_set(&step.error, "BERTH_EINTERNAL", "", "cannot set BERTH_SOCKET for the task", NULL);
+    fail_internal(&step.error, "cannot set BERTH_SOCKET for the task", NULL);
   if (signals_reach_all())
     (void)spank_setenv(spank, SIGNALS_VARIABLE, SIGNALS_REACH_ALL, 1);
 }

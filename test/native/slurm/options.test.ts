@@ -9,18 +9,18 @@ import { CHECKOUT, compile, makeDirectory } from './fake.js'
 
 const test = suite('options')
 const directory = makeDirectory()
-const build = (name: string, parts: readonly string[]): string =>
+const build = (name: string, parts: readonly string[], more: readonly string[] = []): string =>
   compile(
     join(directory.path, name),
     [
       join(import.meta.dirname, `${name}_driver.c`),
       ...parts.map((part) => join(CHECKOUT, `slurm/${part}.c`)),
     ],
-    ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
+    ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', ...more],
   )
-const driver = build('options', ['options', 'flags', 'frame', 'text'])
+const driver = build('options', ['options', 'flags', 'frame', 'fail', 'error', 'text'], ['-Wl,--wrap=strdup'])
 const settings = build('settings', ['settings', 'error', 'text'])
-const expander = build('expand', ['expand', 'options', 'flags', 'frame', 'text'])
+const expander = build('expand', ['expand', 'options', 'flags', 'frame', 'fail', 'error', 'text'])
 
 function settle(flags: readonly string[], env: Record<string, string> = {}): string[] {
   return execFileSync(driver, flags, { env, encoding: 'utf8' }).trim().split('\n')
@@ -87,6 +87,14 @@ test('none undoes, empty undoes only when inherited', () => {
   assert.is(settle(['container-image=']).at(-1), 'container')
   assert.is(settle(['container-name=n']).at(-1), 'container')
   assert.is(settle(['container-image=none', 'container-name=n']).at(-1), 'bare')
+})
+
+test('an option that no memory was left for is a container that cannot be had, and no step on the host', () => {
+  for (const env of [{}, { PYXIS_CONTAINER_IMAGE: 'a' }]) {
+    const told = spawnSync(driver, ['--no-memory', 'container-image=a'], { env, encoding: 'utf8' })
+    assert.is(told.stdout, 'container\n')
+    assert.is(told.status, 1, 'nor is a frame sent without it')
+  }
 })
 
 test('values with commas, equals signs, newlines and 64 KiB travel as they are', () => {
