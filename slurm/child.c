@@ -101,8 +101,10 @@ static int wait_for(pid_t child, int wait_ms, struct capture *capture) {
     const pid_t ended = waitpid(child, &status, WNOHANG);
     if (ended == child)
       break;
-    if (ended < 0 && errno != EINTR)
+    if (ended < 0 && errno != EINTR) {
+      drain(capture);
       return CHILD_LOST;
+    }
     if (wire_now() >= deadline || capture->overflows) {
       end(child);
       return capture->overflows ? CHILD_NOT_RUN : CHILD_TIMED_OUT;

@@ -2,6 +2,7 @@
 #include "client.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "child.h"
@@ -14,6 +15,8 @@
 #define CONNECT_RETRY_MS 10
 /* A worker busy with other steps reads within its loop's turn. */
 #define SEND_MS_MAX 5000
+/* A sentence about a path or two. */
+#define TOLD_BYTES_MAX (2 * PATH_MAX + 1)
 /* Arguments of our own before those of plugstack.conf. */
 #define KEEPER_ARGUMENTS_OWN 6
 
@@ -25,15 +28,17 @@ bool client_socket(const struct settings *settings, char path[PATH_MAX]) {
 
 static bool nobody_listens(int number) { return number == ENOENT || number == ECONNREFUSED; }
 
-/* The keeper detaches itself; its first process ends when the socket is there. */
-static int start_keeper(const struct settings *settings, const struct place *place, struct error *error) {
+/* The keeper detaches itself; its first process ends when the socket is there, or says why there will be
+ * none, which is in told then, else empty. */
+static int start_keeper(const struct settings *settings, const struct place *place, char told[TOLD_BYTES_MAX],
+                        struct error *error) {
   const char *node = settings->node ? settings->node : place->node;
   const char *argv[KEEPER_ARGUMENTS_OWN + SETTINGS_MORE_MAX] = {place->keeper};
   char *own[KEEPER_ARGUMENTS_OWN + SETTINGS_MORE_MAX] = {NULL};
   char *const environment[] = {NULL};
   size_t count = 0;
 
-  /* The keeper could tell its log only. */
+  /* The keeper starts node later, and could tell its log only. */
   if (access(node, X_OK) < 0)
     return error_set(error, "BERTH_EPLUGSTACK", HINT_NODE, "cannot run ", node,
                      ", which runs the worker: ", text_errno(errno), NULL);
@@ -49,10 +54,12 @@ static int start_keeper(const struct settings *settings, const struct place *pla
     argv[i + 1] = own[i];
     complete = complete && own[i];
   }
+  told[0] = '\0';
   /* Its status does not matter: connecting shows whether a worker is there, and another step may have been
    * faster. */
   if (complete)
-    (void)child_run(argv, environment, CLIENT_CONNECT_MS_MAX);
+    (void)child_read(argv, environment, CLIENT_CONNECT_MS_MAX, told, TOLD_BYTES_MAX);
+  told[strcspn(told, "\n")] = '\0';
   for (size_t i = 0; i < count; i++)
     free(own[i]);
   return 0;
@@ -73,7 +80,7 @@ int client_find(const struct settings *settings, struct error *error) {
 int client_connect(const struct settings *settings, const struct place *place, struct error *error) {
   const long long deadline = wire_now() + CLIENT_CONNECT_MS_MAX;
   bool started = geteuid() != 0;
-  char path[PATH_MAX];
+  char path[PATH_MAX], told[TOLD_BYTES_MAX] = "";
   uid_t owner = 0;
 
   if (!client_socket(settings, path))
@@ -86,11 +93,14 @@ int client_connect(const struct settings *settings, const struct place *place, s
     const int number = errno;
     if (number == EPERM)
       return fail_stranger(error, path, owner);
+    if (told[0] != '\0')
+      return fail_node(error, "BERTH_ENOWORKER", "no worker at ", path, ", and none can be started: ", told,
+                       NULL);
     if (!nobody_listens(number) || wire_now() >= deadline)
       return fail_node(error, "BERTH_ENOWORKER", "no worker at ", path, ": ", text_errno(number), NULL);
     if (started)
       wire_sleep(CONNECT_RETRY_MS);
-    else if (start_keeper(settings, place, error) < 0)
+    else if (start_keeper(settings, place, told, error) < 0)
       return -1;
     started = true;
   }

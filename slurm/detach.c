@@ -73,19 +73,22 @@ static void close_others(int keep) {
       (void)close(fd);
 }
 
-static bool open_log(const struct keeper *keeper) {
+static bool open_log(struct keeper *keeper) {
   char path[PATH_MAX], old[PATH_MAX];
   struct stat info;
 
   if (!text_join(path, sizeof(path), keeper->runtime_dir, "/worker.log", NULL) ||
       !text_join(old, sizeof(old), path, ".old", NULL))
-    return false;
+    return keeper_refuse(keeper, "shorten runtime_dir= in plugstack.conf: ", path, " is too long", NULL);
   if (stat(path, &info) == 0 && info.st_size > LOG_BYTES_MAX)
     (void)rename(path, old);
   cleanup_close int log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
   cleanup_close int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  return log >= 0 && nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(log, STDOUT_FILENO) >= 0 &&
-         dup2(log, STDERR_FILENO) >= 0;
+  if (log < 0 || nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 ||
+      dup2(log, STDERR_FILENO) < 0)
+    return keeper_refuse(keeper, "cannot write ", path, ": ", text_errno(errno), NULL);
+  keeper->logs = true;
+  return true;
 }
 
 static void reset_environment(void) {
@@ -94,14 +97,14 @@ static void reset_environment(void) {
   (void)setenv("LANG", "C.UTF-8", 1);
 }
 
-enum detached detach(const struct keeper *keeper, int keep) {
+enum detached detach(struct keeper *keeper, int starter) {
   const pid_t first = fork();
 
   if (first != 0)
     return first < 0 ? DETACH_FAILED : DETACH_PARENT;
   reset_signals();
-  close_others(keep);
-  (void)umask(022);
+  keeper->starter = starter;
+  close_others(starter);
   (void)setsid();
   if (!open_log(keeper))
     _exit(1);

@@ -10,7 +10,10 @@
 
 enum detached { DETACH_FAILED = -1, DETACH_PARENT, DETACH_CHILD };
 
-/** Returns twice: in the caller, and in the daemon, where only `keep` and worker.log are open. */
-enum detached detach(const struct keeper *keeper, int keep);
+/**
+ * Returns twice: in the caller, and in the daemon, where only worker.log and `starter` are open, which is the
+ * keeper's then. A daemon that cannot be tells it why, and never returns.
+ */
+enum detached detach(struct keeper *keeper, int starter);
 
 #endif

@@ -22,29 +22,55 @@
 #include "text.h"
 #include "wire.h"
 
+#define LINE_BYTES_MAX (2 * PATH_MAX)
 /* A step waits for this process: its detached part must listen by then. */
 #define READY_MS_MAX 4000
+/* What the detached part says when it listens; anything else is why it does not. */
+#define READY "\n"
 #define RUNTIME_DIR_MODE 0755
 /* A keeper that leaves has taken its socket away before it lets go of the lock; a loaded node takes its time.
  */
 #define LEAVING_MS_MAX 2000
 #define LOCK_RETRY_MS 2
 
-void keeper_log(const char *first, ...) {
-  char line[2 * PATH_MAX], number[NUMBER_TEXT_MAX];
-  va_list parts;
-
-  (void)text_join(line, sizeof(line), text_number(number, (long long)time(NULL)), " berth-keeper: ", first,
-                  NULL);
-  va_start(parts, first);
-  for (const char *part = va_arg(parts, const char *); part; part = va_arg(parts, const char *)) {
+/* Writes what line holds, first and the parts as one line. */
+static void write_line(int fd, char line[LINE_BYTES_MAX], const char *first, va_list parts) {
+  for (const char *part = first; part; part = va_arg(parts, const char *)) {
     const size_t at = strlen(line);
-    (void)text_join(line + at, sizeof(line) - 1 - at, part, NULL);
+    (void)text_join(line + at, LINE_BYTES_MAX - 1 - at, part, NULL);
   }
-  va_end(parts);
   const size_t length = strlen(line);
   line[length] = '\n';
-  text_write(STDERR_FILENO, line, length + 1);
+  text_write(fd, line, length + 1);
+}
+
+static void write_log(const char *first, va_list parts) {
+  char line[LINE_BYTES_MAX], number[NUMBER_TEXT_MAX];
+
+  (void)text_join(line, sizeof(line), text_number(number, (long long)time(NULL)), " berth-keeper: ", NULL);
+  write_line(STDERR_FILENO, line, first, parts);
+}
+
+void keeper_log(const char *first, ...) {
+  va_list parts;
+
+  va_start(parts, first);
+  write_log(first, parts);
+  va_end(parts);
+}
+
+bool keeper_refuse(const struct keeper *keeper, const char *first, ...) {
+  char line[LINE_BYTES_MAX] = "";
+  va_list parts, again;
+
+  va_start(parts, first);
+  va_copy(again, parts);
+  write_line(keeper->starter, line, first, parts);
+  if (keeper->logs)
+    write_log(first, again);
+  va_end(again);
+  va_end(parts);
+  return false;
 }
 
 /* Takes the value of `key` into buffer. */
@@ -77,88 +103,127 @@ static bool read_arguments(struct keeper *keeper, int argc, char **argv) {
          text_join(keeper->socket, PATH_MAX, keeper->runtime_dir, "/worker.sock", NULL);
 }
 
-/* Whoever can write here could put a socket of their own in the worker's place. */
-static bool prepare_directory(const char *path) {
-  struct stat info;
+/* Makes path and what is missing above it. 0 or the first failure's errno. */
+static int make_directories(const char *path) {
+  char part[PATH_MAX];
+  int failure = 0;
 
-  if (mkdir(path, RUNTIME_DIR_MODE) < 0 && errno != EEXIST)
-    keeper_log("cannot create ", path, ": ", text_errno(errno), NULL);
-  else if (lstat(path, &info) < 0 || !S_ISDIR(info.st_mode))
-    keeper_log(path, " is no directory", NULL);
-  else if (info.st_uid != geteuid() || (info.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-    keeper_log(path, " can be written by others than its owner root", NULL);
-  else
-    return true;
-  return false;
+  (void)text_join(part, sizeof(part), path, NULL);
+  for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
+    if (slash)
+      *slash = '\0';
+    if (mkdir(part, RUNTIME_DIR_MODE) < 0 && errno != EEXIST && failure == 0)
+      failure = errno;
+    if (!slash)
+      return failure;
+    *slash = '/';
+  }
 }
 
-/* The lock ends with this process; the worker must not inherit it. False when another one listens. */
-static bool lock(const struct keeper *keeper) {
+/* Whoever can write here could put a socket of their own in the worker's place. */
+static bool prepare_directory(const struct keeper *keeper) {
+  const char *const path = keeper->runtime_dir;
+  const int failure = make_directories(path);
+  struct stat info;
+
+  if (lstat(path, &info) < 0)
+    return keeper_refuse(keeper, "cannot create ", path, ": ", text_errno(failure ? failure : errno), NULL);
+  if (!S_ISDIR(info.st_mode))
+    return keeper_refuse(keeper, path,
+                         " is no directory: remove it, or name another runtime_dir= in plugstack.conf", NULL);
+  if (info.st_uid != geteuid() || (info.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    return keeper_refuse(keeper, "others than root can change ", path, ": chown root ", path, "; chmod go-w ",
+                         path, NULL);
+  return true;
+}
+
+/* The lock ends with this process; the worker must not inherit it. */
+static enum lock { LOCK_FAILED, LOCK_TAKEN, LOCK_OURS } lock(const struct keeper *keeper) {
   const long long deadline = wire_now() + LEAVING_MS_MAX;
   char path[PATH_MAX];
 
-  if (!text_join(path, sizeof(path), keeper->runtime_dir, "/keeper.lock", NULL))
-    return false;
-  const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+  errno = ENAMETOOLONG;
+  const int fd = text_join(path, sizeof(path), keeper->runtime_dir, "/keeper.lock", NULL)
+                     ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)
+                     : -1;
+  if (fd < 0) {
+    keeper_refuse(keeper, "cannot open ", path, ": ", text_errno(errno), NULL);
+    return LOCK_FAILED;
+  }
+  while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
     if (serve_answers(keeper) || wire_now() >= deadline)
-      return false;
+      return LOCK_TAKEN;
     wire_sleep(LOCK_RETRY_MS);
   }
-  return fd >= 0;
+  return LOCK_OURS;
 }
 
-static int keep(struct keeper *keeper, int ready) {
-  if (!lock(keeper)) {
-    /* Another one is listening, or just about to. */
-    text_write(ready, "b", 1);
+static int keep(struct keeper *keeper) {
+  const enum lock locked = lock(keeper);
+  const int listener = locked == LOCK_OURS ? serve_listen(keeper) : -1;
+
+  /* Another one is listening, or just about to. */
+  if (locked == LOCK_TAKEN || listener == SERVE_TAKEN) {
+    text_write(keeper->starter, READY, 1);
     return 0;
   }
-  const int listener = serve_listen(keeper);
-  if (listener == SERVE_TAKEN)
-    text_write(ready, "b", 1);
   if (listener < 0)
-    return listener == SERVE_TAKEN ? 0 : 1;
-  text_write(ready, "l", 1);
-  (void)close(ready);
+    return 1;
+  text_write(keeper->starter, READY, 1);
+  (void)close(keeper->starter);
+  keeper->starter = -1;
   return serve(keeper, listener);
 }
 
-/* The first process: answers the shim once the detached one has spoken, or has gone. */
-static int await_ready(int ready) {
+/* The first process: answers its starter once the detached one has spoken, or has gone. */
+static int await_ready(const struct keeper *keeper, int ready) {
   const long long deadline = wire_now() + READY_MS_MAX;
-  char word = 0;
+  char said[LINE_BYTES_MAX];
+  size_t length = 0;
 
-  while (wire_now() < deadline) {
-    const ssize_t got = read(ready, &word, 1);
-    if (got == 1)
+  while (wire_now() < deadline && length < sizeof(said)) {
+    const ssize_t got = read(ready, said + length, sizeof(said) - length);
+    if (got > 0)
+      length += (size_t)got;
+    if (length > 0 && said[0] == READY[0])
       return 0;
-    if (got == 0)
+    if (got == 0) {
+      text_write(keeper->starter, said, length);
       return 1;
-    if (errno != EAGAIN && errno != EINTR)
+    }
+    if (got < 0 && errno != EAGAIN && errno != EINTR)
       return 1;
-    wire_sleep(1);
+    if (got < 0)
+      wire_sleep(1);
   }
+  keeper_refuse(keeper, "berth-keeper does not listen after 4 s", NULL);
   return 1;
 }
 
 int main(int argc, char **argv) {
-  static struct keeper keeper;
+  static struct keeper keeper = {.starter = STDOUT_FILENO};
   int ready[2];
 
   if (!read_arguments(&keeper, argc, argv)) {
     keeper_log("usage: berth-keeper --runtime-dir=/DIR [--node=PATH] [worker's arguments]", NULL);
     return 2;
   }
-  if (!prepare_directory(keeper.runtime_dir) || pipe2(ready, O_CLOEXEC | O_NONBLOCK) < 0)
+  /* The umask of slurmd, or of a user's shell. */
+  (void)umask(S_IWGRP | S_IWOTH);
+  if (!prepare_directory(&keeper))
     return 1;
+  if (pipe2(ready, O_CLOEXEC | O_NONBLOCK) < 0) {
+    keeper_refuse(&keeper, "cannot start a worker: ", text_errno(errno), NULL);
+    return 1;
+  }
   switch (detach(&keeper, ready[1])) {
   case DETACH_PARENT:
     (void)close(ready[1]);
-    return await_ready(ready[0]);
+    return await_ready(&keeper, ready[0]);
   case DETACH_CHILD:
-    return keep(&keeper, ready[1]);
+    return keep(&keeper);
   default:
+    keeper_refuse(&keeper, "cannot start a worker: ", text_errno(errno), NULL);
     return 1;
   }
 }

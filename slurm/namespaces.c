@@ -61,11 +61,9 @@ bool namespaces_leave(const struct keeper *keeper) {
   cleanup_close int user = open_other("user");
   cleanup_close int pid = open_other("pid");
 
-  if (user >= 0 && setns(user, CLONE_NEWUSER) < 0) {
-    keeper_log("cannot leave the job's user namespace (", text_errno(errno),
-               "): enable berth-worker.socket of systemd on this node", NULL);
-    return false;
-  }
+  if (user >= 0 && setns(user, CLONE_NEWUSER) < 0)
+    return keeper_refuse(keeper, "cannot leave the job's user namespace (", text_errno(errno),
+                         "): enable berth-worker.socket of systemd on this node", NULL);
   leave_mount_namespace(keeper);
   if (pid >= 0 && setns(pid, CLONE_NEWPID) < 0)
     keeper_log("stays in its pid namespace: ", text_errno(errno), NULL);

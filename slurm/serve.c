@@ -83,7 +83,7 @@ int serve_listen(struct keeper *keeper) {
   if (serve_answers(keeper))
     return SERVE_TAKEN;
   if (fd < 0 || chdir(keeper->runtime_dir) < 0) {
-    keeper_log("cannot enter ", keeper->runtime_dir, ": ", text_errno(errno), NULL);
+    keeper_refuse(keeper, "cannot enter ", keeper->runtime_dir, ": ", text_errno(errno), NULL);
     return -1;
   }
   /* Under another name until it listens, so that nobody is refused in between; relative, as sun_path is
@@ -93,7 +93,7 @@ int serve_listen(struct keeper *keeper) {
   if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || chmod(address.sun_path, 0666) < 0 ||
       listen(fd, BACKLOG) < 0 || lstat(address.sun_path, &keeper->own) < 0 ||
       rename(address.sun_path, "worker.sock") < 0) {
-    keeper_log("cannot listen at ", keeper->socket, ": ", text_errno(errno), NULL);
+    keeper_refuse(keeper, "cannot listen at ", keeper->socket, ": ", text_errno(errno), NULL);
     return -1;
   }
   /* Before anybody is told that the keeper is there. */

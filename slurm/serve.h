@@ -14,7 +14,7 @@
 
 /** Whether someone listens at the socket, as far as one can tell. */
 bool serve_answers(const struct keeper *keeper);
-/** The listening socket, or -1 (logged), or SERVE_TAKEN. */
+/** The listening socket, or -1 (the starter was told), or SERVE_TAKEN. */
 int serve_listen(struct keeper *keeper);
 /** Starts the worker on demand until it ends by itself with nobody waiting, crashes thrice, or SIGTERM. Exit
  * status. */

@@ -123,12 +123,13 @@ export async function openWorker(places: Places, start = true): Promise<WorkerCl
     if (!start || process.getuid?.() !== 0 || error instanceof BerthError) throw noWorker(places, error)
   }
   const { keeperArguments } = await import('./plugin_line.js')
-  startKeeper(await keeperArguments(places))
+  const refusal = await startKeeper(await keeperArguments(places))
   const deadline = Date.now() + KEEPER_WAIT_MS_MAX
   for (;;) {
     try {
       return await dial(places)
     } catch (error) {
+      if (refusal !== '') throw noWorker(places, refusal)
       if (Date.now() > deadline || error instanceof BerthError) throw noWorker(places, error)
       // The keeper binds the socket before it starts the worker, so this ends after one or two rounds.
       await new Promise((resolve) => setTimeout(resolve, KEEPER_RETRY_MS))
@@ -161,11 +162,20 @@ async function dial(places: Places): Promise<WorkerClient> {
   return new WorkerClient(native, socketOf(places))
 }
 
-function startKeeper(words: readonly string[]): void {
-  const child = spawn(join(DIST, 'berth-keeper'), words, { stdio: 'ignore', detached: true })
-  // A keeper that cannot be started shows as a socket that nobody listens on.
-  child.on('error', () => undefined)
-  child.unref()
+/** Why there will be no keeper, by its own words; empty when it listens. */
+function startKeeper(words: readonly string[]): Promise<string> {
+  const child = spawn(join(DIST, 'berth-keeper'), words, {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    detached: true,
+  })
+  let said = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text
+  })
+  return new Promise((resolve) => {
+    child.on('error', (error) => resolve(`cannot start a worker: ${error.message}`))
+    child.on('close', () => resolve(said.trim()))
+  })
 }
 
 const UNREACHABLE: Readonly<Record<string, string>> = {

@@ -2,6 +2,7 @@
 /** berth-keeper with a stand-in for node: starts on demand, restarts, and owes its starter nothing. */
 import { spawn, spawnSync } from 'node:child_process'
 import {
+  chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -40,6 +41,14 @@ function keeperArguments(runtime: string, more: readonly string[] = []): string[
 
 function start(runtime: string, more: readonly string[] = []): number | null {
   return spawnSync(keeper, keeperArguments(runtime, more), { stdio: 'ignore', timeout: 60_000 }).status
+}
+
+/** What it tells its starter, when it cannot start. */
+function refusal(runtime: string): string {
+  const told = spawnSync(keeper, keeperArguments(runtime), { encoding: 'utf8', timeout: 60_000 })
+  assert.is(told.status, 1, told.stdout)
+  assert.not.ok(existsSync(join(runtime, 'worker.sock')))
+  return told.stdout
 }
 
 /** Sends one letter to whoever listens and waits for the end of the connection. */
@@ -230,12 +239,41 @@ test.needs(
   },
 )
 
-test.needs(notRoot, 'a directory that others can write is refused', () => {
-  const runtime = makeRuntime()
-  mkdirSync(runtime)
-  spawnSync('chmod', ['777', runtime])
-  assert.is(start(runtime), 1)
-  assert.not.ok(existsSync(join(runtime, 'worker.sock')))
+test.needs(notRoot, 'why it cannot start is told to who started it, with what to do', () => {
+  const open = makeRuntime()
+  mkdirSync(open)
+  chmodSync(open, 0o777)
+  assert.is(refusal(open), `others than root can change ${open}: chown root ${open}; chmod go-w ${open}\n`)
+
+  const file = makeRuntime()
+  writeFileSync(file, '')
+  assert.is(
+    refusal(file),
+    `${file} is no directory: remove it, or name another runtime_dir= in plugstack.conf\n`,
+  )
+  assert.match(refusal(join(file, 'below')), /^cannot create .*\/below: Not a directory\n$/)
+
+  const locked = makeRuntime()
+  mkdirSync(join(locked, 'keeper.lock'), { recursive: true })
+  assert.match(refusal(locked), /^cannot open .*\/keeper\.lock: Is a directory\n$/)
+
+  const logged = makeRuntime()
+  mkdirSync(join(logged, 'worker.log'), { recursive: true })
+  assert.match(refusal(logged), /^cannot write .*\/worker\.log: Is a directory\n$/)
+
+  const taken = makeRuntime()
+  mkdirSync(join(taken, 'worker.sock.new', 'full'), { recursive: true })
+  assert.match(refusal(taken), /^cannot listen at .*\/worker\.sock: Address already in use\n$/)
+})
+
+test.needs(notRoot, 'makes the directories above its own, for all to enter, whatever the umask', () => {
+  const above = makeRuntime()
+  const runtime = join(above, 'a', 'b')
+  started.push(runtime)
+  const words = ['-c', 'umask 077; exec "$0" "$@"', keeper, ...keeperArguments(runtime)]
+  assert.is(spawnSync('sh', words, { stdio: 'ignore', timeout: 60_000 }).status, 0)
+  for (const made of [above, join(above, 'a'), runtime])
+    assert.equal([statSync(made).uid, statSync(made).mode & 0o777], [0, 0o755], made)
 })
 
 test.needs(notRoot, 'a directory deeper than a socket address can say', async () => {

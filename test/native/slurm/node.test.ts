@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** slurmstepd and prolog with berth.so: what the worker is told, and what its answers make of a step. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
@@ -186,6 +186,20 @@ test.needs(
 test.needs(notRoot, 'a node= that names no program is told by its path, at once', async () => {
   const told = fails(await rig.cluster.srun([...N4, '--container-image=a', 'echo', 'ran']))
   says(told, /^berth: error\[BERTH_EPLUGSTACK\]: cannot run \/nonexistent\/node, .*: No such file/m)
+  saysNot(told, /^ran/m)
+})
+
+test.needs(notRoot, 'why no worker can be started is told to the user, and who can mend it', async () => {
+  const runtime = rig.cluster.nodes[2]?.runtimeDir ?? ''
+  mkdirSync(runtime, { recursive: true })
+  chmodSync(runtime, 0o777)
+  const told = fails(await rig.cluster.srun([...N3, '--container-image=a', 'echo', 'ran']))
+  chmodSync(runtime, 0o755)
+  says(
+    told,
+    /^berth: error\[BERTH_ENOWORKER\]: no worker at .*, and none can be started: others than root can change .*: chown root .*; chmod go-w /m,
+  )
+  says(told, /^hint: tell the operators of node n3: /m)
   saysNot(told, /^ran/m)
 })
 

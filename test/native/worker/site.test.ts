@@ -2,7 +2,17 @@
 /** What operators do to a node, and what disks do: each time somebody hears what is wrong, and steps that can run do. */
 import { equal, match, ok } from 'node:assert/strict'
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
@@ -362,6 +372,18 @@ test.needs(missing, 'no importer runs without work for long', async () => {
   const worker = (await quiet?.workerPid()) ?? 0
   await until('the end of the one that waits', () => importersOf(worker).length === 0)
 })
+
+test.needs(missing, 'a command of root tells why no worker can be started', () =>
+  withNode({}, async (node) => {
+    chmodSync(node.runtime, 0o777)
+    const { status, stderr } = node.cli('images')
+    equal(status, 1)
+    match(
+      stderr,
+      /^berth: error\[BERTH_ENOWORKER\]: .*worker\.sock: others than root can change .*; chmod go-w /,
+    )
+  }),
+)
 
 test.needs(missing, 'a command says nothing to a socket that another user made, nor starts a worker', () =>
   withNode({}, async (node) => {
