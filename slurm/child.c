@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,17 +16,8 @@
 #define REAP_MS_MAX 1000
 /* Node runs a handler within milliseconds. */
 #define TERM_MS_MAX 500
-/* Descriptors to close where the kernel has no close_range (before 5.9). */
-#define OLD_KERNEL_FDS_MAX 1024
 /* Told apart from any status of berth's own programs. */
 #define STATUS_NOT_RUN 121
-
-static void close_from(unsigned int first) {
-  if (syscall(SYS_close_range, first, ~0u, 0) == 0)
-    return;
-  for (unsigned int fd = first; fd < OLD_KERNEL_FDS_MAX; fd++)
-    (void)close((int)fd);
-}
 
 static void become(const char *const *argv, char *const *environment, int output) {
   sigset_t none;
@@ -42,7 +32,7 @@ static void become(const char *const *argv, char *const *environment, int output
   if (nothing >= 0)
     (void)dup2(nothing, STDIN_FILENO);
   (void)dup2(output >= 0 ? output : STDERR_FILENO, STDOUT_FILENO);
-  close_from(STDERR_FILENO + 1);
+  close_all_from(STDERR_FILENO + 1);
   (void)execve(argv[0], (char *const *)argv, environment);
   _exit(STATUS_NOT_RUN);
 }

@@ -24,11 +24,19 @@ static inline int steal_fd(int *fd) {
   return taken;
 }
 
+/* Where the kernel has no close_range (before 5.9); no slurmd has so many open. */
+#define CLOSE_FDS_MAX 65536
+
 /** close_range(2), which C libraries of the time of Linux 5.9 do not name; its number is every
  * architecture's. */
 static inline void close_between(unsigned int first, unsigned int last) {
-  (void)syscall(436, first, last, 0);
+  if (syscall(436, first, last, 0) == 0)
+    return;
+  for (unsigned int fd = first; fd <= last && fd < CLOSE_FDS_MAX; fd++)
+    (void)close((int)fd);
 }
+
+static inline void close_all_from(unsigned int first) { close_between(first, ~0u); }
 
 #define cleanup_close __attribute__((cleanup(clean_close)))
 #define cleanup_free __attribute__((cleanup(clean_free)))

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "clean.h"
@@ -64,13 +63,8 @@ static void reset_limits(void) {
 /* Descriptors of slurmd or the step would keep their sockets and pipes open for days. */
 static void close_others(int keep) {
   if (keep > STDERR_FILENO + 1)
-    (void)syscall(SYS_close_range, STDERR_FILENO + 1, keep - 1, 0);
-  if (syscall(SYS_close_range, keep + 1, ~0u, 0) == 0)
-    return;
-  /* Before Linux 5.9. */
-  for (int fd = STDERR_FILENO + 1; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
-    if (fd != keep)
-      (void)close(fd);
+    close_between(STDERR_FILENO + 1, (unsigned int)keep - 1);
+  close_all_from((unsigned int)keep + 1);
 }
 
 static bool open_log(struct keeper *keeper) {

@@ -47,7 +47,7 @@ static void close_others(const int *kept, size_t count) {
       break;
     from = (unsigned int)next + 1;
   }
-  close_between(from, ~0u);
+  close_all_from(from);
 }
 
 static bool tell_end(int connection, int status, struct frame_in *answer) {

@@ -67,9 +67,13 @@ char *text_number(char *buffer, long long value) {
 }
 
 const char *text_errno(int number) {
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 32)
   /* strerror would drag message catalogues into the static programs. */
   const char *words = strerrordesc_np(number);
   return words ? words : "Unknown error";
+#else
+  return strerror(number);
+#endif
 }
 
 void text_write(int fd, const char *bytes, size_t length) {

@@ -23,7 +23,7 @@ static _Noreturn void attend(int asked) {
   /* As the command: a signal for the launcher's process group (`scancel --full`) does not reach it. */
   (void)setpgid(0, 0);
   (void)dup2(asked, STDIN_FILENO);
-  close_between(STDIN_FILENO + 1, ~0u);
+  close_all_from(STDIN_FILENO + 1);
   for (int number; read(STDIN_FILENO, &number, sizeof(number)) == sizeof(number);) {
     const bool saw = take(number);
     (void)!send(STDIN_FILENO, &saw, sizeof(saw), MSG_NOSIGNAL);

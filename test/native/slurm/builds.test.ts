@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** slurm/ passes gcc's analyzer, and launcher and keeper keep their promises under the sanitizers. */
 import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { wordsFor } from '../../compile.js'
@@ -44,6 +45,20 @@ test('launcher and keeper under address and undefined-behaviour sanitizers', () 
     const told = spawnSync(process.execPath, wordsFor(file), { env, encoding: 'utf8' })
     assert.is(told.status, 0, told.stdout + told.stderr)
   }
+})
+
+test('every part compiles with a C library as old as glibc 2.31', () => {
+  const sources = readdirSync(join(CHECKOUT, 'slurm'))
+    .filter((name) => name.endsWith('.c'))
+    // It closes descriptors by a call of its own.
+    .filter((name) => name !== 'tend.c')
+  assert.ok(sources.length > 40)
+  const flags = ['-std=c11', '-D_GNU_SOURCE', '-Werror', '-fsyntax-only', '-include']
+  const told = spawnSync('cc', [...flags, join(import.meta.dirname, 'old_libc.h'), ...sources], {
+    cwd: join(CHECKOUT, 'slurm'),
+    encoding: 'utf8',
+  })
+  assert.is(told.status, 0, told.stderr)
 })
 
 test('the plugin offers Slurm its hooks and nothing else', () => {
