@@ -49,9 +49,10 @@ int join_namespaces(const struct frame_in *frame, struct error *error) {
   }
   if (count + others != frame->fd_count)
     return fail_protocol(error, "namespaces and descriptors differ in number");
-  /* An answer without namespaces would run the command bare; only the exec engines say so on purpose. */
+  /* An answer without namespaces would run the command bare; only a step without a container says so on
+   * purpose. */
   (void)frame_word(frame, BERTH_TAG_FLAGS, &answer_flags);
-  if (count == 0 && (answer_flags & BERTH_FLAG_EXEC) == 0)
+  if (count == 0 && (answer_flags & BERTH_FLAG_BARE) == 0)
     return fail_protocol(error, "no namespace");
 
   count = 0;

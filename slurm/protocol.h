@@ -30,22 +30,21 @@ enum berth_type {
   BERTH_PREFETCH = 6, /* prolog, root: OPTION* UID -> ACK at once */
   BERTH_CALL = 7,     /* CLI, any uid: NAME ARG* -> PROGRESS* then RESULT|FAIL */
   BERTH_RUN = 8,      /* CLI, any uid: OPTION* CWD ENV -> ACK(TICKET)|FAIL; connection is the lease */
-  BERTH_ENDED =
-      9, /* launcher that stayed, after JOIN: EXIT (as waitpid(2) gives it) -> PROGRESS* then ACK|FAIL */
+  /* launcher that stayed, after JOIN: EXIT (as waitpid(2) gives it) -> PROGRESS* then ACK|FAIL */
+  BERTH_ENDED = 9,
   BERTH_TOLD = 10, /* who was asked by LOGIN: [DATA], what the program printed */
   /* from the worker */
   BERTH_ACK = 64,
   BERTH_FAIL = 65,     /* CODE TEXT [HINT] EXIT */
   BERTH_PROGRESS = 66, /* TEXT: bytes to copy to stderr as they are */
-  BERTH_JOIN =
-      67, /* NS (u32 CLONE_NEW* each, order = fd order) [LEASE] CWD ENV_* FLAGS [SECCOMP] [ARGV*] + fds */
+  /* NS (u32 CLONE_NEW* each, order = fd order) [LEASE] CWD ENV_* FLAGS [SECCOMP] [ARGV*] + fds */
+  BERTH_JOIN = 67,
   BERTH_RESULT = 68, /* DATA (JSON) */
   BERTH_PRINT = 69,  /* TEXT to stdout, then exit with EXIT */
   /* OPTION*: values that replace the user's (image by digest); empty when nothing is pinned */
   BERTH_PIN = 70,
   /* To a waiting CHECK, HELLO or CALL, at most one at a time: run ARGV ARG with your own rights and
-   * environment
-   * -> TOLD. The user's own side of credentials, docs/decisions/0025-logins-of-users.md. */
+   * environment -> TOLD. The user's own side of credentials, docs/decisions/0025-logins-of-users.md. */
   BERTH_LOGIN = 71,
   /* worker <-> importer */
   BERTH_RESOLVE = 96, /* REF ... -> RESOLVED|FAIL */
@@ -89,7 +88,7 @@ enum berth_tag {
   BERTH_TAG_NS = 29,          /* u32, one per fd */
   BERTH_TAG_FLAGS = 30,       /* u32, BERTH_FLAG_* */
   BERTH_TAG_SECCOMP = 31,     /* struct sock_filter array */
-  BERTH_TAG_ARGV = 32,        /* exec engines: replaces/prefixes the command line */
+  BERTH_TAG_ARGV = 32,        /* words before the user's command line; of LOGIN the program */
   BERTH_TAG_NAME = 33,
   BERTH_TAG_ARG = 34,
   BERTH_TAG_DATA = 35,
@@ -101,23 +100,27 @@ enum berth_tag {
   BERTH_TAG_ENTRYPOINT = 41, /* a word of the image's entrypoint, which runs before the command */
   BERTH_TAG_ENV_ENTRY = 42,  /* "K" or "K*": what of the task's environment the entrypoint sees */
   BERTH_TAG_ENV_KEEP = 43,   /* "K": as ENV_ENTRY, and the entrypoint cannot change it for the command */
-  BERTH_TAG_LEASE =
-      44, /* u32 1: JOIN's last descriptor is the life of the pid namespace, held while the command runs */
+  /* u32 1: JOIN's last descriptor is the life of the pid namespace, held while the command runs */
+  BERTH_TAG_LEASE = 44,
 };
 
 /*
- * What the launcher makes of the answers to HELLO:
+ * What the launcher makes of the answers to HELLO (lines that fit: clang-format joins what it must break):
+ *
  *   PROGRESS  counts as a sign of life, also with an empty TEXT; without one for 15 minutes it gives up.
- *   FAIL      with an empty TEXT prints nothing (another task of the node has said it) and exits with EXIT.
+ *
+ *   FAIL      with an empty TEXT prints nothing (another task of the node has said it), exits with EXIT.
+ *
  *   JOIN      setns in the order of the NS fields; chdir to CWD if there is one; every ENV_UNSET, then every
- * ENV_SET, then ENV_DEFAULT, then ENV_COPY; PATH of the resulting environment finds the command. No NS
- * without BERTH_FLAG_EXEC: refused. A pid namespace among them: the launcher runs the command in a child and
- * stays. EOF       before one of these: it connects and says HELLO again, at most
- * five times in a row.
+ *             ENV_SET, then ENV_DEFAULT, then ENV_COPY; PATH of the resulting environment finds the command.
+ *             No NS without BERTH_FLAG_BARE: refused. A pid namespace among them: the launcher runs the
+ *             command in a child and stays.
+ *
+ *   EOF       before one of these: it connects and says HELLO again, at most five times in a row.
  */
 #define BERTH_FLAG_NO_NEW_PRIVS 1u
-/* The launcher puts ARGV before the user's command line and runs that on the host (exec engines). */
-#define BERTH_FLAG_EXEC 2u
+/* The step turned out to want no container: its command runs where Slurm put it. */
+#define BERTH_FLAG_BARE 2u
 /* What the entrypoint says is shown. */
 #define BERTH_FLAG_ENTRYPOINT_LOG 4u
 /* The launcher runs the command in a child, says ENDED on this connection and leaves after the answer. */

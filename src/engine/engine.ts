@@ -146,8 +146,8 @@ export interface LaunchFields {
   /** Before the user's command line. */
   argv: string[]
   noNewPrivileges: boolean
-  /** argv is run on the host, it enters the container by itself. */
-  exec: boolean
+  /** There is no container: the command runs where Slurm put it. */
+  bare: boolean
 }
 
 export interface EntrypointLaunch {

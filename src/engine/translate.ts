@@ -87,6 +87,6 @@ function launchFields(plan: Plan): LaunchFields {
         }),
     fakeRoot: true,
     noNewPrivileges,
-    exec: false,
+    bare: false,
   }
 }

@@ -4,7 +4,7 @@ import type { LaunchFields } from '../engine/engine.js'
 import type { ImageConfig } from '../image/image.js'
 
 /**
- * A step that turned out to want no container: its program runs where Slurm put it, unchanged. `exec` says that this
+ * A step that turned out to want no container: its program runs where Slurm put it, unchanged. `bare` says that this
  * is meant: the launcher takes an answer without namespaces for a fault otherwise.
  */
 export const launchAsIs: LaunchFields = {
@@ -14,7 +14,7 @@ export const launchAsIs: LaunchFields = {
   unset: [],
   argv: [],
   noNewPrivileges: false,
-  exec: true,
+  bare: true,
 }
 
 /** POSIX; an image with neither entrypoint nor command is made to be looked into. */

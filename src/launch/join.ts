@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What an engine wants launched, and the namespaces, as the one frame that turns a launcher into the user's program. */
 import type { LaunchFields } from '../engine/engine.js'
-import { type Fields, type FieldValue, type FrameTag, Tag } from '../worker/frame.js'
+import { type Fields, type FieldValue, Flag, type FrameTag, Tag } from '../worker/frame.js'
 import { fakeRootFilter } from './fake_root.js'
 import { CLONE_FLAG, type Namespaces } from './namespaces.js'
-
-/** BERTH_FLAG_* of slurm/protocol.h. */
-const FLAG_NO_NEW_PRIVS = 1
-const FLAG_EXEC = 2
-const FLAG_ENTRYPOINT_LOG = 4
-const FLAG_STAY = 8
 
 const FAKE_ROOT = fakeRootFilter()
 
@@ -28,10 +22,10 @@ export function joinFrame(
   const { entrypoint } = launch
   const lease = namespaces?.lease
   const flags =
-    (launch.noNewPrivileges ? FLAG_NO_NEW_PRIVS : 0) |
-    (launch.exec ? FLAG_EXEC : 0) |
-    (entrypoint?.log === true ? FLAG_ENTRYPOINT_LOG : 0) |
-    (options.stay ? FLAG_STAY : 0)
+    (launch.noNewPrivileges ? Flag.NO_NEW_PRIVS : 0) |
+    (launch.bare ? Flag.BARE : 0) |
+    (entrypoint?.log === true ? Flag.ENTRYPOINT_LOG : 0) |
+    (options.stay ? Flag.STAY : 0)
   const fields: [FrameTag, FieldValue][] = [
     ...open.map(({ name }): [FrameTag, FieldValue] => [Tag.NS, CLONE_FLAG[name]]),
     ...(lease === undefined ? [] : [[Tag.LEASE, 1] as [FrameTag, FieldValue]]),

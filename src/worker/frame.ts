@@ -85,6 +85,14 @@ export const Tag = {
   LEASE: 44,
 } as const
 
+/** BERTH_FLAG_*: bits of Tag.FLAGS. */
+export const Flag = {
+  NO_NEW_PRIVS: 1,
+  BARE: 2,
+  ENTRYPOINT_LOG: 4,
+  STAY: 8,
+} as const
+
 export type FrameType = (typeof Type)[keyof typeof Type]
 export type FrameTag = (typeof Tag)[keyof typeof Tag]
 

@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert'
 import {
   encodeFrame,
   type Fields,
+  Flag,
   FRAME_BYTES_MAX,
   FrameReader,
   PROTOCOL_VERSION,
@@ -52,9 +53,17 @@ function define(name: string): string {
   return new RegExp(`#define ${name} (.*)`).exec(header)?.[1] ?? ''
 }
 
-test('both sides number types and tags alike', () => {
+/** All `#define PREFIX…` of protocol.h that are numbers, without their prefix. */
+function definesOf(prefix: string): Record<string, number> {
+  const header = readFileSync(join(CHECKOUT, 'slurm/protocol.h'), 'utf8')
+  const found = header.matchAll(new RegExp(`^#define ${prefix}(\\w+) (\\d+)u$`, 'gm'))
+  return Object.fromEntries([...found].map(([, key, value]) => [key, Number(value)]))
+}
+
+test('both sides number types, tags and flags alike', () => {
   assert.equal(enumOf('berth_type', 'BERTH_'), { ...Type })
   assert.equal(enumOf('berth_tag', 'BERTH_TAG_'), { ...Tag })
+  assert.equal(definesOf('BERTH_FLAG_'), { ...Flag })
   assert.is(Number(define('BERTH_PROTOCOL_VERSION')), PROTOCOL_VERSION)
   assert.is(define('BERTH_FRAME_MAX'), '(1u << 20)')
   assert.is(FRAME_BYTES_MAX, 1 << 20)

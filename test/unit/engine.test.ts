@@ -176,7 +176,7 @@ test('the launcher is told where to start and how to edit the environment', () =
     argv: [],
     fakeRoot: true,
     noNewPrivileges: true,
-    exec: false,
+    bare: false,
   })
 })
 

@@ -4,10 +4,10 @@ import { spawn } from 'node:child_process'
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type Fields, Tag, Type } from '../../../src/worker/frame.js'
+import { type Fields, Flag, Tag, Type } from '../../../src/worker/frame.js'
 import { suite } from '../../suite.js'
 import { type Rule, until } from './fake.js'
-import { answer, bare, directory, EXEC, launch, NO_NEW_PRIVS, USER } from './launch.js'
+import { answer, bare, directory, launch, USER } from './launch.js'
 
 const CLONE_NEWNS = 0x20000
 const CLONE_NEWUSER = 0x10000000
@@ -153,7 +153,7 @@ test('joins the namespaces it is given, with no new privileges', async () => {
         [Tag.NS, CLONE_NEWUSER],
         [Tag.NS, CLONE_NEWNS],
         [Tag.CWD, '/usr'],
-        [Tag.FLAGS, NO_NEW_PRIVS],
+        [Tag.FLAGS, Flag.NO_NEW_PRIVS],
       ]),
     ]
     const script =
@@ -179,11 +179,11 @@ test('as many namespaces as descriptors, or nothing runs', async () => {
 test('a seccomp filter of the worker is active in the command', async () => {
   // BPF_RET | BPF_K, SECCOMP_RET_ALLOW
   const allow = Buffer.from('0600000000 00ff7f'.replace(' ', ''), 'hex')
-  const told = await launch([[Type.HELLO, bare([Tag.FLAGS, EXEC], [Tag.SECCOMP, allow])]], ['-c', 'true'])
+  const told = await launch([[Type.HELLO, bare([Tag.SECCOMP, allow])]], ['-c', 'true'])
   // Without no_new_privs the kernel refuses a user's filter.
   assert.match(told.stderr, /seccomp filter: Permission denied/)
   const fields: Fields = [
-    [Tag.FLAGS, EXEC | NO_NEW_PRIVS],
+    [Tag.FLAGS, Flag.BARE | Flag.NO_NEW_PRIVS],
     [Tag.SECCOMP, allow],
   ]
   const filtered = await launch(

@@ -3,13 +3,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { encodeFrame, type Fields, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
+import { encodeFrame, type Fields, Flag, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
 import { type Cluster, startCluster } from '../../cluster/cluster.js'
 import { exits, refuses } from '../../cluster/expect.js'
 import { suite } from '../../suite.js'
 import { compileFake, FakeWorker, makeDirectory, type Rule } from './fake.js'
-
-const EXEC = 2
 
 const notRoot = process.getuid?.() === 0 ? '' : 'root'
 const test = suite('words of others')
@@ -26,7 +24,7 @@ function rules(pin: Fields = []): Rule[] {
   return [
     [Type.CHECK, ACK, answer(Type.PIN, pin)],
     [Type.TASK, ACK],
-    [Type.HELLO, answer(Type.JOIN, [[Tag.FLAGS, EXEC]])],
+    [Type.HELLO, answer(Type.JOIN, [[Tag.FLAGS, Flag.BARE]])],
     [Type.RELEASE, ACK],
     [Type.PREFETCH, ACK],
   ]

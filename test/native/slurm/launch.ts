@@ -3,12 +3,9 @@
 import { spawn } from 'node:child_process'
 import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { encodeFrame, type Fields, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
+import { encodeFrame, type Fields, Flag, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
 import { CHECKOUT, compileFake, FakeWorker, makeDirectory, type Rule } from './fake.js'
 
-/** BERTH_FLAG_EXEC, BERTH_FLAG_NO_NEW_PRIVS */
-export const EXEC = 2
-export const NO_NEW_PRIVS = 1
 /** Debian's `nobody`; any uid that is not root's does. */
 export const USER = 65534
 export const OTHER_USER = 65533
@@ -85,4 +82,5 @@ export const answer = (type: FrameType, fields: Fields = []): { send: Buffer } =
   send: encodeFrame(type, fields),
 })
 /** Runs the command on the host. */
-export const bare = (...fields: Fields): { send: Buffer } => answer(Type.JOIN, [[Tag.FLAGS, EXEC], ...fields])
+export const bare = (...fields: Fields): { send: Buffer } =>
+  answer(Type.JOIN, [[Tag.FLAGS, Flag.BARE], ...fields])

@@ -2,13 +2,10 @@
 /** A real Slurm whose worker is the fake: n1 has the plugin, n2 has not, n3 and n4 have a worker that cannot start. */
 import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { encodeFrame, type Fields, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
+import { encodeFrame, type Fields, Flag, type FrameType, Tag, Type } from '../../../src/worker/frame.js'
 import { type Cluster, startCluster } from '../../cluster/cluster.js'
 import type { Suite } from '../../suite.js'
 import { compileFake, FakeWorker, makeDirectory, type Rule } from './fake.js'
-
-/** BERTH_FLAG_EXEC */
-const EXEC = 2
 
 export const N1 = ['-w', 'n1', '-N1']
 export const N2 = ['-w', 'n2', '-N1']
@@ -26,7 +23,7 @@ export const ACK = answer(Type.ACK)
 export const BARE: readonly Rule[] = [
   [Type.CHECK, ACK, answer(Type.PIN)],
   [Type.TASK, ACK],
-  [Type.HELLO, answer(Type.JOIN, [[Tag.FLAGS, EXEC]])],
+  [Type.HELLO, answer(Type.JOIN, [[Tag.FLAGS, Flag.BARE]])],
   [Type.RELEASE, ACK],
   [Type.PREFETCH, ACK],
 ]
