@@ -107,9 +107,15 @@ int client_connect(const struct settings *settings, const struct place *place, s
 }
 
 int client_send(int fd, const struct frame_out *frame, const int *fds, size_t fd_count, struct error *error) {
+  cleanup_frame_in struct frame_in answer = {0};
+
   if (wire_send(fd, frame, fds, fd_count, SEND_MS_MAX) == 0)
     return 0;
-  return fail_node(error, "BERTH_ENOWORKER", "the worker does not take requests: ", text_errno(errno), NULL);
+  /* One that serves no more has said so before it hung up. */
+  const int number = errno;
+  if (number == EPIPE && wire_receive(fd, &answer, 0) == 1 && answer.type == BERTH_FAIL)
+    fail_take(&answer, error);
+  return fail_node(error, "BERTH_ENOWORKER", "the worker does not take requests: ", text_errno(number), NULL);
 }
 
 int client_receive(int fd, struct frame_in *answer, int wait_ms, struct error *error) {

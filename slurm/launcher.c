@@ -147,7 +147,9 @@ static int ask(const char *path, const char *argv0, struct frame_in *answer, str
     bool heard = false;
     if (fd < 0)
       return -1;
-    if (wire_send(fd, &hello, NULL, 0, SEND_MS_MAX) == 0 && await_answer(fd, answer, &heard, error))
+    /* A worker that serves no more has said so and hung up, perhaps before this. */
+    const bool sent = wire_send(fd, &hello, NULL, 0, SEND_MS_MAX) == 0 || errno == EPIPE;
+    if (sent && await_answer(fd, answer, &heard, error))
       return steal_fd(&fd);
     if (error_is_set(error))
       return -1;

@@ -18,6 +18,11 @@ export const SITE_ERRORS = {
     hint: "`berth` and the worker are of different versions: root ends the worker of this node (its pid is in worker.pid of berth's runtime_dir): running steps go on, and the next one starts a new worker",
     exit: FAILED,
   },
+  BERTH_ECONNECTIONS: {
+    text: '{count} connections of user {uid} to the worker of this node are open, and it serves no more',
+    hint: 'wait until some of your steps have started, or end some; `berth ps` on the node lists them',
+    exit: FAILED,
+  },
   BERTH_EINTERNAL: {
     text: 'internal error: {problem}',
     hint: "tell the operators of the node, who report it with the worker's log",

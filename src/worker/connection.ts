@@ -77,8 +77,7 @@ export class Connection {
 
   /** Tells the peer why; `silent` keeps the exit code and drops the words (someone else has said them). */
   fail(error: unknown, telling: Telling = 'whole'): void {
-    const known = asBerthError(error)
-    this.send(Type.FAIL, [[Tag.CODE, known.code], ...wordsOf(known, telling), [Tag.EXIT, known.exit]])
+    if (this.open) this.socket.send(failFrame(asBerthError(error), telling))
   }
 
   /** Sends what is queued, then closes. */
@@ -133,6 +132,11 @@ export class Connection {
     for (const closer of this.closers.splice(0)) closer()
     this.events.closed(this)
   }
+}
+
+export function failFrame(error: BerthError, telling: Telling = 'whole'): Buffer {
+  const words = wordsOf(error, telling)
+  return encodeFrame(Type.FAIL, [[Tag.CODE, error.code], ...words, [Tag.EXIT, error.exit]])
 }
 
 function wordsOf({ message, hint }: BerthError, telling: Telling): Fields {

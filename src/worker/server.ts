@@ -3,8 +3,8 @@
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type NativeListener, type NativeSocket, native, type SocketHandler } from '../native.js'
-import { messageOf } from '../report/errors.js'
-import { Connection } from './connection.js'
+import { BerthError, messageOf } from '../report/errors.js'
+import { Connection, failFrame } from './connection.js'
 import type { Frame } from './frame.js'
 import { CONNECTIONS_OF_ROOT_MAX, CONNECTIONS_PER_USER_MAX } from './limits.js'
 import type { Worker } from './worker.js'
@@ -72,8 +72,7 @@ export class Server {
     const open = (this.perUser.get(uid) ?? 0) + 1
     if (open > (uid === 0 ? CONNECTIONS_OF_ROOT_MAX : CONNECTIONS_PER_USER_MAX)) {
       this.worker.log(`${open - 1} connections are open, another one is refused`, { uid })
-      setImmediate(() => socket.close())
-      return { data: (_, fds) => fds.forEach(native.closeFd), closed: () => undefined }
+      return refuse(socket, new BerthError('BERTH_ECONNECTIONS', { uid, count: open - 1 }))
     }
     this.perUser.set(uid, open)
     const idle = this.worker.idle.busy()
@@ -96,6 +95,13 @@ export class Server {
     this.connections.add(connection)
     return connection.handler()
   }
+}
+
+/** Whoever writes to a socket that is closed reads all the same what came before. */
+function refuse(socket: NativeSocket, failure: BerthError): SocketHandler {
+  socket.send(failFrame(failure))
+  setImmediate(() => socket.end())
+  return { data: (_, fds) => fds.forEach(native.closeFd), closed: () => undefined }
 }
 
 export function socketPath(runtimeDir: string): string {

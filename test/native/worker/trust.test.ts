@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodeFrame, Tag, Type } from '../../../src/worker/frame.js'
+import { CONNECTIONS_PER_USER_MAX } from '../../../src/worker/limits.js'
 import { suite } from '../../suite.js'
 import { missingForNode, TestNode, talk } from './node.js'
 import { DIST, OTHER_UID, UID } from './stand_in.js'
@@ -143,6 +144,34 @@ test.needs(missing, 'leases are for root, the socket is for all', () => {
   equal(statSync(node.store).mode & 0o777, 0o700)
   equal(statSync(node.socket).mode & 0o777, 0o666)
   equal(existsSync(join(node.runtime, 'worker.pid')), true)
+})
+
+test.needs(missing, 'a user whose connections are too many is told so, and others are served', async () => {
+  const many = `let open = 0
+      const next = () => require('node:net').connect(process.argv[1]).on('connect', () => {
+        if (++open === ${CONNECTIONS_PER_USER_MAX}) process.stdout.write('open')
+        else next()
+      })
+      next()`
+  equal(node.cliAs(OTHER_UID, 'images').status, 0)
+  const holder = spawn(process.execPath, ['-e', many, node.socket], { uid: UID, gid: UID })
+  let said = ''
+  holder.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text
+  })
+  try {
+    await until('its connections', () => said === 'open')
+    const env = { ...node.environment(), BERTH_SOCKET: node.socket, SLURM_BERTH_ARGV0: 'true' }
+    const launched = spawnSync(join(DIST, 'berth-exec'), [], { uid: UID, gid: UID, env, encoding: 'utf8' })
+    equal(launched.status, 125)
+    for (const { stderr } of [launched, node.cliAs(UID, 'images')]) {
+      match(stderr, new RegExp(`^berth: error\\[BERTH_ECONNECTIONS\\]: 2048 connections of user ${UID} `))
+      match(stderr, /\nhint: wait until some of your steps have started/)
+    }
+    equal(node.cliAs(OTHER_UID, 'images').status, 0)
+  } finally {
+    holder.kill()
+  }
 })
 
 test.run()
