@@ -7,7 +7,7 @@
 
 #include <slurm/spank.h>
 
-#include "release.h"
+#include "plugin_version.h"
 #include "srun.h"
 #include "stepd.h"
 

@@ -6,7 +6,7 @@
  */
 #include <slurm/spank.h>
 
-#include "release.h"
+#include "plugin_version.h"
 #include "slurmd.h"
 
 EXPORT const char plugin_name[] = "berth_prolog";

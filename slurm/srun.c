@@ -14,7 +14,7 @@
 #include "edf.h"
 #include "expand.h"
 #include "fail.h"
-#include "register.h"
+#include "given_options.h"
 #include "text.h"
 
 extern char **environ;
@@ -73,13 +73,13 @@ void srun_init(spank_t spank, int count, char **arguments) {
               "the directory of berth.so cannot be found", NULL);
   take_inherited();
   tell_place();
-  register_flags(spank, submit.settings.groups);
+  given_register_flags(spank, submit.settings.groups);
 }
 
 static void merge(struct options *merged) {
   options_take_all(merged, &submit.inherited, SOURCE_NONE);
-  options_take_all(merged, register_given(), SOURCE_FLAG);
-  register_reset();
+  options_take_all(merged, given_options(), SOURCE_FLAG);
+  given_reset();
   options_settle(merged);
 }
 
@@ -260,6 +260,6 @@ int srun_exit(void) {
   check_close(&submit.check);
   options_free(&submit.inherited);
   options_free(&submit.options);
-  register_reset();
+  given_reset();
   return 0;
 }

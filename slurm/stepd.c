@@ -13,8 +13,8 @@
 #include "clean.h"
 #include "client.h"
 #include "fail.h"
+#include "given_options.h"
 #include "place.h"
-#include "register.h"
 #include "text.h"
 
 /* slurm.h: the steps that are no srun. */
@@ -51,7 +51,7 @@ void stepd_init(spank_t spank, int count, char **arguments) {
   if (!place_find(&step.place))
     error_set(&step.error, "BERTH_EPLUGSTACK", "give berth.so by its absolute path in plugstack.conf",
               "the directory of berth.so cannot be found", NULL);
-  register_flags(spank, step.settings.groups);
+  given_register_flags(spank, step.settings.groups);
 }
 
 static uint32_t word_item(spank_t spank, spank_item_t item) {
@@ -67,13 +67,13 @@ static char **job_environment(spank_t spank) {
 static void collect(spank_t spank) {
   char **environment = job_environment(spank);
 
-  options_take_all(&step.options, register_given(), SOURCE_SPANK);
+  options_take_all(&step.options, given_options(), SOURCE_SPANK);
   /* Batch steps of 22.05 with --export=NONE get no callback, only this variable. */
   options_take_spank(&step.options, environment, "SLURM_SPANK_");
   options_take_environment(&step.options, environment, step.settings.groups);
   options_settle(&step.options);
   (void)options_check(&step.options, &step.error);
-  register_reset();
+  given_reset();
 }
 
 static const char *context_of(uint32_t id) {

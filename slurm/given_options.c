@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "register.h"
+#include "given_options.h"
 
 #include "clean.h"
 #include "text.h"
@@ -19,7 +19,7 @@ static int take(int flag, const char *argument, int remote) {
   return 0;
 }
 
-void register_flags(spank_t spank, unsigned int groups) {
+void given_register_flags(spank_t spank, unsigned int groups) {
   for (size_t i = 0; i < FLAG_COUNT; i++) {
     if (!flag_is_known(&flags[i], groups))
       continue;
@@ -39,6 +39,6 @@ void register_flags(spank_t spank, unsigned int groups) {
   }
 }
 
-const struct options *register_given(void) { return &given; }
+const struct options *given_options(void) { return &given; }
 
-void register_reset(void) { options_free(&given); }
+void given_reset(void) { options_free(&given); }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "release.h"
+#include "plugin_version.h"
 
 #include <dlfcn.h>
 #include <string.h>
