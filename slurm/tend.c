@@ -28,7 +28,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,7 +47,6 @@ enum { UID, GID, GROUPS, MNT, USER, COUNT, PROGRAM };
 enum { GROUPS_MAX = 65536 };
 /* As the shell's: the engine itself was not run. */
 #define STATUS_NOT_RUN 126
-#define OLD_KERNEL_FDS_MAX 1024
 /* An engine whose container has ended removes its files. */
 #define GRACE_MS 3000
 /* Killed processes end at once, unless one waits for a disk; then nobody can do more. */
@@ -80,13 +78,6 @@ static void take_groups(const char *list) {
   }
   if (setgroups(count, groups) < 0)
     give_up("setgroups");
-}
-
-static void close_from(unsigned int first) {
-  if (syscall(SYS_close_range, first, ~0u, 0) == 0)
-    return;
-  for (unsigned int fd = first; fd < OLD_KERNEL_FDS_MAX; fd++)
-    (void)close((int)fd);
 }
 
 /* By the socket, since a worker that has gone is nobody's parent: whoever came after it has other
@@ -147,17 +138,18 @@ static size_t receive_length(void) {
 /* Waits for the order; a NULL stands behind the program's words and behind its environment. NULL: nothing is
  * to be started. The memory is the process'. */
 static char **receive_order(char ***environment) {
+  static char *bytes, **words;
   const size_t length = receive_length();
   size_t count = 0;
 
   if (length == 0 || length > ORDER_BYTES_MAX)
     return NULL;
-  char *bytes = malloc(length);
+  bytes = malloc(length);
   if (!bytes || !receive(bytes, length) || bytes[length - 1] != '\0')
     return NULL;
   for (size_t i = 0; i < length; i++)
     count += bytes[i] == '\0';
-  char **words = calloc(count + 2, sizeof(*words));
+  words = calloc(count + 2, sizeof(*words));
   if (!words || count <= PROGRAM)
     return NULL;
   char *at = bytes;
@@ -201,7 +193,7 @@ static _Noreturn void run(char **words, char **environment, const sigset_t *sign
     if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0)
       give_up("/dev/null");
   }
-  close_from(STDERR_FILENO + 1);
+  close_all_from(STDERR_FILENO + 1);
   (void)sigprocmask(SIG_SETMASK, signals, NULL);
   (void)execve(words[PROGRAM], words + PROGRAM, environment);
   give_up(words[PROGRAM]);

@@ -63,6 +63,7 @@ test('nothing is said of a run that was ended before it was started', async () =
 test('a descriptor that is no namespace is refused', async () => {
   const mountNs = openSync(import.meta.dirname, 'r')
   const run = new Run().start(['/bin/true'], ROLE, { mountNs })
+  await run.ended
   await run.finish()
   closeSync(mountNs)
   assert.is.not(run.exitCode, 0)

@@ -2,17 +2,7 @@
 /** What operators do to a node, and what disks do: each time somebody hears what is wrong, and steps that can run do. */
 import { equal, match, ok } from 'node:assert/strict'
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { encodeFrame, PROTOCOL_VERSION, Tag, Type } from '../../../src/worker/frame.js'
@@ -20,7 +10,7 @@ import { processAlive } from '../../cluster/daemon.js'
 import { importersOf } from '../../cluster/leftovers.js'
 import { suite } from '../../suite.js'
 import { MoodyRegistry } from './moody_registry.js'
-import { missingForNode, OTHER_UID, TestNode, talk, UID } from './node.js'
+import { missingForNode, TestNode, talk, UID } from './node.js'
 import { until } from './until.js'
 
 const test = suite('a node and its operators')
@@ -372,47 +362,5 @@ test.needs(missing, 'no importer runs without work for long', async () => {
   const worker = (await quiet?.workerPid()) ?? 0
   await until('the end of the one that waits', () => importersOf(worker).length === 0)
 })
-
-test.needs(missing, 'a command of root tells why no worker can be started', () =>
-  withNode({}, async (node) => {
-    chmodSync(node.runtime, 0o777)
-    const { status, stderr } = node.cli('images')
-    equal(status, 1)
-    match(
-      stderr,
-      /^berth: error\[BERTH_ENOWORKER\]: .*worker\.sock: others than root can change .*; chmod go-w /,
-    )
-  }),
-)
-
-test.needs(missing, 'a command says nothing to a socket that another user made, nor starts a worker', () =>
-  withNode({}, async (node) => {
-    chownSync(node.runtime, UID, UID)
-    const listen = `require('node:net').createServer((socket) => {
-      socket.on('data', () => process.stdout.write('heard\\n'))
-    }).listen({ path: process.argv[1], writableAll: true }, () => process.stdout.write('listens\\n'))`
-    const listener = spawn(process.execPath, ['-e', listen, node.socket], { uid: UID, gid: UID })
-    let heard = ''
-    listener.stdout.setEncoding('utf8').on('data', (text: string) => {
-      heard += text
-    })
-    try {
-      await until('the socket', () => heard !== '')
-      for (const uid of [0, OTHER_UID]) {
-        const { status, stderr } = node.cliAs(uid, 'images')
-        equal(status, 1)
-        match(
-          stderr,
-          new RegExp(`^berth: error\\[BERTH_ESTRANGER\\]: whoever listens at .* is user ${UID}, `),
-        )
-        match(stderr, /\nhint: tell the operators of this node: runtime_dir/)
-      }
-      equal(heard, 'listens\n')
-    } finally {
-      listener.kill()
-    }
-    ok(!existsSync(join(node.runtime, 'keeper.pid')))
-  }),
-)
 
 test.run()
