@@ -136,7 +136,7 @@ static int check_empty(const struct options *merged, struct error *error) {
     /* GSI's users take a default image back by an empty one. */
     if (flags[i].selects && flags[i].group != FLAG_GSI && merged->values[i].source == SOURCE_FLAG &&
         merged->values[i].value[0] == '\0')
-      return error_set(error, "BERTH_EOPTION", "name an image, or none", "--", flags[i].name,
+      return error_set(error, "BERTH_EOPTION", "give it a value, or leave the flag out", "--", flags[i].name,
                        ": argument required", NULL);
   return 0;
 }

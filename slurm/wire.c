@@ -15,6 +15,8 @@
 
 /* A full accept queue empties as soon as the worker's loop turns. */
 #define QUEUE_RETRY_MS 5
+/* The kernel takes 340 lines (user_namespaces(7)) of three numbers. */
+#define UID_MAP_MAX (16 << 10)
 
 long long wire_now(void) {
   struct timespec now;
@@ -73,6 +75,25 @@ static int fill_address(struct sockaddr_un *address, const char *path, int *dire
   return 0;
 }
 
+/* Whoever the own user namespace has no number for, root among them, as a program in a container sees it:
+ * there the overflow user is nobody else (user_namespaces(7)). */
+static bool has_no_number(uid_t uid) {
+  char overflow[NUMBER_TEXT_MAX], map[UID_MAP_MAX];
+
+  if (text_read_file("/proc/sys/kernel/overflowuid", overflow, sizeof(overflow)) < 0 ||
+      text_read_file("/proc/self/uid_map", map, sizeof(map)) < 0 || strtoul(overflow, NULL, 10) != uid)
+    return false;
+  for (char *at = map; *at;) {
+    const unsigned long first = strtoul(at, &at, 10);
+    (void)strtoul(at, &at, 10);
+    const unsigned long count = strtoul(at, &at, 10);
+    at += strspn(at, "\n");
+    if (count == 0 || (uid >= first && uid - first < count))
+      return false;
+  }
+  return true;
+}
+
 /* The kernel keeps who called listen(2): root for the worker, its keeper and systemd, whoever accepts. */
 static bool may_be_heard(int fd, uid_t *owner) {
   struct ucred listener;
@@ -80,7 +101,7 @@ static bool may_be_heard(int fd, uid_t *owner) {
 
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &size) < 0)
     return false;
-  if (listener.uid == 0 || listener.uid == geteuid())
+  if (listener.uid == 0 || listener.uid == geteuid() || has_no_number(listener.uid))
     return true;
   if (owner)
     *owner = listener.uid;

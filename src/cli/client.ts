@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A conversation with the worker: frames over its socket; root may start a worker where none runs. */
+
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Native, NativeSocket } from '../native.js'
@@ -40,7 +42,7 @@ export class WorkerClient {
     })
     // What a worker answers is carried out, and where a directory is anybody's, so is the socket in it.
     const { uid } = this.socket.peer
-    if (uid === 0 || uid === process.geteuid?.()) return
+    if (uid === 0 || uid === process.geteuid?.() || hasNoNumber(uid)) return
     this.socket.close()
     throw new BerthError('BERTH_ESTRANGER', { socket: path, uid })
   }
@@ -110,6 +112,14 @@ export class RemoteError extends BerthError {
     this.hint = frame.text(Tag.HINT) ?? ''
     this.exit = frame.number(Tag.EXIT) ?? 125
   }
+}
+
+/** Root among them, as a program in a container sees it: there the overflow user is nobody else (user_namespaces(7)). */
+function hasNoNumber(uid: number): boolean {
+  if (Number(readFileSync('/proc/sys/kernel/overflowuid', 'utf8')) !== uid) return false
+  const rows = readFileSync('/proc/self/uid_map', 'utf8').trim().split('\n')
+  const ranges = rows.map((row) => row.trim().split(/\s+/).map(Number))
+  return !ranges.some(([first = 0, , count = 0]) => uid >= first && uid < first + count)
 }
 
 /**
