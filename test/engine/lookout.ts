@@ -22,7 +22,9 @@ export function holders(cluster: Cluster): string[] {
   const isShim = (pid: string) =>
     /^containerd-shim/.test(readOr(`/proc/${pid}/comm`)) &&
     readOr(`/proc/${pid}/cmdline`).includes(`${cluster.dir}/`)
-  const own = new Set([...ownProcesses(cluster), ...pids().filter(isShim)])
+  // berth-tend has no environment, and not every engine hands its own on.
+  const workers = cluster.nodes.map((node) => String(node.workerPid()))
+  const own = new Set([...ownProcesses(cluster), ...pids().filter(isShim), ...workers])
   const isBelow = (pid: string): boolean => pid !== '0' && (own.has(pid) || isBelow(parentOf(pid)))
   return pids().filter((pid) => programOf(pid).includes('/.berth-hold') && isBelow(pid))
 }
