@@ -3,7 +3,6 @@
  * Devices by name: --container-device=VENDOR/CLASS=NAME from CDI files (docs/decisions/0022-devices.md), and /dev/PATH
  * as it is. A device is given only where the step's cgroup lets it be opened; nothing here adds rights.
  */
-import { isAbsolute } from 'node:path'
 import { BerthError } from '../report/errors.js'
 import type { CdiEntry } from '../site/cdi.js'
 import type { CdiDeviceNode, CdiEdits, CdiSpec } from '../site/cdi_spec.js'
@@ -226,9 +225,4 @@ class DevicePlanner {
   private problem(problem: string): BerthError {
     return new BerthError('BERTH_EDEVICE', { device: this.device.name, problem })
   }
-}
-
-/** What looks like a device's name in a profile or an option. */
-export function isDeviceName(text: string): boolean {
-  return isAbsolute(text) || /^[\w.-]+\/[\w.-]+=[\w.:-]+$/.test(text)
 }

@@ -10,6 +10,7 @@ import { parseReference } from '../../../src/image/reference.js'
 import type { Native } from '../../../src/native.js'
 import { BerthError } from '../../../src/report/errors.js'
 import { type Access, type ImportProgress, Store, type StoreOptions } from '../../../src/store/store.js'
+import { type FakeRegistry, sha256 } from '../../registry.js'
 
 /** Another build than the checkout's can be tried. */
 export const DIST = process.env.BERTH_TEST_DIST ?? join(import.meta.dirname, '../../../dist')
@@ -152,4 +153,21 @@ export function loopDevices(lab: Lab): string[] {
       return false
     }
   })
+}
+
+/** Sends half of the layer, then the rest when told. */
+export function stall(registry: FakeRegistry, layer: Buffer): () => void {
+  const held: (() => void)[] = []
+  const handler: (typeof registry.before)[number] = (request, response) => {
+    if (request.method !== 'GET' || request.url?.includes(sha256(layer)) !== true) return false
+    response.writeHead(200, { 'content-length': layer.length })
+    response.write(layer.subarray(0, 1_000_000))
+    held.push(() => response.end(layer.subarray(1_000_000)))
+    return true
+  }
+  registry.before.push(handler)
+  return () => {
+    registry.before.splice(registry.before.indexOf(handler), 1)
+    for (const go of held) go()
+  }
 }

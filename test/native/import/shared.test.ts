@@ -32,6 +32,7 @@ import {
   loopDevices,
   missing,
   pull,
+  stall,
   until,
 } from './fixture.js'
 
@@ -125,23 +126,6 @@ function layerGets(): number {
   return fake.asked.filter(({ method, url }) => method === 'GET' && url.includes(sha256(BIG))).length
 }
 
-/** Sends half of the layer, then the rest when told. */
-function stall(): () => void {
-  const held: (() => void)[] = []
-  const handler: (typeof fake.before)[number] = (request, response) => {
-    if (request.method !== 'GET' || request.url?.includes(sha256(BIG)) !== true) return false
-    response.writeHead(200, { 'content-length': BIG.length })
-    response.write(BIG.subarray(0, 1_000_000))
-    held.push(() => response.end(BIG.subarray(1_000_000)))
-    return true
-  }
-  fake.before.push(handler)
-  return () => {
-    fake.before.splice(fake.before.indexOf(handler), 1)
-    for (const go of held) go()
-  }
-}
-
 function published(shared: Cluster): Promise<void> {
   return until(
     'the publication',
@@ -157,7 +141,7 @@ test.needs(needed, 'one conversion for all: others wait and say for whom, then c
     await shared.node('three', { use: 'mount' }),
   ]
   const before = layerGets()
-  const go = stall()
+  const go = stall(fake, BIG)
   const first = pull(one.store, name())
   await until('a lease', () => shared.leases().length === 1)
   const seen: ImportProgress[] = []
@@ -199,7 +183,7 @@ test.needs(needed, 'a node that dies in the middle is replaced by exactly one ot
   const nodes = [await shared.node('dead'), await shared.node('two'), await shared.node('three')]
   const [dead, ...living] = nodes
   const before = layerGets()
-  const go = stall()
+  const go = stall(fake, BIG)
   const stop = new AbortController()
   const lost = failure(pull(dead?.store as Store, name(), ALICE, { signal: stop.signal }))
   await until('a lease', () => shared.leases().length === 1)
@@ -219,7 +203,7 @@ test.needs(needed, 'a worker that ends gives its lease back at once', async () =
   const never = { stale_ms: 600_000 }
   const [one, two] = [await shared.node('one', never), await shared.node('two', never)]
   const before = layerGets()
-  const go = stall()
+  const go = stall(fake, BIG)
   const lost = failure(pull(one.store, name()))
   await until('half of the layer', () => layerGets() - before === 1)
   const image = pull(two.store, name())

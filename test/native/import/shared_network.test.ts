@@ -19,7 +19,7 @@ import { makeTar } from '../../cluster/tar.js'
 import { FakeRegistry, sha256 } from '../../registry.js'
 import { suite } from '../../suite.js'
 import { missingForNetwork, NetworkMount } from '../network_mount.js'
-import { ALICE, children, DIST, failure, Lab, missing, pull, until } from './fixture.js'
+import { ALICE, children, DIST, failure, Lab, missing, pull, stall, until } from './fixture.js'
 
 const test = suite('store: shared on a network file system')
 const needed = missing() ?? missingForNetwork()
@@ -99,23 +99,6 @@ async function published(on: Exported): Promise<string> {
   return on.names('images').find((name) => name.endsWith('.sqsh')) ?? ''
 }
 
-/** Sends half of the layer, then the rest when told. */
-function stall(): () => void {
-  const held: (() => void)[] = []
-  const handler: (typeof registry.before)[number] = (request, response) => {
-    if (request.method !== 'GET' || request.url?.includes(sha256(LAYER)) !== true) return false
-    response.writeHead(200, { 'content-length': LAYER.length })
-    response.write(LAYER.subarray(0, 1_000_000))
-    held.push(() => response.end(LAYER.subarray(1_000_000)))
-    return true
-  }
-  registry.before.push(handler)
-  return () => {
-    registry.before.splice(registry.before.indexOf(handler), 1)
-    for (const go of held) go()
-  }
-}
-
 for (const [kind, ...options] of [['hard links'], ['no hard links', 'disable_hardlink']] as const)
   test.needs(needed, `of two nodes that want an image at the same moment one gets it (${kind})`, async () => {
     const exported = new Exported()
@@ -140,7 +123,7 @@ test.needs(needed, 'who lives is waited for, however long; who died is replaced 
     await exported.node('three'),
   ]
   const before = layerGets()
-  const go = stall()
+  const go = stall(registry, LAYER)
   const stop = new AbortController()
   const lost = failure(pull(one.store, image(), ALICE, { signal: stop.signal }))
   await until('half of the layer', () => layerGets() - before === 1 && exported.names('leases').length === 1)

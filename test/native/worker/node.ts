@@ -141,6 +141,17 @@ export class TestNode {
     return child
   }
 
+  /** In an image, beside a registry of the test's own process: who would wait by blocking would wait for ever. */
+  startEcho(image: string) {
+    const child = this.spawnCli(0, 'run', image, '--', '/busybox', 'echo', 'inside')
+    const said = { text: '', status: new Promise<number | null>((done) => child.on('close', done)) }
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (text: Buffer) => {
+        said.text += text
+      })
+    return said
+  }
+
   /** setpriv keeps the pid, so that signals reach the command itself. */
   cliCommand(uid: number, ...args: string[]) {
     const berth = [join(DIST, 'node'), join(DIST, 'bin/berth.js'), ...args]

@@ -62,19 +62,8 @@ const gets = () =>
   registry.asked.filter(({ method, url }) => method === 'GET' && url.includes(sha256(LAYER))).length
 const files = (folder: string) => (existsSync(join(shared, folder)) ? readdirSync(join(shared, folder)) : [])
 
-/** The registry lives in this process: a command that asks it must not be waited for by blocking. */
-function start(node: TestNode) {
-  const child = node.spawnCli(0, 'run', image, '--', '/busybox', 'echo', 'inside')
-  const said = { text: '', status: new Promise<number | null>((done) => child.on('close', done)) }
-  for (const stream of [child.stdout, child.stderr])
-    stream?.on('data', (text: Buffer) => {
-      said.text += text
-    })
-  return said
-}
-
 async function runs(node: TestNode): Promise<void> {
-  const said = start(node)
+  const said = node.startEcho(image)
   equal(await said.status, 0, said.text)
 }
 
@@ -82,9 +71,9 @@ test.needs(
   missing,
   'a worker killed in the middle: the other node takes over, and the first copies',
   async () => {
-    const lost = start(one)
+    const lost = one.startEcho(image)
     await until('half of the layer', () => gets() === 1)
-    const other = start(two)
+    const other = two.startEcho(image)
     await until('the wait', () => /waiting for [\w.-]+, which imports/.test(other.text))
     process.kill(await one.workerPid(), 'SIGKILL')
     await until('another import', () => gets() === 2)
@@ -94,7 +83,7 @@ test.needs(
     match(other.text, /inside/)
     await lost.status
     await until('the publication', () => files('images').length === 2 && files('leases').length === 0)
-    const again = start(one)
+    const again = one.startEcho(image)
     equal(await again.status, 0, again.text)
     equal(gets(), 2)
   },

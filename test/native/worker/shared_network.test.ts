@@ -81,19 +81,8 @@ function nodeOf(use: 'copy' | 'mount'): { node: TestNode; mount: NetworkMount } 
   return { node: nodes[index] as TestNode, mount: mounts[index] as NetworkMount }
 }
 
-/** The registry lives in this process: a command that asks it must not be waited for by blocking. */
-function start(node: TestNode, name: string) {
-  const child = node.spawnCli(0, 'run', name, '--', '/busybox', 'echo', 'inside')
-  const said = { text: '', status: new Promise<number | null>((done) => child.on('close', done)) }
-  for (const stream of [child.stdout, child.stderr])
-    stream?.on('data', (text: Buffer) => {
-      said.text += text
-    })
-  return said
-}
-
 async function runs(node: TestNode, name: string): Promise<void> {
-  const said = start(node, name)
+  const said = node.startEcho(name)
   equal(await said.status, 0, said.text)
   match(said.text, /inside/)
 }
@@ -116,7 +105,7 @@ test.needs(
   async () => {
     const { node, mount } = nodeOf('copy')
     mount.hang()
-    const waiting = start(node, image(1))
+    const waiting = node.startEcho(image(1))
     await until('word of it', () => waiting.text.includes('waiting for the shared store'))
     match(waiting.text, new RegExp(`waiting for the shared store ${mount.path}, which does not answer\n`))
     const other = node.step({ command: ['cat', '/etc/inside'] })
@@ -133,7 +122,7 @@ test.needs(
 
 test.needs(missing, 'what one node has published another mounts from there', async () => {
   const { node, mount } = nodeOf('mount')
-  const said = start(node, image(1))
+  const said = node.startEcho(image(1))
   equal(await said.status, 0, said.text)
   equal(gets(1), 1)
   match(loopDevices(mount.path).join(), /images\/sha256-/)
@@ -146,9 +135,9 @@ test.needs(missing, 'what one node has published another mounts from there', asy
 test.needs(missing, 'two nodes at once, and the one that imports dies: the other takes over', async () => {
   const [one, two] = [nodeOf('copy').node, nodeOf('mount').node]
   held = []
-  const lost = start(one, image(2))
+  const lost = one.startEcho(image(2))
   await until('half of the layer', () => gets(2) === 1)
-  const other = start(two, image(2))
+  const other = two.startEcho(image(2))
   await until('the wait', () => /waiting for [\w.-]+, which imports/.test(other.text))
   await killWorker(one)
   await until('another import', () => gets(2) === 2)
