@@ -7,6 +7,8 @@
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 
+#include "zstd_matches.hh"
+
 namespace berth::squash {
 namespace {
 
@@ -29,6 +31,15 @@ public:
     const size_t size = ZSTD_compressCCtx(in_, out.data(), out.size(), in.data(), in.size(), level_);
     return ZSTD_isError(size) ? 0 : size;
   }
+  size_t compress(std::span<const uint8_t> in, std::span<uint8_t> out,
+                  std::span<const Match> matches) override {
+    if (!matches.empty() && byMatches_ == nullptr)
+      byMatches_ = ZstdMatches::make();
+    std::optional<size_t> size;
+    if (!matches.empty() && byMatches_ != nullptr)
+      size = byMatches_->compress(in, out, matches);
+    return size ? *size : compress(in, out);
+  }
   size_t decompress(std::span<const uint8_t> in, std::span<uint8_t> out) override {
     if (out_ == nullptr)
       out_ = ZSTD_createDCtx();
@@ -41,6 +52,7 @@ private:
   int level_;
   ZSTD_CCtx *in_;
   ZSTD_DCtx *out_ = nullptr;
+  std::unique_ptr<ZstdMatches> byMatches_;
 };
 
 class Lz4 final : public Codec {
@@ -117,6 +129,10 @@ Result<std::unique_ptr<Codec>> Codec::make(Compressor compressor, int level) {
     return checked<Zstd>(level);
   }
   return fail(EINVAL, "squash", {}, "unknown compressor");
+}
+
+bool usesMatches(Compressor compressor, int level) {
+  return compressor == Compressor::zstd && level == 1 && ZstdMatches::available();
 }
 
 uint16_t compressorNumber(Compressor compressor) {

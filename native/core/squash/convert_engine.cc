@@ -102,7 +102,7 @@ Result<> Converter::Engine::mergeStored(unsigned layer) {
   return reader ? merger.layerAgain(layer, **reader) : reader.error();
 }
 
-Result<> Converter::Engine::mergeLayer(unsigned layer, LayerSource &source) {
+Result<> Converter::Engine::mergeLayer(unsigned layer) {
   if (isStored(layer))
     return mergeStored(layer);
   source.restart();
@@ -113,12 +113,11 @@ Result<> Converter::Engine::mergeLayer(unsigned layer, LayerSource &source) {
 }
 
 Result<> Converter::Engine::mergeAll() {
-  LayerSource source(pieces);
   if (options.stored != nullptr)
     if (auto done = options.stored->open(tree); !done)
       return ofStored(std::move(done).error());
   for (unsigned layer = options.layers; layer-- > 0;) {
-    auto done = mergeLayer(layer, source);
+    auto done = mergeLayer(layer);
     if (gate.stopped())
       return gate.error();
     if (!done) {
@@ -129,10 +128,10 @@ Result<> Converter::Engine::mergeAll() {
   }
   if (auto done = merger.checkLinks(); !done)
     return done;
-  return mergeAgain(source);
+  return mergeAgain();
 }
 
-Result<> Converter::Engine::mergeAgain(LayerSource &source) {
+Result<> Converter::Engine::mergeAgain() {
   const auto wanted = merger.wanted();
   feed.reopen(wanted);
   decltype(missingDone) answer;
