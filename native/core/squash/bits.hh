@@ -14,10 +14,6 @@ public:
   /** want() can see to that many. */
   static constexpr unsigned BITS_MAX = 56;
 
-  void restart() {
-    bits_ = 0;
-    count_ = 0;
-  }
   /** The next part; what is left of it must be asked for before the next. */
   void feed(std::span<const uint8_t> part) {
     at_ = part.data();

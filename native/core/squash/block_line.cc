@@ -79,12 +79,6 @@ std::unique_ptr<Block> BlockLine::take() {
   return block;
 }
 
-void BlockLine::giveBack(std::unique_ptr<Block> block) {
-  std::lock_guard lock(gate_.mutex);
-  pool_.push_back(std::move(block));
-  freed_.notify_one();
-}
-
 void BlockLine::push(Command command) {
   std::unique_lock lock(gate_.mutex);
   if (!gate_.wait(lock, freed_, [&] { return queue_.size() < COMMANDS_MAX; }))

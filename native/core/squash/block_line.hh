@@ -77,7 +77,6 @@ public:
 
   /** An empty block, waits for one; nullptr when stopped. */
   std::unique_ptr<Block> take();
-  void giveBack(std::unique_ptr<Block> block);
 
   /** These speak of one file after the other; all are no-ops when stopped. */
   uint32_t beginFile();

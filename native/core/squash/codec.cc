@@ -20,12 +20,17 @@ public:
 
 class Zstd final : public Codec {
 public:
-  explicit Zstd(int level) : level_(level), in_(ZSTD_createCCtx()) {}
+  explicit Zstd(int level) : level_(level), in_(ZSTD_createCCtx()) {
+    if (usesMatches(Compressor::zstd, level))
+      byMatches_ = ZstdMatches::make();
+  }
   ~Zstd() override {
     ZSTD_freeCCtx(in_);
     ZSTD_freeDCtx(out_);
   }
-  bool ready() const { return in_ != nullptr; }
+  bool ready() const {
+    return in_ != nullptr && (byMatches_ != nullptr || !usesMatches(Compressor::zstd, level_));
+  }
 
   size_t compress(std::span<const uint8_t> in, std::span<uint8_t> out) override {
     const size_t size = ZSTD_compressCCtx(in_, out.data(), out.size(), in.data(), in.size(), level_);
@@ -33,8 +38,6 @@ public:
   }
   size_t compress(std::span<const uint8_t> in, std::span<uint8_t> out,
                   std::span<const Match> matches) override {
-    if (!matches.empty() && byMatches_ == nullptr)
-      byMatches_ = ZstdMatches::make();
     std::optional<size_t> size;
     if (!matches.empty() && byMatches_ != nullptr)
       size = byMatches_->compress(in, out, matches);

@@ -29,10 +29,10 @@ public:
   static Result<std::unique_ptr<Codec>> make(Compressor compressor, int level);
 };
 
-/** The superblock's number; uncompressed images carry gzip's, which every kernel has. */
 /** Whether such a codec has a use for matches. */
 bool usesMatches(Compressor compressor, int level);
 
+/** The superblock's number; uncompressed images carry gzip's, which every kernel has. */
 uint16_t compressorNumber(Compressor compressor);
 
 /** The options block behind the superblock, may be empty (lz4 must have one, the others when not at their

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace berth::squash {
 namespace {
@@ -31,7 +32,6 @@ constexpr std::array<uint8_t, 19> LENGTHS_ORDER{16, 17, 18, 0, 8,  7, 9,  6, 10,
 void Deflate::restart() {
   state_ = State::header;
   behind_ = 0;
-  out_ = nullptr;
 }
 
 Result<bool> Deflate::step(BitReader &in, Piece &piece) {
@@ -111,8 +111,11 @@ Deflate::Step Deflate::header(BitReader &in) {
     return damage("bad block type");
   last_ = in.take(1) != 0;
   in.drop(2);
-  literals_.make(FIXED_LITERALS, literalsAndLengths());
-  distances_.make(FIXED_DISTANCES, distances());
+  // Blocks may be empty: made anew for each, tables would cost far more than the bytes of the layer.
+  if (!std::exchange(fixed_, true)) {
+    literals_.make(FIXED_LITERALS, literalsAndLengths());
+    distances_.make(FIXED_DISTANCES, distances());
+  }
   state_ = State::symbols;
   return Step::on;
 }
@@ -186,6 +189,7 @@ Deflate::Step Deflate::lengths(BitReader &in) {
 Deflate::Step Deflate::makeTables() {
   constexpr size_t END_OF_BLOCK = 256;
   const std::span<const uint8_t> all(lengths_);
+  fixed_ = false;
   if (lengths_[END_OF_BLOCK] == 0)
     return damage("a block has no end");
   if (!literals_.make(all.first(literalCount_), literalsAndLengths()) ||

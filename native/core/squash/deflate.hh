@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Decodes deflate data (RFC 1951), and tells what no library tells: the matches that it consists of. Who
- * compressed the layer had to look for them; who compresses its files again need not (hinted.hh).
+ * compressed the layer had to look for them; who compresses its files again need not (match_carrier.hh).
  */
 #pragma once
 
@@ -55,9 +55,11 @@ private:
   DeflateTable literals_{LITERAL_BITS}, distances_{DISTANCE_BITS}, lengthCodes_{LENGTH_BITS};
   State state_ = State::header;
   bool last_ = false;
+  /** The tables are those of 3.2.6. */
+  bool fixed_ = false;
   const char *damage_ = nullptr;
   /** Lengths of codes so far, of those announced. */
-  std::array<uint8_t, LITERALS_MAX + DISTANCES_MAX + 2> lengths_;
+  std::array<uint8_t, LITERALS_MAX + DISTANCES_MAX> lengths_;
   size_t read_ = 0, lengthCodeCount_ = 0, literalCount_ = 0, distanceCount_ = 0;
   /** Of a stored block, or of a match that reached the end of `out`. */
   size_t left_ = 0, distance_ = 0;

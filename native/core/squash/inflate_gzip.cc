@@ -5,7 +5,6 @@
  */
 #include "inflate.hh"
 
-#include <algorithm>
 #include <string>
 
 #ifdef BERTH_HAVE_ISAL
@@ -87,18 +86,18 @@ private:
   }
 
   Result<bool> begin() {
-    while (members_ > 0 && bits_.want(8) && (bits_.peek() & 0xff) == 0) {
+    while (memberSeen_ && bits_.want(8) && (bits_.peek() & 0xff) == 0) {
       bits_.drop(8);
       padded_ = true;
     }
     if (padded_ && bits_.want(8))
       return damaged("data behind the last member");
     if (!bits_.want(32))
-      return members_ > 0 && bits_.want(8) && (bits_.peek() & 0xff) != (MAGIC & 0xff)
+      return memberSeen_ && bits_.want(8) && (bits_.peek() & 0xff) != (MAGIC & 0xff)
                  ? Result<bool>(damaged("data behind the last member"))
                  : Result<bool>(false);
     if (bits_.take(16) != MAGIC)
-      return damaged(members_ > 0 ? "data behind the last member" : "bad header");
+      return damaged(memberSeen_ ? "data behind the last member" : "bad header");
     const uint32_t method = bits_.take(8);
     flags_ = uint8_t(bits_.take(8));
     if (method != DEFLATE || (flags_ & RESERVED) != 0)
@@ -130,7 +129,7 @@ private:
     const size_t before = piece.size;
     auto ended = deflate_.step(bits_, piece);
     if (!ended)
-      return damaged(ended.error().message.c_str());
+      return ended.error();
     const auto fresh = piece.span().subspan(before);
     sum_ = crc32Of(sum_, fresh);
     size_ += uint32_t(fresh.size());
@@ -152,7 +151,7 @@ private:
     sumSeen_ = false;
     if (bits_.take(32) != size_)
       return damaged("checksum mismatch");
-    members_++;
+    memberSeen_ = true;
     return go(Part::magic);
   }
 
@@ -160,10 +159,9 @@ private:
   Deflate deflate_;
   Part part_ = Part::magic;
   uint8_t flags_ = 0;
-  bool sumSeen_ = false, padded_ = false;
+  bool sumSeen_ = false, padded_ = false, memberSeen_ = false;
   size_t skipped_ = 0, extra_ = 0;
   uint32_t sum_ = 0, size_ = 0;
-  uint64_t members_ = 0;
 };
 
 } // namespace

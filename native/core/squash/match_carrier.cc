@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "pieces.hh"
+
 namespace berth::squash {
 
 void MatchCarrier::begin(bool shared) {
@@ -53,14 +55,14 @@ void MatchCarrier::carry(std::span<const uint8_t> bytes, Block &block) {
 void MatchCarrier::lookOutside(Match match, size_t behind, uint64_t position, std::span<const uint8_t> bytes,
                                Block &block) const {
   const size_t outside = std::min<size_t>(match.distance - behind, match.size);
-  if (shared_) {
-    const auto next = std::ranges::upper_bound(neighbours_, position, {}, &Neighbour::position);
-    if (next != neighbours_.begin() && position - next[-1].position < next[-1].size) {
-      const auto offset = size_t(position - next[-1].position);
-      const size_t from = next[-1].at + offset, size = std::min(outside, next[-1].size - offset);
-      if (std::memcmp(&block.bytes[from], bytes.data(), size) == 0)
-        block.matches.add({match.at, uint16_t(size), uint16_t(match.at - from)});
-    }
+  const auto next = std::ranges::upper_bound(neighbours_, position, {}, &Neighbour::position);
+  if (shared_ && next != neighbours_.begin() && position - next[-1].position < next[-1].size) {
+    const auto offset = size_t(position - next[-1].position);
+    const size_t from = next[-1].at + offset, size = std::min(outside, next[-1].size - offset);
+    // Farther than in the layer where a sparse file's zeros lie between.
+    const size_t distance = match.at - from;
+    if (distance <= Piece::WINDOW && std::memcmp(&block.bytes[from], bytes.data(), size) == 0)
+      block.matches.add({match.at, uint16_t(size), uint16_t(distance)});
   }
   block.matches.add({uint32_t(match.at + outside), uint16_t(match.size - outside), match.distance});
 }

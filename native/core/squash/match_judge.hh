@@ -6,7 +6,7 @@
 namespace berth::squash {
 
 /**
- * Says whether a layer's matches are good enough: who compressed it in haste (gzip -1 to -4, igzip) left a
+ * Says whether a layer's matches are good enough: who compressed it in haste (gzip -1 to -3, igzip) left a
  * tenth of the size to be found. Some blocks are compressed both ways. It sees them in the order of the
  * image, so the verdict depends on no thread.
  */

@@ -14,7 +14,7 @@ namespace berth::squash {
 
 class Piece {
 public:
-  /** Large enough that hand-overs cost nothing, all of them small enough for a second-level cache. */
+  /** Large enough that hand-overs cost nothing, small enough for a second-level cache. */
   static constexpr size_t SIZE = 128 * 1024;
   /** Room in front, where a decoder keeps what its matches look back at (RFC 1951, 2). */
   static constexpr size_t WINDOW = 32 * 1024;

@@ -8,15 +8,20 @@
 #include <zstd.h>
 
 namespace berth::squash {
-namespace {
 
-bool holds(const uint8_t *bytes, size_t size, size_t distance) {
-  return std::memcmp(bytes, bytes - distance, size) == 0;
-}
-
-} // namespace
+/** ZSTD_compressSequences is older, but not as sure of what it is given. */
+static constexpr unsigned VERSION_MIN = 10504;
 
 #if ZSTD_VERSION_NUMBER >= 10504
+
+static bool holds(std::span<const uint8_t> in, const Match &match) {
+  const bool same = std::memcmp(&in[match.at], &in[match.at - match.distance], match.size) == 0;
+#if defined(FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION)
+  if (!same)
+    __builtin_trap();
+#endif
+  return same;
+}
 
 /** What zstd is to code: literals and the match behind them, each of its own blocks closed by literals. */
 struct ZstdMatches::Sequences {
@@ -48,21 +53,22 @@ struct ZstdMatches::Sequences {
   }
 };
 
-bool ZstdMatches::available() { return true; }
+bool ZstdMatches::available() { return ZSTD_versionNumber() >= VERSION_MIN; }
 
 std::unique_ptr<ZstdMatches> ZstdMatches::make() {
   ZSTD_CCtx *context = ZSTD_createCCtx();
-  return context == nullptr ? nullptr : std::unique_ptr<ZstdMatches>(new ZstdMatches(context));
-}
-
-ZstdMatches::ZstdMatches(ZSTD_CCtx *context) : context_(context), sequences_(new Sequences) {
-  ZSTD_CCtx_setParameter(context_, ZSTD_c_compressionLevel, 1);
-  ZSTD_CCtx_setParameter(context_, ZSTD_c_blockDelimiters, ZSTD_sf_explicitBlockDelimiters);
+  if (context == nullptr)
+    return nullptr;
+  ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, 1);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_blockDelimiters, ZSTD_sf_explicitBlockDelimiters);
 #if ZSTD_VERSION_NUMBER >= 10505
   // Earlier ones always look whether a distance is one of the last three, which are coded in less.
-  ZSTD_CCtx_setParameter(context_, ZSTD_c_searchForExternalRepcodes, ZSTD_ps_enable);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_searchForExternalRepcodes, ZSTD_ps_enable);
 #endif
+  return std::unique_ptr<ZstdMatches>(new ZstdMatches(context));
 }
+
+ZstdMatches::ZstdMatches(ZSTD_CCtx *context) : context_(context), sequences_(new Sequences) {}
 
 std::optional<size_t> ZstdMatches::compress(std::span<const uint8_t> in, std::span<uint8_t> out,
                                             std::span<const Match> matches) {
@@ -73,7 +79,7 @@ std::optional<size_t> ZstdMatches::compress(std::span<const uint8_t> in, std::sp
     size_t at = match.at;
     const size_t end = at + match.size;
     if (end > in.size() || at < to.done || match.distance > at || match.distance == 0 ||
-        (i % CHECKED == 0 && !holds(&in[at], match.size, match.distance))) [[unlikely]]
+        (i % CHECKED == 0 && !holds(in, match))) [[unlikely]]
       return std::nullopt;
     while (end > to.blockEnd) {
       if (at < to.blockEnd)

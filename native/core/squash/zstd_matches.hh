@@ -35,7 +35,12 @@ public:
                                  std::span<const Match> matches);
 
 private:
+#if defined(FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION)
+  /** There a wrong one ends the program. */
+  static constexpr size_t CHECKED = 1;
+#else
   static constexpr size_t CHECKED = 16;
+#endif
   struct Sequences;
   explicit ZstdMatches(ZSTD_CCtx_s *context);
 

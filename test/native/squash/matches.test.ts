@@ -86,6 +86,36 @@ test('the contents are those of the layer, for each block size and each way to c
     }
 })
 
+test('a match across the zeros of a sparse file is not taken for a nearer one', () => {
+  const noise = Buffer.from(Array.from({ length: 3000 }, () => next(256)))
+  const layer = gzipSync(
+    tar(
+      // Blocks that are good by their matches: those behind them are then not tried both ways.
+      file('large', prose(700_000)),
+      file('text', prose(600)),
+      file('first', noise),
+      sparse('zeros', [prose(512), Buffer.from('end')], 90_000),
+      file('second', Buffer.concat([noise, Buffer.from('.')])),
+    ),
+  )
+  assert.is(bench.convert(bench.save([layer])).error, '')
+  const root = bench.mount()
+  assert.ok(fs.readFileSync(`${root}/second`).subarray(0, noise.length).equals(noise))
+  bench.unmount()
+})
+
+test('each match holds, in blocks of any size, where a build compares them all', () => {
+  const checked = new Bench(build('native/squash/convert_cli.cc', { flavour: 'sanitized' }))
+  try {
+    const layers = [1, 6].flatMap((level) => checked.save([gzipSync(archive(), { level })]))
+    for (const layer of layers)
+      for (const block of [4096, 131_072, 1_048_576])
+        assert.is(checked.convert([layer], { block }).error, '', `blocks of ${block}`)
+  } finally {
+    checked.close()
+  }
+})
+
 test('an image is hardly larger than one made by a search, even if the layer was compressed in haste', () => {
   const plain = archive()
   const imageOf = (layer: Buffer): Buffer => {
