@@ -3,8 +3,8 @@
 {
   "variables": {
     "have_squash": "<!(node -p \"+require('fs').existsSync('native/binding/squash.cc')\")",
-    # isa-l (for CRC-32) where the compiler finds it; BERTH_ZLIB_ONLY=1 in the environment does without.
-    "have_isal": "<!(test -z \"$BERTH_ZLIB_ONLY\" && echo '#include <isa-l/crc.h>' | ${CXX:-c++} -E -xc++ - >/dev/null 2>&1 && echo 1 || echo 0)",
+    # isa-l where the compiler finds it; BERTH_ZLIB_ONLY=1 in the environment does without.
+    "have_isal": "<!(test -z \"$BERTH_ZLIB_ONLY\" && echo '#include <isa-l/igzip_lib.h>' | ${CXX:-c++} -E -xc++ - >/dev/null 2>&1 && echo 1 || echo 0)",
     "have_reader": "<!(node -p \"+require('fs').existsSync('native/binding/reader.cc')\")",
   },
   "targets": [

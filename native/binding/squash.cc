@@ -196,7 +196,10 @@ Napi::Value write(Session &session, const Napi::CallbackInfo &info) {
     return raise(info.Env(), fail(EINVAL, "squash", {}, "data is not a Uint8Array"));
   const auto view = info[1].As<Napi::TypedArray>();
   const auto *from = static_cast<const uint8_t *>(view.ArrayBuffer().Data()) + view.ByteOffset();
-  squash::Bytes bytes(from, from + view.ByteLength());
+  squash::Bytes bytes;
+  // What the inflater would add otherwise, by a second copy.
+  bytes.reserve(view.ByteLength() + squash::Inflater::INPUT_SLACK);
+  bytes.assign(from, from + view.ByteLength());
   return session.ask<Nothing>(
       info.Env(),
       [&](squash::Done done) { session.converter().write(layerOf(info), std::move(bytes), std::move(done)); },

@@ -32,9 +32,9 @@ import type { Shared, Wanted } from './shared/shared.js'
 import type { Shelf } from './shelf.js'
 
 /** Part of the key: another layout of the converted file is another file, and so is one with other owners. */
-const FORMATS = { keep: 'f3', root: 'f3-root' } as const
+const FORMATS = { keep: 'f2', root: 'f2-root' } as const
 /** Of files whose bytes depend on which images lent layers; with all layers sent they would be others. */
-const REUSED_FORMATS = { keep: 'r3', root: 'r3-root' } as const
+const REUSED_FORMATS = { keep: 'r2', root: 'r2-root' } as const
 
 /** Ends of the keys of this layout: where all layers were sent, and where some were not. */
 export function formatsOf({ owners }: Pick<ImportOrder, 'owners'>): string[] {

@@ -1,53 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What no converter can beat: layers inflated by isa-l on one thread and hashed on another, nothing else.
- * Usage: convert_bound LAYER... Queues and hash are the converter's own.
+ * What no converter can beat: layers inflated on one thread and hashed on another, nothing else. Usage:
+ * convert_bound LAYER... The parts are the converter's own.
  */
-#include "core/squash/feed.hh"
-#include "core/squash/pieces.hh"
+#include "core/squash/decoder.hh"
 #include "core/squash/sha256.hh"
 #include "core/squash/thread.hh"
 
 #include <cstdio>
 #include <fcntl.h>
-#include <isa-l/igzip_lib.h>
 
 using namespace berth;
 using namespace berth::squash;
-
-/** Each layer is one gzip member. */
-static void inflateLayer(Feed &feed, Pieces &pieces, unsigned layer) {
-  static inflate_state state;
-  isal_inflate_init(&state);
-  state.crc_flag = ISAL_GZIP;
-  feed.select(layer);
-  Bytes chunk;
-  while (feed.take(chunk)) {
-    state.next_in = chunk.data();
-    state.avail_in = uint32_t(chunk.size());
-    do {
-      Piece *piece = pieces.claim();
-      if (piece == nullptr)
-        return;
-      state.next_out = piece->data();
-      state.avail_out = Piece::SIZE;
-      isal_inflate(&state);
-      piece->size = Piece::SIZE - state.avail_out;
-      pieces.publish();
-    } while (state.avail_in > 0 || state.avail_out == 0);
-  }
-}
 
 int main(int count, char **arguments) {
   Gate gate;
   Feed feed(gate, unsigned(count - 1));
   Pieces pieces(gate);
+  Decoder decoder(gate, feed, pieces, UINT64_MAX);
   Thread inflating, hashing, dropping;
   const auto failed = [&](const Error &error) { fprintf(stderr, "%s\n", error.message.c_str()); };
   gate.whenStopped(failed);
   const auto inflate = [&] {
     for (int i = 0; i < count - 1; i++)
-      inflateLayer(feed, pieces, unsigned(i));
+      if (auto done = decoder.run(unsigned(i)); !done)
+        return gate.stop(done.error());
     pieces.close();
   };
   const auto hash = [&] {

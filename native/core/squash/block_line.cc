@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "block_line.hh"
-#include "match_judge.hh"
 
 #include <algorithm>
 
@@ -45,8 +44,6 @@ Result<> BlockLine::start() {
     auto block = std::make_unique<Block>();
     block->bytes.reset(new uint8_t[options_.blockSize]);
     block->packed.reset(new uint8_t[options_.blockSize]);
-    if (usesMatches(options_.compressor, options_.level))
-      block->matches = Matches(options_.blockSize);
     pool_.push_back(std::move(block));
   }
   for (unsigned i = 0; i < options_.threads; i++) {
@@ -54,12 +51,6 @@ Result<> BlockLine::start() {
     if (!codec)
       return codec.error();
     codecs_.push_back(std::move(*codec));
-  }
-  if (usesMatches(options_.compressor, options_.level)) {
-    auto codec = Codec::make(options_.compressor, options_.level);
-    if (!codec)
-      return codec.error();
-    judge_ = std::make_unique<MatchJudge>(std::move(*codec), options_.blockSize);
   }
   threads_.reserve(options_.threads + 1);
   for (auto &codec : codecs_)
@@ -75,7 +66,7 @@ std::unique_ptr<Block> BlockLine::take() {
     return nullptr;
   auto block = std::move(pool_.back());
   pool_.pop_back();
-  block->clear();
+  block->size = 0;
   return block;
 }
 
@@ -93,18 +84,14 @@ void BlockLine::push(Command command) {
   }
 }
 
-void BlockLine::pushBlock(What what, std::unique_ptr<Block> block) {
-  if (judge_ != nullptr)
-    judge_->judge(*block);
-  push({.what = what, .block = std::move(block)});
-}
-
 uint32_t BlockLine::beginFile() {
   push({.what = What::begin});
   return fileCount_++;
 }
 
-void BlockLine::addBlock(std::unique_ptr<Block> block) { pushBlock(What::block, std::move(block)); }
+void BlockLine::addBlock(std::unique_ptr<Block> block) {
+  push({.what = What::block, .block = std::move(block)});
+}
 
 void BlockLine::addHoles(uint32_t count) { push({.what = What::holes, .count = count}); }
 
@@ -113,7 +100,7 @@ void BlockLine::addCopy(uint32_t file, uint32_t words) {
 }
 
 uint32_t BlockLine::addFragment(std::unique_ptr<Block> block) {
-  pushBlock(What::fragment, std::move(block));
+  push({.what = What::fragment, .block = std::move(block)});
   return fragmentCount_++;
 }
 
@@ -129,8 +116,8 @@ void BlockLine::compressLoop(Codec &codec) {
       compressible_.pop_front();
     }
     Block &block = *command->block;
-    block.packedSize = codec.compress({block.bytes.get(), block.size},
-                                      {block.packed.get(), compressedMax(block.size)}, block.matches.all());
+    block.packedSize =
+        codec.compress({block.bytes.get(), block.size}, {block.packed.get(), compressedMax(block.size)});
     std::lock_guard lock(gate_.mutex);
     command->ready = true;
     if (command == &queue_.front())

@@ -17,26 +17,15 @@
 
 namespace berth::squash {
 
-class MatchJudge;
-
 /** A word of a stored file is a block's size word, or a run of zero blocks: bit 31 and their number. */
 inline constexpr uint32_t HOLE_RUN = 1u << 31;
 
 struct Block {
   std::unique_ptr<uint8_t[]> bytes;
   size_t size = 0;
-  /** Known of its bytes. */
-  Matches matches;
   std::unique_ptr<uint8_t[]> packed;
   /** 0: stored as it is. */
   size_t packedSize = 0;
-
-  /** Forgets what is from `at` on. */
-  void cut(size_t at) {
-    size = at;
-    matches.cut(at);
-  }
-  void clear() { cut(0); }
 };
 
 struct StoredFile {
@@ -121,7 +110,6 @@ private:
     std::unique_ptr<Block> block = nullptr;
   };
 
-  void pushBlock(What what, std::unique_ptr<Block> block);
   void push(Command command);
   void compressLoop(Codec &codec);
   void writeLoop();
@@ -141,7 +129,6 @@ private:
   std::vector<StoredFragment> fragments_;
   std::vector<uint32_t> words_;
   std::vector<std::unique_ptr<Codec>> codecs_;
-  std::unique_ptr<MatchJudge> judge_;
   std::vector<Thread> threads_;
 };
 

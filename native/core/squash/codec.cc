@@ -7,8 +7,6 @@
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 
-#include "zstd_matches.hh"
-
 namespace berth::squash {
 namespace {
 
@@ -20,28 +18,16 @@ public:
 
 class Zstd final : public Codec {
 public:
-  explicit Zstd(int level) : level_(level), in_(ZSTD_createCCtx()) {
-    if (usesMatches(Compressor::zstd, level))
-      byMatches_ = ZstdMatches::make();
-  }
+  explicit Zstd(int level) : level_(level), in_(ZSTD_createCCtx()) {}
   ~Zstd() override {
     ZSTD_freeCCtx(in_);
     ZSTD_freeDCtx(out_);
   }
-  bool ready() const {
-    return in_ != nullptr && (byMatches_ != nullptr || !usesMatches(Compressor::zstd, level_));
-  }
+  bool ready() const { return in_ != nullptr; }
 
   size_t compress(std::span<const uint8_t> in, std::span<uint8_t> out) override {
     const size_t size = ZSTD_compressCCtx(in_, out.data(), out.size(), in.data(), in.size(), level_);
     return ZSTD_isError(size) ? 0 : size;
-  }
-  size_t compress(std::span<const uint8_t> in, std::span<uint8_t> out,
-                  std::span<const Match> matches) override {
-    std::optional<size_t> size;
-    if (!matches.empty() && byMatches_ != nullptr)
-      size = byMatches_->compress(in, out, matches);
-    return size ? *size : compress(in, out);
   }
   size_t decompress(std::span<const uint8_t> in, std::span<uint8_t> out) override {
     if (out_ == nullptr)
@@ -55,7 +41,6 @@ private:
   int level_;
   ZSTD_CCtx *in_;
   ZSTD_DCtx *out_ = nullptr;
-  std::unique_ptr<ZstdMatches> byMatches_;
 };
 
 class Lz4 final : public Codec {
@@ -132,10 +117,6 @@ Result<std::unique_ptr<Codec>> Codec::make(Compressor compressor, int level) {
     return checked<Zstd>(level);
   }
   return fail(EINVAL, "squash", {}, "unknown compressor");
-}
-
-bool usesMatches(Compressor compressor, int level) {
-  return compressor == Compressor::zstd && level == 1 && ZstdMatches::available();
 }
 
 uint16_t compressorNumber(Compressor compressor) {

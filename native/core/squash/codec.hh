@@ -8,7 +8,6 @@
 
 #include "../result.hh"
 #include "format.hh"
-#include "match.hh"
 
 namespace berth::squash {
 
@@ -19,18 +18,11 @@ public:
   virtual ~Codec() = default;
   /** Bytes written to `out`; 0 when they would not fit: then the block is stored as it is. */
   virtual size_t compress(std::span<const uint8_t> in, std::span<uint8_t> out) = 0;
-  /** As compress(), for those that can by matches that are known already. */
-  virtual size_t compress(std::span<const uint8_t> in, std::span<uint8_t> out, std::span<const Match>) {
-    return compress(in, out);
-  }
   /** Bytes written to `out`; 0 on failure. */
   virtual size_t decompress(std::span<const uint8_t> in, std::span<uint8_t> out) = 0;
 
   static Result<std::unique_ptr<Codec>> make(Compressor compressor, int level);
 };
-
-/** Whether such a codec has a use for matches. */
-bool usesMatches(Compressor compressor, int level);
 
 /** The superblock's number; uncompressed images carry gzip's, which every kernel has. */
 uint16_t compressorNumber(Compressor compressor);

@@ -102,7 +102,7 @@ Result<> Converter::Engine::mergeStored(unsigned layer) {
   return reader ? merger.layerAgain(layer, **reader) : reader.error();
 }
 
-Result<> Converter::Engine::mergeLayer(unsigned layer) {
+Result<> Converter::Engine::mergeLayer(unsigned layer, LayerSource &source) {
   if (isStored(layer))
     return mergeStored(layer);
   source.restart();
@@ -113,11 +113,12 @@ Result<> Converter::Engine::mergeLayer(unsigned layer) {
 }
 
 Result<> Converter::Engine::mergeAll() {
+  LayerSource source(pieces);
   if (options.stored != nullptr)
     if (auto done = options.stored->open(tree); !done)
       return ofStored(std::move(done).error());
   for (unsigned layer = options.layers; layer-- > 0;) {
-    auto done = mergeLayer(layer);
+    auto done = mergeLayer(layer, source);
     if (gate.stopped())
       return gate.error();
     if (!done) {
@@ -128,10 +129,10 @@ Result<> Converter::Engine::mergeAll() {
   }
   if (auto done = merger.checkLinks(); !done)
     return done;
-  return mergeAgain();
+  return mergeAgain(source);
 }
 
-Result<> Converter::Engine::mergeAgain() {
+Result<> Converter::Engine::mergeAgain(LayerSource &source) {
   const auto wanted = merger.wanted();
   feed.reopen(wanted);
   decltype(missingDone) answer;

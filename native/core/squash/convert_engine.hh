@@ -18,8 +18,7 @@ struct Converter::Engine {
         optionsBlock(compressorOptions(options.compressor, options.level)), output(options.fd, SUPER_SIZE),
         line(gate, output, {options.compressor, options.level, options.blockSize, options.threads}),
         chunks(gate, output, options.tablesOwnMax), tree(key, chunks), xattrs(options.keepCapabilities),
-        source(pieces), store(line, key, gate, chunks, options.blockSize, options.watch.get(),
-                              usesMatches(options.compressor, options.level) ? &source : nullptr),
+        store(line, key, gate, chunks, options.blockSize, options.watch.get()),
         index(*codec, chunks, options.layers),
         merger({tree, store, owners, xattrs, key, index, chunks}, options.entriesMax),
         digests(options.layers) {
@@ -33,10 +32,10 @@ struct Converter::Engine {
   void mergeLoop();
   bool isStored(unsigned layer) const { return options.stored != nullptr && options.stored->has(layer); }
   Result<> mergeAll();
-  Result<> mergeLayer(unsigned layer);
+  Result<> mergeLayer(unsigned layer, LayerSource &source);
   Result<> mergeStored(unsigned layer);
   Result<> writeContents();
-  Result<> mergeAgain();
+  Result<> mergeAgain(LayerSource &source);
   Result<> writeImage();
   void rejectAll(const Error &error);
   void deliver();
@@ -59,7 +58,6 @@ struct Converter::Engine {
   Tree tree;
   Owners owners;
   Xattrs xattrs;
-  LayerSource source;
   FileStore store;
   LayerIndex index;
   Merger merger;

@@ -7,6 +7,7 @@ Result<std::unique_ptr<Inflater>> Decoder::open(Bytes &chunk) {
   Bytes more;
   while (chunk.size() < Inflater::MAGIC_SIZE && feed_.take(more))
     chunk.insert(chunk.end(), more.begin(), more.end());
+  chunk.reserve(chunk.size() + Inflater::INPUT_SLACK);
   return Inflater::sniff(chunk);
 }
 
@@ -15,7 +16,6 @@ Result<> Decoder::publish(bool last) {
     return gate_.error();
   piece_->layer = layer_;
   piece_->last = last;
-  piece_->position = bytes();
   if (bytes_.fetch_add(piece_->size) + piece_->size > bytesMax_)
     return fail(EFBIG, "inflate", {},
                 "the layers have more than " + std::to_string(bytesMax_) + " bytes uncompressed");
@@ -26,11 +26,16 @@ Result<> Decoder::publish(bool last) {
 
 Result<> Decoder::decode(Inflater &inflater, std::span<const uint8_t> in) {
   for (;;) {
-    if (piece_ == nullptr && (piece_ = pieces_.claim()) == nullptr)
-      return gate_.error();
-    if (auto done = inflater.step(in, *piece_); !done)
+    if (piece_ == nullptr) {
+      if ((piece_ = pieces_.claim()) == nullptr)
+        return gate_.error();
+      piece_->size = 0;
+    }
+    std::span<uint8_t> out(piece_->bytes.get() + piece_->size, Pieces::PIECE_SIZE - piece_->size);
+    if (auto done = inflater.step(in, out); !done)
       return done;
-    if (piece_->size < Piece::SIZE)
+    piece_->size = Pieces::PIECE_SIZE - out.size();
+    if (!out.empty())
       return Nothing{};
     if (auto done = publish(false); !done)
       return done;
@@ -45,8 +50,10 @@ Result<> Decoder::run(unsigned layer) {
   Result<> done = inflater ? Result<>(Nothing{}) : Result<>(inflater.error());
   if (done)
     done = decode(**inflater, chunk);
-  while (done && feed_.take(chunk))
+  while (done && feed_.take(chunk)) {
+    chunk.reserve(chunk.size() + Inflater::INPUT_SLACK);
     done = decode(**inflater, chunk);
+  }
   if (gate_.stopped())
     return gate_.error();
   if (done && !(*inflater)->complete())

@@ -30,12 +30,11 @@ Result<> FileStore::begin(uint64_t size) {
       return done;
     inFragment_ = fragment_->size + size <= blockSize_;
   }
-  carrier_.begin(inFragment_);
   if (inFragment_)
     return Nothing{};
   if (auto done = need(block_); !done)
     return done;
-  block_->clear();
+  block_->size = 0;
   return Nothing{};
 }
 
@@ -46,7 +45,6 @@ Result<> FileStore::data(std::span<const uint8_t> bytes) {
     watch_->data(position_, bytes);
   position_ += bytes.size();
   if (inFragment_) {
-    carrier_.carry(bytes, *fragment_);
     std::memcpy(fragment_->bytes.get() + fragment_->size, bytes.data(), bytes.size());
     fragment_->size += bytes.size();
     return Nothing{};
@@ -55,7 +53,6 @@ Result<> FileStore::data(std::span<const uint8_t> bytes) {
     if (auto done = need(block_); !done)
       return done;
     const size_t part = std::min(bytes.size(), blockSize_ - block_->size);
-    carrier_.carry(bytes.first(part), *block_);
     std::memcpy(block_->bytes.get() + block_->size, bytes.data(), part);
     block_->size += part;
     bytes = bytes.subspan(part);
@@ -69,7 +66,6 @@ Result<> FileStore::data(std::span<const uint8_t> bytes) {
 Result<> FileStore::hole(uint64_t size) {
   if (size > size_ - position_)
     return tarDamage("a file holds more than its size");
-  carrier_.hole();
   static constexpr uint8_t ZEROS[4096] = {};
   const auto zeros = [&](uint64_t count) -> Result<> {
     while (count > 0) {
@@ -98,7 +94,7 @@ Result<> FileStore::blockFull() {
   const std::span<const uint8_t> bytes(block_->bytes.get(), block_->size);
   if (allZero(bytes)) {
     holes_++;
-    block_->clear();
+    block_->size = 0;
     return Nothing{};
   }
   if (auto done = flushHoles(); !done)
@@ -148,7 +144,7 @@ Result<> FileStore::token(Token next, std::unique_ptr<Block> *block, uint32_t ho
     if (matches(next)) {
       tokens_.push_back(next);
       if (block != nullptr)
-        (*block)->clear();
+        (*block)->size = 0;
       return Nothing{};
     }
     unmatch();
@@ -178,7 +174,7 @@ Result<Placed> FileStore::endSmall() {
   const uint32_t same = smallIndex_.find(
       hash.low, [&](uint32_t i) { return smalls_[i].hash == hash && smalls_[i].size == size_; });
   if (same != NONE) {
-    block.cut(start);
+    block.size = start;
     return Placed{smalls_[same].fragment, smalls_[same].offset};
   }
   if (!inFragment_) {
@@ -186,7 +182,6 @@ Result<Placed> FileStore::endSmall() {
     fragmentNumber_++;
     fragment_ = std::move(block_);
   }
-  carrier_.kept(start, size_);
   if (watch_ != nullptr && watch_->end())
     marks_.addSmall(fragmentNumber_, uint32_t(start));
   smalls_.add({hash, uint32_t(size_), fragmentNumber_, uint32_t(start)});

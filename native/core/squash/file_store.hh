@@ -14,7 +14,6 @@
 #include "content_watch.hh"
 #include "content_hash.hh"
 #include "id_table.hh"
-#include "match_carrier.hh"
 #include "tar.hh"
 
 namespace berth::squash {
@@ -29,8 +28,8 @@ class FileStore final : public ContentSink {
 public:
   /** `watch` may be null: nobody looks at what passes. */
   FileStore(BlockLine &line, const HashKey &key, Gate &gate, Chunks &chunks, uint32_t blockSize,
-            ContentWatch *watch = nullptr, const MatchSource *matches = nullptr)
-      : line_(line), key_(key), gate_(gate), blockSize_(blockSize), watch_(watch), carrier_(matches),
+            ContentWatch *watch = nullptr)
+      : line_(line), key_(key), gate_(gate), blockSize_(blockSize), watch_(watch),
         fragmentNumber_(line.fragmentCount()), smalls_(chunks) {}
 
   /** One content: begin, any number of data and hole, end. */
@@ -81,7 +80,6 @@ private:
   Gate &gate_;
   uint32_t blockSize_;
   ContentWatch *watch_;
-  MatchCarrier carrier_;
   Marks marks_;
   std::vector<uint32_t> markedFiles_;
 

@@ -10,12 +10,12 @@ namespace {
 
 class Plain final : public Inflater {
 public:
-  Result<> step(std::span<const uint8_t> &in, Piece &piece) override {
-    const size_t size = std::min(in.size(), piece.room().size());
+  Result<> step(std::span<const uint8_t> &in, std::span<uint8_t> &out) override {
+    const size_t size = std::min(in.size(), out.size());
     if (size > 0)
-      std::memcpy(piece.room().data(), in.data(), size);
+      std::memcpy(out.data(), in.data(), size);
     in = in.subspan(size);
-    piece.size += size;
+    out = out.subspan(size);
     return Nothing{};
   }
   bool complete() const override { return true; }

@@ -6,7 +6,6 @@
 #include <span>
 
 #include "../result.hh"
-#include "pieces.hh"
 
 namespace berth::squash {
 
@@ -14,13 +13,16 @@ class Inflater {
 public:
   /** First bytes that sniff() wants to see, fewer only at the end of a layer. */
   static constexpr size_t MAGIC_SIZE = 6;
+  /** Readable bytes behind the input: isa-l loads 8 at a time and looks too far on damaged streams. */
+  static constexpr size_t INPUT_SLACK = 16;
 
   virtual ~Inflater() = default;
   /**
-   * Decodes from the front of `in`, which it shortens, to the end of `piece`. Leaves it unfilled only when
-   * all of `in` is used. Fails with EBADMSG and a message.
+   * Decodes from the front of `in` to the front of `out` and shortens both. Leaves `out` unfilled only when
+   * it has used all of `in`, which has INPUT_SLACK readable bytes behind it. Fails with EBADMSG and a
+   * message.
    */
-  virtual Result<> step(std::span<const uint8_t> &in, Piece &piece) = 0;
+  virtual Result<> step(std::span<const uint8_t> &in, std::span<uint8_t> &out) = 0;
   /** Whether the layer may end here; false in the middle of a gzip member or zstd frame. */
   virtual bool complete() const = 0;
 

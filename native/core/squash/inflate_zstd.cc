@@ -13,20 +13,19 @@ public:
   explicit ZstdInflater(ZSTD_DCtx *context) : context_(context) {}
   ~ZstdInflater() override { ZSTD_freeDCtx(context_); }
 
-  Result<> step(std::span<const uint8_t> &in, Piece &piece) override {
-    while (piece.size < Piece::SIZE) {
-      const auto out = piece.room();
+  Result<> step(std::span<const uint8_t> &in, std::span<uint8_t> &out) override {
+    while (!out.empty()) {
       ZSTD_inBuffer from{in.data(), in.size(), 0};
       ZSTD_outBuffer to{out.data(), out.size(), 0};
       const size_t left = ZSTD_decompressStream(context_, &to, &from);
       in = in.subspan(from.pos);
-      piece.size += to.pos;
+      out = out.subspan(to.pos);
       if (ZSTD_isError(left))
         return fail(EBADMSG, "inflate", {}, std::string("corrupt zstd: ") + ZSTD_getErrorName(left));
       // Asked again at a frame's end without input, the decoder would wait for a next frame: not truncation.
       if (from.pos > 0 || to.pos > 0)
         complete_ = left == 0;
-      if (in.empty() && piece.size < Piece::SIZE)
+      if (in.empty() && !out.empty())
         return Nothing{};
     }
     return Nothing{};

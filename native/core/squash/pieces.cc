@@ -8,16 +8,14 @@ namespace berth::squash {
 Pieces::Pieces(Gate &gate) : gate_(gate) {
   gate_.watch(free_);
   gate_.watch(filled_);
+  for (auto &piece : pieces_)
+    piece.bytes.reset(new uint8_t[PIECE_SIZE]);
 }
 
 Piece *Pieces::claim() {
   std::unique_lock lock(gate_.mutex);
   const auto room = [&] { return published_ - std::min(released_[0], released_[1]) < PIECES; };
-  if (!gate_.wait(lock, free_, room))
-    return nullptr;
-  Piece &piece = pieces_[published_ % PIECES];
-  piece.clear();
-  return &piece;
+  return gate_.wait(lock, free_, room) ? &pieces_[published_ % PIECES] : nullptr;
 }
 
 void Pieces::publish() {

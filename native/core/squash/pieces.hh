@@ -8,47 +8,30 @@
 #include <span>
 
 #include "gate.hh"
-#include "match.hh"
 
 namespace berth::squash {
 
-class Piece {
-public:
-  /** Large enough that hand-overs cost nothing, small enough for a second-level cache. */
-  static constexpr size_t SIZE = 128 * 1024;
-  /** Room in front, where a decoder keeps what its matches look back at (RFC 1951, 2). */
-  static constexpr size_t WINDOW = 32 * 1024;
-
-  uint8_t *data() { return memory_.get() + WINDOW; }
-  std::span<const uint8_t> span() const { return {memory_.get() + WINDOW, size}; }
-  std::span<uint8_t> room() { return {data() + size, SIZE - size}; }
-  void clear() {
-    size = 0;
-    matches.clear();
-  }
-
-  /** What its bytes consist of, where the layer's compression tells. */
-  Matches matches{SIZE};
-  size_t size = 0;
-  /** Of its first byte, in all bytes that came so far. */
-  uint64_t position = 0;
+struct Piece {
   unsigned layer = 0;
   /** Last one of its layer; may be empty. */
   bool last = false;
+  size_t size = 0;
+  std::unique_ptr<uint8_t[]> bytes;
 
-private:
-  std::unique_ptr<uint8_t[]> memory_{new uint8_t[WINDOW + SIZE]};
+  std::span<const uint8_t> span() const { return {bytes.get(), size}; }
 };
 
 enum class Reader : unsigned { hasher, merger };
 
 class Pieces {
 public:
+  /** Large enough that hand-overs cost nothing, all of them small enough for a second-level cache. */
+  static constexpr size_t PIECE_SIZE = 128 * 1024;
   static constexpr unsigned PIECES = 8;
 
   explicit Pieces(Gate &gate);
 
-  /** The piece to fill next, empty; nullptr when stopped. Its predecessor keeps its bytes meanwhile. */
+  /** The piece to fill next, nullptr when stopped. */
   Piece *claim();
   void publish();
   /** No more pieces will come. */

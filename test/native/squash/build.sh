@@ -12,7 +12,7 @@ dir=$1
 main=$root/test/$2
 shift 2
 isal=
-if [ -z "${BERTH_ZLIB_ONLY:-}" ] && [ -e /usr/include/isa-l/crc.h ]; then
+if [ -z "${BERTH_ZLIB_ONLY:-}" ] && [ -e /usr/include/isa-l/igzip_lib.h ]; then
 	isal=-lisal
 	set -- -DBERTH_HAVE_ISAL "$@"
 fi
