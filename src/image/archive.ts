@@ -43,12 +43,12 @@ export class DockerArchiveReader implements ImageReader {
 
   /** The config's digest stands for the image: it fixes every layer by its diff id. */
   async resolve(): Promise<string> {
-    return digestOf(await this.readFile((await this.choose()).config))
+    return digestOf(await this.readConfig((await this.choose()).config))
   }
 
   async open(digest: string): Promise<OpenedImage> {
     const { config, layers: names } = await this.choose()
-    const raw = await this.readFile(config)
+    const raw = await this.readConfig(config)
     if (digestOf(raw) !== digest) throw new BerthError('BERTH_EDIGEST', { object: 'the archive', digest })
     const parsed = parseConfig(raw, names.length)
     checkPlatform(
@@ -89,6 +89,17 @@ export class DockerArchiveReader implements ImageReader {
 
   private fits(name: string): boolean {
     return name === this.tag || name.endsWith(`:${this.tag}`) || name.endsWith(`/${this.tag}`)
+  }
+
+  /**
+   * Elsewhere the manifest's digest stands for the image. Whoever passes one off as a config would have an image of
+   * another place: in its stead, or without a byte of its layers.
+   */
+  private async readConfig(name: string): Promise<Buffer> {
+    const bytes = await this.readFile(name)
+    const json = parseJson(bytes, 'config')
+    if ('layers' in json || 'manifests' in json) refuse(`its ${name} is a manifest and no config`)
+    return bytes
   }
 
   private async readFile(name: string): Promise<Buffer> {

@@ -170,6 +170,28 @@ test('a docker-archive is read in place, old ones with linked layers too', () =>
     })
   }))
 
+test('a docker-archive whose config is a manifest or an index is refused: its digest is of another image', () =>
+  withFolder(async (folder) => {
+    for (const list of ['layers', 'manifests']) {
+      const claim = Buffer.from(JSON.stringify({ ...JSON.parse(config().toString()), [list]: [] }))
+      const names = LAYERS.map((_, index) => `${index}.tar`)
+      const archive = makeTar([
+        { name: 'manifest.json', content: JSON.stringify([{ Config: 'conf.json', Layers: names }]) },
+        { name: 'conf.json', content: claim },
+        ...LAYERS.map((content, index) => ({ name: `${index}.tar`, content })),
+      ])
+      put(folder, 'claim.tar', archive)
+      await withArchive(join(folder, 'claim.tar'), async (files) => {
+        const reader = new DockerArchiveReader(files, undefined, HOST)
+        for (const refused of [reader.resolve(), reader.open(sha256(claim))]) {
+          const error = await failure(refused)
+          assert.is(error.code, 'BERTH_EMANIFEST')
+          assert.match(error.message, 'its conf.json is a manifest and no config')
+        }
+      })
+    }
+  }))
+
 test('long names and pax sizes are understood; a member that is missing or loops is told', () =>
   withFolder(async (folder) => {
     const long = `${'d'.repeat(90)}/${'e'.repeat(90)}/${'f'.repeat(90)}`

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Images are known by digests: what one user brings in must not stand in the store as an image of somebody else's. */
+import { chownSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { makeTar, type TarEntry } from '../../cluster/tar.js'
+import { basic, FakeRegistry } from '../../registry.js'
+import { suite } from '../../suite.js'
+import { ALICE, BOB, failure, Lab, listImage, missing, pull } from './fixture.js'
+
+const test = suite('store: impostors')
+const needed = missing()
+
+let lab: Lab
+let fake: FakeRegistry
+let folder: string
+
+test.before(async () => {
+  if (needed !== undefined) return
+  lab = new Lab()
+  fake = await FakeRegistry.start()
+  folder = lab.publicFolder('archives')
+})
+
+test.after(async () => {
+  if (needed !== undefined) return
+  await fake.stop()
+  await lab.close()
+})
+
+/** A docker-archive whose config is a registry's manifest: of such an image the config's digest is the name. */
+function disguise(tag: string, layers: Record<string, Buffer> = {}): string {
+  const manifest = fake.manifests.get(tag)?.bytes
+  if (manifest === undefined) throw new Error('no manifest')
+  const image = { Config: 'config.json', RepoTags: ['me/x:1'], Layers: Object.keys(layers) }
+  const entries: TarEntry[] = [
+    { name: 'manifest.json', content: JSON.stringify([image]) },
+    { name: 'config.json', content: manifest },
+    ...Object.entries(layers).map(([name, content]) => ({ name, content })),
+  ]
+  const path = join(folder, `${tag}.tar`)
+  writeFileSync(path, makeTar(entries))
+  return path
+}
+
+test.needs(
+  needed,
+  'an archive that claims the digest of a public image does not take its place',
+  async () => {
+    const store = await lab.open()
+    fake.putImage([makeTar([{ name: 'tool', content: 'the real one' }])], { tag: 'public' })
+    const error = await failure(pull(store, `docker-archive:${disguise('public')}`, BOB))
+    assert.is(error.code, 'BERTH_EMANIFEST')
+    const image = await pull(store, `${fake.host}/tools:public`, ALICE)
+    assert.equal(listImage(image.path), { tool: 'the real one' })
+  },
+)
+
+test.needs(needed, 'an archive that claims the digest of a private image opens it to nobody', async () => {
+  const store = await lab.open()
+  fake.putImage([makeTar([{ name: 'secret', content: 'x' }])], { tag: 'private' })
+  fake.before.push(({ headers }, response) => {
+    if (headers.authorization === basic('alice', 'secret')) return false
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+    return true
+  })
+  const home = lab.publicFolder('alice')
+  const file = join(home, 'auth.json')
+  writeFileSync(file, JSON.stringify({ auths: { [fake.host]: { username: 'alice', password: 'secret' } } }))
+  chownSync(file, ALICE.uid, ALICE.gid)
+  const name = `${fake.host}/mine:private`
+  const { key } = await pull(store, name, { ...ALICE, env: { REGISTRY_AUTH_FILE: file, HOME: home } })
+  assert.is((await failure(pull(store, name, BOB))).code, 'BERTH_EAUTH')
+  const stolen = await pull(store, `docker-archive:${disguise('private')}`, BOB).catch(() => undefined)
+  assert.is(stolen && listImage(stolen.path).secret, undefined)
+  assert.not(store.list(BOB.uid).some((image) => image.key === key))
+  fake.before.pop()
+})
+
+test.run()
