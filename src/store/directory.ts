@@ -17,7 +17,7 @@ import {
   statfsSync,
   statSync,
   utimesSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { isTrusted } from '../site/trusted_file.js'
@@ -128,7 +128,8 @@ export class Directory {
 function writeDurably(path: string, text: string): void {
   const fd = openSync(path, 'w', 0o600)
   try {
-    writeSync(fd, text)
+    // All of it, or an error: one write may end early on a disk that is nearly full.
+    writeFileSync(fd, text)
     fsyncSync(fd)
   } finally {
     closeSync(fd)

@@ -175,7 +175,7 @@ export class SharedFiles {
     const path = join(this.temporary, `${key}.json.${randomBytes(8).toString('hex')}`)
     const file = await open(path, 'wx', 0o600)
     try {
-      await file.write(JSON.stringify(record))
+      await file.writeFile(JSON.stringify(record))
       await file.sync()
       await rename(path, this.path(key, 'json'))
     } catch (error) {

@@ -9,6 +9,8 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  statSync,
+  truncateSync,
   unlinkSync,
   writeSync,
 } from 'node:fs'
@@ -24,6 +26,7 @@ import { ALICE, failure, importers, Lab, listImage, missing, pull } from './fixt
 
 const test = suite('store: full disk')
 const needed = missing()
+const PAGE_BYTES = 4096
 
 let lab: Lab
 let fake: FakeRegistry
@@ -135,6 +138,48 @@ test.needs(
     } finally {
       await small.close()
       disk.close()
+    }
+  },
+)
+
+test.needs(
+  needed,
+  'a record that fits in part only is not taken for whole: the image outlives it',
+  async () => {
+    const disk = join(lab.folder, 'parts')
+    mkdirSync(disk)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk])
+    const directory = join(disk, 'store')
+    const filler = join(disk, 'filler')
+    try {
+      // The record takes several pages; a write to a disk with room for one of them takes that one.
+      const labels = { note: 'x'.repeat(3 * PAGE_BYTES) }
+      fake.putImage([makeTar([{ name: 'kept', content: 'x' }])], {
+        tag: 'kept',
+        config: { config: { Labels: labels } },
+      })
+      const first = await lab.open({ directory })
+      const { key, digest } = await pull(first, `${fake.host}/x:kept`)
+      const fd = openSync(filler, 'w')
+      try {
+        for (;;) writeSync(fd, Buffer.alloc(PAGE_BYTES))
+      } catch (error) {
+        assert.is((error as NodeJS.ErrnoException).code, 'ENOSPC')
+      } finally {
+        closeSync(fd)
+      }
+      truncateSync(filler, statSync(filler).size - PAGE_BYTES)
+      assert.throws(() => first.pin([digest], true), 'ENOSPC')
+      await first.close()
+      unlinkSync(filler)
+      const second = await lab.open({ directory })
+      assert.equal(
+        second.list().map((image) => image.key),
+        [key],
+      )
+    } finally {
+      await lab.closeStores()
+      execFileSync('umount', [disk])
     }
   },
 )
