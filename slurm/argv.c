@@ -9,6 +9,7 @@
 #include "clean.h"
 #include "component.h"
 #include "fail.h"
+#include "hints.h"
 #include "multi_prog.h"
 #include "place.h"
 #include "text.h"
@@ -60,7 +61,7 @@ static int exchange_first(char **argv, const char *launcher, unsigned int compon
 
 static int refuse_multi_prog(struct error *error) {
   return error_set(
-      error, "BERTH_EMULTIPROG", "use one srun per program, joined by `:`, or submit where the plugin is",
+      error, "BERTH_EMULTIPROG", HINT_EMULTIPROG,
       "a step with --multi-prog that was submitted without the plugin needs Slurm 23.11 or later", NULL);
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "clean.h"
+#include "hints.h"
 #include "protocol.h"
 #include "text.h"
 
@@ -18,7 +19,6 @@
 #define SHELL "/bin/sh"
 /* As the kernel's BINPRM_BUF_SIZE. */
 #define INTERPRETER_LINE_MAX 256
-#define HINT_PROGRAM "name a program of the image, or add its directory to PATH"
 #define HINT_FILE                                                                                            \
   "files of the node are inside only where they are mounted; --container-mount-cwd mounts the working "      \
   "directory"
@@ -89,7 +89,7 @@ static void run_by_shell(const char *path, char **argv, char **environment) {
 static void explain(const char *path, int number, struct error *error) {
   struct stat info;
 
-  error_set(error, "BERTH_EEXEC", "use a program that this image and this node can run", NULL);
+  error_set(error, "BERTH_EEXEC", HINT_EEXEC, NULL);
   error->exit = BERTH_EXIT_NOT_EXECUTABLE;
   (void)text_join(error->text, sizeof(error->text), path, ": ", text_errno(number), NULL);
   if (number == ENOEXEC && is_elf(path)) {
@@ -173,7 +173,7 @@ void command_run(char **argv, char **environment, struct error *error) {
   }
   if (search && run_here(argv, environment, error))
     return;
-  error_set(error, "BERTH_ECOMMAND", search ? HINT_PROGRAM : HINT_FILE, argv[0],
+  error_set(error, "BERTH_ECOMMAND", search ? HINT_ECOMMAND : HINT_FILE, argv[0],
             ": not found in the container", search ? ", PATH=" : "", search ? search : "", NULL);
   error->exit = BERTH_EXIT_NOT_FOUND;
 }

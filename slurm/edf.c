@@ -7,6 +7,7 @@
 
 #include "child.h"
 #include "clean.h"
+#include "hints.h"
 #include "text.h"
 
 /* Starting node on a loaded login node, and reading a few files from a slow home. */
@@ -73,8 +74,8 @@ int edf_render(struct options *options, const struct settings *settings, const s
   const enum source source = options->values[named].source, alias_source = options->values[alias].source;
 
   if (source == SOURCE_FLAG && alias_source == SOURCE_FLAG)
-    return error_set(error, "BERTH_ECONFLICT", "give one of the two",
-                     "both --environment and --edf were specified", NULL);
+    return error_set(error, "BERTH_ECONFLICT", HINT_ECONFLICT, "both --environment and --edf were specified",
+                     NULL);
   /* Of two that are equally strong, which only variables can be, ours counts. */
   const size_t given = source != SOURCE_NONE ? named : alias;
   if (!is_name(options->values[given].value))

@@ -6,16 +6,8 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "hints.h"
 #include "text.h"
-
-/* As for BERTH_EVERSION and BERTH_EPROTOCOL of src/report/site_errors.ts. */
-#define HINT_VERSION                                                                                         \
-  "run the step again; if it says the same, root ends the worker of this node (its pid is in worker.pid of " \
-  "berth's runtime_dir): running steps go on, and the next one starts a new worker"
-
-/* As for BERTH_ESTRANGER of src/report/site_errors.ts. */
-#define HINT_STRANGER                                                                                        \
-  "tell the operators of this node: runtime_dir= in plugstack.conf must name a directory that root made"
 
 /* Behind "tell the operators of node N", for who cannot read what is root's. */
 #define HINT_NODE ": `berth doctor` and the worker's log there say why"
@@ -48,12 +40,12 @@ void fail_take(const struct frame_in *frame, struct error *error) {
 }
 
 void fail_version(struct error *error) {
-  error_set(error, "BERTH_EVERSION", HINT_VERSION,
+  error_set(error, "BERTH_EVERSION", HINT_EVERSION,
             "berth was replaced on this node, and its worker speaks another protocol", NULL);
 }
 
 int fail_protocol(struct error *error, const char *what) {
-  return error_set(error, "BERTH_EPROTOCOL", HINT_VERSION, "the worker's answer cannot be used: ", what,
+  return error_set(error, "BERTH_EPROTOCOL", HINT_EPROTOCOL, "the worker's answer cannot be used: ", what,
                    NULL);
 }
 
@@ -91,7 +83,7 @@ int fail_internal(struct error *error, ...) {
 int fail_stranger(struct error *error, const char *socket, uid_t owner) {
   char number[NUMBER_TEXT_MAX];
 
-  return error_set(error, "BERTH_ESTRANGER", HINT_STRANGER, "whoever listens at ", socket, " is user ",
+  return error_set(error, "BERTH_ESTRANGER", HINT_ESTRANGER, "whoever listens at ", socket, " is user ",
                    text_number(number, owner), ", neither root nor you: it was not asked for a container",
                    NULL);
 }

@@ -15,6 +15,7 @@
 #include "command.h"
 #include "entrypoint.h"
 #include "fail.h"
+#include "hints.h"
 #include "place.h"
 #include "stay.h"
 #include "variables.h"
@@ -75,8 +76,8 @@ static int change_directory(const struct frame_in *frame, struct error *error) {
     return fail_protocol(error, "working directory");
   /* Scripts look for `PATH: No such file or directory`. */
   if (chdir(path) < 0)
-    return error_set(error, "BERTH_EWORKDIR", "name a directory of the image, or one that is mounted",
-                     "couldn't chdir to ", path, ": ", text_errno(errno), NULL);
+    return error_set(error, "BERTH_EWORKDIR", HINT_EWORKDIR, "couldn't chdir to ", path, ": ",
+                     text_errno(errno), NULL);
   return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "clean.h"
 #include "command.h"
+#include "hints.h"
 #include "text.h"
 #include "variables.h"
 
@@ -112,8 +113,7 @@ void resume_run(char **argv, char *const *environment, struct error *error) {
 
   cleanup_free char *state = read_saved(argv[1], &saved) ? read_state(saved.state_fd, &size) : NULL;
   if (!state || !merge(&variables, state, size, environment)) {
-    error_set(error, "BERTH_EENTRYPOINT",
-              "let it end with exec \"$@\", and without closing other descriptors",
+    error_set(error, "BERTH_EENTRYPOINT", HINT_EENTRYPOINT,
               "the image's entrypoint has lost what it was given for the command", NULL);
     return;
   }

@@ -5,9 +5,8 @@
 
 #include "clean.h"
 #include "flags.h"
+#include "hints.h"
 #include "text.h"
-
-#define HINT_LINE "mend berth's line in plugstack.conf"
 
 /* The words of the worker's own settings (src/site/values.ts), for no and for yes. */
 static const char *const words[][4] = {{"0", "no", "n", "false"}, {"1", "yes", "y", "true"}};
@@ -21,13 +20,13 @@ static bool says(bool yes, const char *value) {
 
 static bool take_yes(const char *argument, const char *value, struct error *error) {
   if (!says(true, value) && !says(false, value))
-    error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, argument, ": write yes or no", NULL);
+    error_set(error, "BERTH_EPLUGSTACK", HINT_EPLUGSTACK, argument, ": write yes or no", NULL);
   return says(true, value);
 }
 
 static const char *take_path(const char *argument, const char *value, struct error *error) {
   if (value[0] != '/')
-    error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, argument, " is no absolute path", NULL);
+    error_set(error, "BERTH_EPLUGSTACK", HINT_EPLUGSTACK, argument, " is no absolute path", NULL);
   return value;
 }
 
@@ -43,8 +42,8 @@ static void take_shifter(struct settings *settings, const char *value, struct er
   else if (strcmp(value, "long") == 0)
     settings->groups |= FLAG_SHIFTER_LONG;
   else if (!says(false, value))
-    error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, "shifter_flags=", value, ": write short, long or no",
-              NULL);
+    error_set(error, "BERTH_EPLUGSTACK", HINT_EPLUGSTACK, "shifter_flags=", value,
+              ": write short, long or no", NULL);
 }
 
 static bool take_known(struct settings *settings, const char *argument, struct error *error) {
@@ -80,11 +79,12 @@ void settings_read(struct settings *settings, int count, char *const *arguments,
     if (take_known(settings, arguments[i], error))
       continue;
     if (!strchr(arguments[i], '='))
-      error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, arguments[i], " has no value: write ", arguments[i],
-                "=VALUE", NULL);
+      error_set(error, "BERTH_EPLUGSTACK", HINT_EPLUGSTACK, arguments[i], " has no value: write ",
+                arguments[i], "=VALUE", NULL);
     else if (settings->more_count < SETTINGS_MORE_MAX)
       settings->more[settings->more_count++] = arguments[i];
     else
-      error_set(error, "BERTH_EPLUGSTACK", HINT_LINE, "too many arguments for berth in plugstack.conf", NULL);
+      error_set(error, "BERTH_EPLUGSTACK", HINT_EPLUGSTACK, "too many arguments for berth in plugstack.conf",
+                NULL);
   }
 }

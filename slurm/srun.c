@@ -15,6 +15,7 @@
 #include "expand.h"
 #include "fail.h"
 #include "given_options.h"
+#include "hints.h"
 #include "text.h"
 
 extern char **environ;
@@ -126,8 +127,7 @@ static void carry_by_job(spank_t spank, const struct options *options) {
 static int check_components(const struct options *merged, bool wanted, struct error *error) {
   if (submit.components == 0 || options_equal(merged, &submit.options) || (!submit.local && !wanted))
     return 0;
-  return error_set(error, "BERTH_EHETEROGENEOUS",
-                   "give each component the same --container options, or use one srun each",
+  return error_set(error, "BERTH_EHETEROGENEOUS", HINT_EHETEROGENEOUS,
                    "the components of a heterogeneous job cannot have different --container options", NULL);
 }
 

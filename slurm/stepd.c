@@ -14,6 +14,7 @@
 #include "client.h"
 #include "fail.h"
 #include "given_options.h"
+#include "hints.h"
 #include "place.h"
 #include "text.h"
 
@@ -145,7 +146,7 @@ int stepd_register(spank_t spank) {
   }
   build_register(spank, &frame);
   if (!frame_finish(&frame)) {
-    error_set(&step.error, "BERTH_EENVIRONMENT", "unset large variables, or submit with --export=NONE",
+    error_set(&step.error, "BERTH_EENVIRONMENT", HINT_EENVIRONMENT,
               "the environment of the job is larger than 1 MiB", NULL);
     return 0;
   }

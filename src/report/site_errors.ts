@@ -2,6 +2,9 @@
 /** Failures around steps: names, bundles, the worker and its callers, the site's own files. */
 import { type ErrorRow, FAILED } from './error_row.js'
 
+const RENEW =
+  "root ends the worker of this node (its pid is in worker.pid of berth's runtime_dir): running steps go on, and the next one starts a new worker"
+
 export const SITE_ERRORS = {
   BERTH_EBUNDLE: {
     text: 'bundle {path}: {problem}',
@@ -15,7 +18,7 @@ export const SITE_ERRORS = {
   },
   BERTH_ECALL: {
     text: 'the worker does not know the request {name}',
-    hint: "`berth` and the worker are of different versions: root ends the worker of this node (its pid is in worker.pid of berth's runtime_dir): running steps go on, and the next one starts a new worker",
+    hint: `\`berth\` and the worker are of different versions: ${RENEW}`,
     exit: FAILED,
   },
   BERTH_ECONNECTIONS: {
@@ -85,7 +88,7 @@ export const SITE_ERRORS = {
   },
   BERTH_EPLUGSTACK: {
     text: "berth's line in plugstack.conf cannot be used: {problem}",
-    hint: 'give absolute paths, see docs/config.md',
+    hint: "mend berth's line in plugstack.conf",
     exit: FAILED,
   },
   BERTH_EPROFILE: {
@@ -95,7 +98,7 @@ export const SITE_ERRORS = {
   },
   BERTH_EPROTOCOL: {
     text: "the worker's answer cannot be used: {problem}",
-    hint: "run the step again; if it says the same, root ends the worker of this node (its pid is in worker.pid of berth's runtime_dir): running steps go on, and the next one starts a new worker",
+    hint: `run the step again; if it says the same, ${RENEW}`,
     exit: FAILED,
   },
   BERTH_ESITE: {
@@ -110,7 +113,7 @@ export const SITE_ERRORS = {
   },
   BERTH_EVERSION: {
     text: 'berth was replaced on this node, and its worker speaks another protocol ({theirs} met {ours})',
-    hint: "run the step again; if it says the same, root ends the worker of this node (its pid is in worker.pid of berth's runtime_dir): running steps go on, and the next one starts a new worker",
+    hint: `run the step again; if it says the same, ${RENEW}`,
     exit: FAILED,
   },
 } as const satisfies Record<string, ErrorRow>

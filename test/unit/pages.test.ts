@@ -6,7 +6,9 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ENGINES } from '../../src/engine/engines.js'
 import { enginePage, GENERATED_END } from '../../src/engine/page.js'
+import { ERRORS } from '../../src/report/errors.js'
 import { errorsPage } from '../../src/report/errors_page.js'
+import { hintsHeader } from '../../src/report/hints_header.js'
 import { type FlagRow, manPage } from '../../src/report/man_page.js'
 import { configPage } from '../../src/site/config_page.js'
 import { suite } from '../suite.js'
@@ -35,6 +37,19 @@ for (const [name, page] of [
     assert.equal(readFileSync(file, 'utf8'), page())
   })
 }
+
+test('slurm/hints.h is up to date (UPDATE_DOCS=1 writes it), and nothing else of slurm/ repeats a hint', () => {
+  const folder = join(import.meta.dirname, '../../slurm')
+  const header = join(folder, 'hints.h')
+  const sources = readdirSync(folder)
+    .filter((name) => /\.[ch]$/.test(name) && name !== 'hints.h')
+    .map((name) => readFileSync(join(folder, name), 'utf8'))
+  if (process.env.UPDATE_DOCS === '1') writeFileSync(header, hintsHeader(sources))
+  assert.equal(readFileSync(header, 'utf8'), hintsHeader(sources))
+  const whole = sources.map((text) => text.replaceAll(/"\s*\\?\s*"/g, '')).join('\n')
+  for (const [code, { hint }] of Object.entries(ERRORS))
+    assert.ok(!whole.includes(JSON.stringify(hint)), `${code}: HINT_${code.replace('BERTH_', '')}`)
+})
 
 for (const engine of ENGINES) {
   test(`docs/engines/${engine.name}.md is up to date (UPDATE_DOCS=1 writes it)`, () => {
