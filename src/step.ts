@@ -122,7 +122,7 @@ export interface PreparedStep {
   early?: Promise<EarlyEngine | undefined>
 }
 
-export interface PreparedContainer {
+interface PreparedContainer {
   request: Request
   engine: Engine
   installed: Installed

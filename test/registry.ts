@@ -66,7 +66,7 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-export interface Asked {
+interface Asked {
   method: string
   url: string
   headers: IncomingMessage['headers']
@@ -179,7 +179,7 @@ export class FakeRegistry {
   }
 }
 
-export interface ImageOptions {
+interface ImageOptions {
   tag?: string
   diffIds?: string[]
   layerType?: string

@@ -2,7 +2,7 @@
 /** The one door to the test library: `suite(name)` gives `test(promise, fn)`; a skip names what is missing. */
 import { suite as uvuSuite } from 'uvu'
 
-export type Body = () => void | Promise<void>
+type Body = () => void | Promise<void>
 
 export interface Suite {
   (promise: string, body: Body): void

@@ -101,7 +101,7 @@ async function ownLogin([host = '', repository = '', user]: string[]): Promise<s
 }
 
 /** A failure as the worker told it, with its own words. */
-export class RemoteError extends BerthError {
+class RemoteError extends BerthError {
   override readonly hint: string
   override readonly exit: number
 

@@ -150,7 +150,7 @@ export interface LaunchFields {
   bare: boolean
 }
 
-export interface EntrypointLaunch {
+interface EntrypointLaunch {
   argv: string[]
   /** What it says is shown. */
   log: boolean

@@ -15,7 +15,7 @@ export interface Installed {
 }
 
 /** Found, or why not. */
-export type Presence = Installed | { problem: string }
+type Presence = Installed | { problem: string }
 
 export type FindEngine = (engine: Engine) => Promise<Presence>
 

@@ -39,7 +39,7 @@ export const podmanEngine: Engine = {
 }
 
 /** Short names: podman 4 takes no more than 50 characters. All that it keeps goes with the step, so that no user's home or shared file system is touched. */
-export function storeOptions(run: StartPlace['run']): string[] {
+function storeOptions(run: StartPlace['run']): string[] {
   return [
     ...[`--root=${run}/storage`, `--runroot=${run}/c`, `--tmpdir=${run}/tmp`],
     // vfs wants nothing of the kernel; with --rootfs nothing is stored.

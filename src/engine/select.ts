@@ -15,7 +15,7 @@ type SiteView = Pick<Site, 'get' | 'origin'>
 export const AUTOMATIC = 'auto'
 
 /** What the choice is made from; a test gives its own table. */
-export interface Choice {
+interface Choice {
   /** Of the job, for the site's default. */
   partition?: string
   engines?: readonly Engine[]
@@ -30,7 +30,7 @@ export function pickEngine(request: Request, site: SiteView, choice: Choice = {}
   return candidates[0]
 }
 
-export interface Picked {
+interface Picked {
   engine: Engine
   installed: Installed
   why: Reason

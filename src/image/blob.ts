@@ -9,7 +9,7 @@ import { isRetriedError, type RetryPolicy, sleep, waitBefore } from './retry.js'
 /** A connection that moved this much was worth it: the count of failures starts anew. */
 const PROGRESS_BYTES_MIN = 1 << 20
 
-export type AskBlob = (headers: Record<string, string>) => Promise<Reply>
+type AskBlob = (headers: Record<string, string>) => Promise<Reply>
 
 /**
  * Bytes of the blob in order, each once. A redirect's target is never kept, as signed addresses die within minutes:

@@ -2,7 +2,7 @@
 /** Where podman, docker and enroot keep logins. */
 import { isAbsolute, join } from 'node:path'
 
-export interface CredentialPlace {
+interface CredentialPlace {
   path: string
   kind: 'docker' | 'netrc'
 }

@@ -4,7 +4,7 @@
  * A user may have written anything there, and what is not of that form is only known to be something else.
  */
 
-export interface EnrootStart {
+interface EnrootStart {
   workdir: string
   entrypoint: string[]
   cmd: string[]

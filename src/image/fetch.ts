@@ -41,7 +41,7 @@ export interface Reply {
   url: URL
 }
 
-export interface RequestOptions {
+interface RequestOptions {
   method?: 'GET' | 'HEAD' | 'POST'
   /** Kept while the origin stays; Authorization goes for good at the first hop to another one. */
   headers?: Record<string, string>

@@ -16,7 +16,7 @@ import { FACTS_VERSION, type ImageFacts, type ImageMpi, type ImageMpiLibrary, NO
 import { type CacheEntry, parseCache } from './ldcache.js'
 import { type Runtime, runtimesFor, runtimesOf } from './runtimes.js'
 
-export const LD_CACHE = 'etc/ld.so.cache'
+const LD_CACHE = 'etc/ld.so.cache'
 /** Where glibc's loader looks when the cache has no answer (elf/rtld of Debian, Fedora and upstream). */
 const DEFAULT_DIRS = /^\/(usr\/)?lib(64|32)?(\/[a-z0-9_]+-linux-gnu[a-z0-9]*)?$/
 /** Symbols that one MPI may be missing, and users that want them: more tell nobody more. */

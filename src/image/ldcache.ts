@@ -104,7 +104,7 @@ export function writeCache(ordered: readonly CacheEntry[]): Buffer {
 }
 
 /** _dl_cache_libcmp of glibc: runs of digits are numbers. */
-export function compareNames(a: string, b: string): number {
+function compareNames(a: string, b: string): number {
   const left = a.match(/\d+|\D/g) ?? []
   const right = b.match(/\d+|\D/g) ?? []
   for (let i = 0; i < Math.min(left.length, right.length); i++) {

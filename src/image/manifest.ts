@@ -163,6 +163,6 @@ export function takeStrings(value: unknown): Record<string, string> {
 }
 
 /** Foreign text in a message: short, on one line. */
-export function show(text: string): string {
+function show(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text)
 }

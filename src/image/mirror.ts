@@ -13,7 +13,7 @@ import type { ResolveOrder } from './wire.js'
 const RULE = /^([a-z0-9.:[\]-]+)=([a-z0-9.:[\]-]+)((?:\/[a-z0-9._-]+)*)$/
 
 /** Told what a mirror failed with: the image comes from elsewhere, so that nobody else would hear of it. */
-export type TellMirror = (mirror: string, problem: string) => void
+type TellMirror = (mirror: string, problem: string) => void
 
 /** What any registry may say to anybody: the image or the right to it is elsewhere. */
 const NOT_THERE = ['BERTH_EIMAGENOTFOUND', 'BERTH_EAUTH']

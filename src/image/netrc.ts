@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** enroot's .credentials: a netrc file whose values may hold $NAME, ${NAME} and $(command), which end no word. */
 
-export interface NetrcEntry {
+interface NetrcEntry {
   /** '' for `default`. */
   machine: string
   /** As written: what is to be expanded is still in it. */
@@ -16,7 +16,7 @@ export const NEEDS_EXPANSION = /\$(?!oauthtoken\b)[({A-Za-z_]/
 const WORD_CHARS_MAX = 64 << 10
 
 /** In their order; words that netrc does not know are left out. */
-export function readNetrc(text: string): NetrcEntry[] {
+function readNetrc(text: string): NetrcEntry[] {
   const words = netrcWords(text)
   const entries: NetrcEntry[] = []
   for (let at = 0; at < words.length; at++) {

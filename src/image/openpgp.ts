@@ -15,7 +15,7 @@ const NAME_CHARS_MAX = 200
 const REASON_CHARS_MAX = 200
 
 /** Who signed, or why nobody did that counts. */
-export type Signer = { by: string } | { problem: string; known: boolean }
+type Signer = { by: string } | { problem: string; known: boolean }
 
 /** One or several, armored or not. @throws Error that says what is wrong with them */
 export async function readKeys(bytes: Buffer): Promise<Key[]> {

@@ -49,7 +49,7 @@ export function choosePlatform(entries: readonly IndexEntry[], host: HostPlatfor
   )
 }
 
-export function misfit(host: HostPlatform, available: readonly Platform[]): BerthError {
+function misfit(host: HostPlatform, available: readonly Platform[]): BerthError {
   const names = available.slice(0, 12).map(({ os, architecture, variant }) => {
     const name = `${os}/${architecture}${variant === '' ? '' : `/${variant}`}`
     return name.replace(/[^\w./+-]/g, '?').slice(0, 40)

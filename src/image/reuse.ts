@@ -8,20 +8,20 @@ import type { ReuseOrder } from './wire.js'
 
 const PROBLEM_CHARS_MAX = 200
 
-export interface Conversion {
+interface Conversion {
   image: OpenedImage
   reader: ImageReader
   options: SquashOptions
   report: (progress: ConvertProgress) => void
 }
 
-export interface Reuse {
+interface Reuse {
   /** Descriptors of stored images. */
   images: number[]
   layers: ReuseOrder[]
 }
 
-export type Converted = SquashResult & { reused: number; problem: string }
+type Converted = SquashResult & { reused: number; problem: string }
 
 /** `problem`: why stored images were no use. @throws as convert() */
 export async function convertReusing(

@@ -12,13 +12,13 @@ export interface Digest {
   hex: string
 }
 
-export interface StatedObject {
+interface StatedObject {
   relativeId: number
   descriptor: Digest
   content: Digest
 }
 
-export interface Statement {
+interface Statement {
   header: Digest
   objects: StatedObject[]
 }

@@ -23,7 +23,7 @@ const ENVIRONMENT = 'etc/environment'
 const RC = 'etc/rc'
 
 /** The file of which it is told, and which part of it is the squashfs, if not all. */
-export interface SquashfsPlace {
+interface SquashfsPlace {
   path: string
   part?: SifPartition
   /** The copy must be what was signed. */

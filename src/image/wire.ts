@@ -76,7 +76,7 @@ export interface Resolved {
   layers: StoredImage['layers']
 }
 
-export interface ImportingData {
+interface ImportingData {
   /** Layers that have arrived. */
   layer: number
   layers: number

@@ -13,7 +13,7 @@ import { type Holder, HolderDoor, openHolder } from './holder.js'
 import { buildNamespaces, type Namespaces } from './namespaces.js'
 import type { Undo } from './undo.js'
 
-export interface EngineTurn {
+interface EngineTurn {
   signal: AbortSignal
   undo: Undo
 }

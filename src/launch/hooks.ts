@@ -17,7 +17,7 @@ import { EngineRun, type ViewPlace, type ViewRole, type ViewUser } from './engin
 import { explainBuildFailure } from './failure.js'
 import type { Namespaces } from './namespaces.js'
 
-export interface HookContainer {
+interface HookContainer {
   plan: Plan
   spec: NamespaceSpec
   namespaces: Namespaces

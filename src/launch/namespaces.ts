@@ -4,8 +4,8 @@ import { close, openSync, readlinkSync } from 'node:fs'
 import { type BuiltNamespace, type MadeEntry, type NamespaceSpec, native } from '../native.js'
 
 /** Names as in /proc/PID/ns, in the order of setns: the user namespace grants the others (setns(2)). */
-export const NAMESPACE_ORDER = ['user', 'mnt', 'ipc', 'uts', 'net', 'pid'] as const
-export type NamespaceName = (typeof NAMESPACE_ORDER)[number]
+const NAMESPACE_ORDER = ['user', 'mnt', 'ipc', 'uts', 'net', 'pid'] as const
+type NamespaceName = (typeof NAMESPACE_ORDER)[number]
 
 /** CLONE_NEW* of linux/sched.h. */
 export const CLONE_FLAG: Readonly<Record<NamespaceName, number>> = {

@@ -25,7 +25,7 @@ import type { Namespaces } from './namespaces.js'
 import type { Instance, Running } from './running.js'
 import type { Undo } from './undo.js'
 
-export interface NamedTurn extends ImageTurn {
+interface NamedTurn extends ImageTurn {
   undo: Undo
   /** The step lives in these since before the worker's restart; borrowed. */
   namespaces?: Namespaces
@@ -36,7 +36,7 @@ export interface NamedTurn extends ImageTurn {
 }
 
 /** How the engine that was picked makes namespaces. */
-export type Build = (spec: NamespaceSpec) => Promise<Namespaces>
+type Build = (spec: NamespaceSpec) => Promise<Namespaces>
 
 interface Wanted {
   id: ContainerId

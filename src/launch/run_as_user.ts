@@ -23,7 +23,7 @@ const KILL_WAIT_MS = 5000
 /** What is in the pipes when the program has ended is read at once; somebody it left behind may hold them for ever. */
 const DRAIN_MS_MAX = 1000
 
-export interface Ended {
+interface Ended {
   /** "exit status 1", "signal SIGTERM", or 0. */
   status: 0 | string
   stdout: string

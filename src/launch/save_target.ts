@@ -14,7 +14,7 @@ const MODE = 0o666
 /** A name beside the target's own, whose length may be at the limit already. */
 const TEMPORARY_BYTES = 8
 
-export interface SaveAccess {
+interface SaveAccess {
   uid: number
   gid: number
   gids: number[]

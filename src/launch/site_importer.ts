@@ -13,7 +13,7 @@ import { lastLines, type ProgramUser, runAsUser } from './run_as_user.js'
 import type { Undo } from './undo.js'
 
 /** For whom, and in which step. */
-export interface ImporterUser extends ProgramUser {
+interface ImporterUser extends ProgramUser {
   job: number
   step: number
   env: Readonly<Record<string, string>>

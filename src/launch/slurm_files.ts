@@ -23,7 +23,7 @@ const BASES: readonly (readonly [file: string, key: string])[] = [
 let known: { stamp: string; bases: readonly string[] } | undefined
 
 /** @param conf the site's slurm_conf; '' for the usual places */
-export function clientBases(conf: string): readonly string[] {
+function clientBases(conf: string): readonly string[] {
   const path = conf !== '' ? conf : SLURM_CONFS.find((one) => existsSync(one))
   if (path === undefined) return []
   const stamp = BASES.map(([file]) => stampOf(join(dirname(path), file))).join(' ')

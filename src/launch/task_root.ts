@@ -8,7 +8,7 @@ import { closeSync, openSync, readlinkSync } from 'node:fs'
 /** O_PATH of open(2), which node:fs has no name for: nothing is asked of a file server. */
 const O_PATH = 0o10000000
 
-export interface TaskRoot {
+interface TaskRoot {
   /** To be put before absolute paths; '' for the worker's own. */
   path: string
   close(): void

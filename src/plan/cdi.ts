@@ -26,7 +26,7 @@ export interface ChosenDevice extends Reason {
   one?: true
 }
 
-export interface DeviceEdits {
+interface DeviceEdits {
   mounts: PlannedMount[]
   variables: PlannedVariable[]
   notes: string[]

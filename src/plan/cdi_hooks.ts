@@ -9,7 +9,7 @@ import type { CdiHook } from '../site/cdi_spec.js'
 import { insideRoot } from './cwd.js'
 import type { PlannedMount, Reason } from './spec.js'
 
-export interface HookPlan {
+interface HookPlan {
   links: PlannedMount[]
   /** Directories of the container that the loader must search. */
   directories: string[]

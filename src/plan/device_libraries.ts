@@ -21,7 +21,7 @@ export interface AddedLibrary {
   source?: string
 }
 
-export interface LibraryEdits {
+interface LibraryEdits {
   loader: LoaderEntry[]
   mounts: PlannedMount[]
   notes: string[]

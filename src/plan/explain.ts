@@ -25,7 +25,7 @@ export interface ShownStart {
   teardown: string[][]
 }
 
-export interface ShownEngine {
+interface ShownEngine {
   why: Reason
   /** Absent: berth is the engine. */
   start?: ShownStart

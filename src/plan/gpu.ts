@@ -18,7 +18,7 @@ const ALL = { nvidia: 'nvidia.com/gpu=all', amd: 'amd.com/gpu=all', intel: 'inte
 /** Set by Slurm where the job has GPUs as a generic resource. */
 const OF_SLURM = ['SLURM_STEP_GPUS', 'SLURM_JOB_GPUS', 'SLURM_GPUS_ON_NODE'] as const
 
-export interface GpuPlan extends Reason {
+interface GpuPlan extends Reason {
   /** Added to what was asked for by name. */
   devices: ChosenDevice[]
   /** The driver's files, since no CDI file has them. */

@@ -9,7 +9,7 @@ import type { PlanInput } from './input.js'
 import type { PlannedHook, Reason } from './spec.js'
 
 /** A hook as CDI files and hook files describe it. */
-export interface HookWords {
+interface HookWords {
   stage: string
   path: string
   /** The program's own name first, as OCI has it. */
@@ -20,7 +20,7 @@ export interface HookWords {
 }
 
 /** In the order of a container's life, which starts with its first task. */
-export const HOOK_STAGES = [
+const HOOK_STAGES = [
   'prestart',
   'createRuntime',
   'createContainer',

@@ -10,7 +10,7 @@ import { planNode } from './node.js'
 import { planPmi } from './pmi.js'
 import type { HookupEdits } from './spec.js'
 
-export type Contributor = (input: PlanInput) => Partial<HookupEdits>
+type Contributor = (input: PlanInput) => Partial<HookupEdits>
 
 /** In the order in which their mounts are made. */
 const CONTRIBUTORS: readonly Contributor[] = [planPmi, planMpi, planNode]

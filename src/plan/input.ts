@@ -15,7 +15,7 @@ export interface PlanUser {
   groups: readonly { gid: number; name?: string }[]
 }
 
-export interface PlanStepFacts {
+interface PlanStepFacts {
   /** step batch interactive run */
   context: string
   job: number

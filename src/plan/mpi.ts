@@ -17,7 +17,7 @@ import { keepsOpenMpi, planPlaces } from './open_mpi.js'
 import type { HookupEdits, PlannedMount } from './spec.js'
 
 /** The node's directories, each at its own path below. */
-export const HOST_DIR = '/.berth/host'
+const HOST_DIR = '/.berth/host'
 const FAMILIES: Readonly<Record<MpiFamily, string>> = {
   mpich: 'MPICH',
   openmpi: 'Open MPI',

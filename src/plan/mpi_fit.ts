@@ -8,7 +8,7 @@ import type { ImageFacts, ImageMpi, ImageMpiLibrary } from '../image/facts.js'
 import type { HostLibrary, HostMpi, HostMpiLibrary } from './host.js'
 import { keptBy, type MpiKept } from './mpi_kept.js'
 
-export interface Replacement {
+interface Replacement {
   image: ImageMpiLibrary
   host: HostMpiLibrary
 }

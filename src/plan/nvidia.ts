@@ -16,9 +16,9 @@ import { checkRequirements } from './nvidia_require.js'
 import type { PlannedMount, Reason } from './spec.js'
 import { presentValue, type VariableEdits } from './variables.js'
 
-export const NVIDIA_LIBRARIES_DIR = '/usr/local/nvidia/lib64'
+const NVIDIA_LIBRARIES_DIR = '/usr/local/nvidia/lib64'
 const NVIDIA_LIBRARIES32_DIR = '/usr/local/nvidia/lib'
-export const NVIDIA_PROGRAMS_DIR = '/usr/local/nvidia/bin'
+const NVIDIA_PROGRAMS_DIR = '/usr/local/nvidia/bin'
 
 /** Which library and program belongs to what (nvidia-container-toolkit, libnvidia-container nvc_info.c). */
 const CAPABILITIES: Readonly<Record<string, RegExp>> = {
@@ -40,7 +40,7 @@ const ALIASES: Readonly<Record<string, readonly string[]>> = {
 /** Where nobody says: what a program that computes and nvidia-smi need; the toolkit has "utility" alone. */
 const DEFAULT = 'compute,utility'
 
-export interface NvidiaEdits {
+interface NvidiaEdits {
   loader: LoaderEntry[]
   mounts: PlannedMount[]
   notes: string[]

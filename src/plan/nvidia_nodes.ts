@@ -21,7 +21,7 @@ const MIG_MONITOR = 2
 const CHANNEL = /^\d{1,5}$/
 const DIRECTORY_MODE = 0o755
 
-export interface NodeEdits {
+interface NodeEdits {
   mounts: PlannedMount[]
   warnings: string[]
   notes: string[]

@@ -39,7 +39,7 @@ export function planHookFiles(
 }
 
 /** All of the conditions that are given, and at least one, as podman and CRI-O decide on files of version 1.0.0. */
-export function applies({ when }: HookFile, input: PlanInput): boolean {
+function applies({ when }: HookFile, input: PlanInput): boolean {
   const verdicts: boolean[] = []
   if (when.always !== undefined) verdicts.push(when.always)
   if (when.hasBindMounts !== undefined)

@@ -9,7 +9,7 @@ import { planMounts } from './mounts.js'
 import { NAMESPACE_TYPES, type Plan } from './spec.js'
 import { isWritable, writableLayer } from './writable.js'
 
-export type { PlanInput, PlanStepFacts, PlanUser } from './input.js'
+export type { PlanInput } from './input.js'
 
 /** The runtime-spec release whose names the plan uses. */
 const OCI_VERSION = '1.2.0'

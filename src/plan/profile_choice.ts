@@ -7,7 +7,7 @@ import type { ProfileSet } from '../site/profile_set.js'
 import { parseBoolean } from '../site/values.js'
 import { originOf } from './input.js'
 
-export interface ProfileFacts {
+interface ProfileFacts {
   request: Pick<Request, 'profiles' | 'origins' | 'annotations'>
   profiles: ProfileSet | undefined
   environment: ReadonlyMap<string, string>

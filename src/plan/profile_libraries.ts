@@ -9,7 +9,7 @@ import { LIBRARY, misfitOf } from './device_libraries.js'
 import type { PlanInput } from './input.js'
 import type { PlannedMount } from './spec.js'
 
-export interface LoadableEdits {
+interface LoadableEdits {
   mounts: PlannedMount[]
   /** Without those of which nothing is left. */
   ldPath: string[]

@@ -15,7 +15,7 @@ import type { PlannedHook, PlannedMount, Reason } from './spec.js'
 import { planRequestedMount } from './user_mounts.js'
 import type { VariableEdits } from './variables.js'
 
-export interface ProfileEdits {
+interface ProfileEdits {
   mounts: PlannedMount[]
   notes: string[]
   /** Names of devices that profiles ask for. */

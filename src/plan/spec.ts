@@ -66,7 +66,7 @@ export interface HookupEdits {
 }
 
 /** OCI's names of the namespaces. */
-export type NamespaceType = 'user' | 'mount' | 'network' | 'ipc' | 'uts' | 'pid'
+type NamespaceType = 'user' | 'mount' | 'network' | 'ipc' | 'uts' | 'pid'
 
 export const NAMESPACE_TYPES: Readonly<Record<Namespace, NamespaceType>> = {
   net: 'network',

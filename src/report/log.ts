@@ -4,12 +4,12 @@ import { toStderr } from './log_file.js'
 import { isSecretKey, REDACTED, redact } from './redact.js'
 import { UserLines } from './user_lines.js'
 
-export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
+type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>
 
 /** The field `uid` names the user who caused a line: each user's lines are limited. */
-export interface Log {
+interface Log {
   error(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void
   info(message: string, fields?: LogFields): void
@@ -18,7 +18,7 @@ export interface Log {
   with(fields: LogFields): Log
 }
 
-export interface LogOptions {
+interface LogOptions {
   level: LogLevel
   /** Takes a whole line; default: stderr, which the keeper and systemd keep. */
   write?: (line: string) => void

@@ -10,7 +10,7 @@ import { formatMounts } from './mounts.js'
 import { isOptionName } from './options.js'
 import type { MountRequest } from './request.js'
 
-export interface Bundle {
+interface Bundle {
   args: string[]
   /** The program's whole environment. */
   env: Map<string, string>

@@ -7,7 +7,7 @@ import type { MpiMode } from './request.js'
 const DEVICE = /^[A-Za-z][\w.-]*\/[A-Za-z][\w.-]*=[A-Za-z0-9][\w.:-]*$/
 /** A device node of the host, as it is. */
 const NODE = /^\/dev\/(?!(.*\/)?\.\.(\/|$))[\w./:-]+$/
-export const MPI_MODES = ['auto', 'host', 'image', 'off'] as const satisfies readonly MpiMode[]
+const MPI_MODES = ['auto', 'host', 'image', 'off'] as const satisfies readonly MpiMode[]
 const WORD = /^[A-Za-z0-9][\w.-]{0,63}$/
 
 /** @throws BERTH_EOPTION */

@@ -27,7 +27,7 @@ export const PROPAGATION_FLAGS: readonly string[] = [
   'runbindable',
 ]
 /** Words of enroot's fstab that shape the mount instead of flagging it; `silent`, docker's `z` and `Z` mean nothing here. */
-export const SHAPE_FLAGS: readonly string[] = [
+const SHAPE_FLAGS: readonly string[] = [
   'bind',
   'rbind',
   'nofail',

@@ -4,7 +4,7 @@ import { parseSpace } from '../site/values.js'
 import { optionProblem } from './problem.js'
 import type { Request, WritablePlace } from './request.js'
 
-export const OPTION = 'container-writable'
+const OPTION = 'container-writable'
 const VALUE = /^(?:(disk|memory)(?::(.+))?|(.+))$/
 
 export interface WritableValue {

@@ -5,7 +5,7 @@
  * younger than the file's own version, makes the whole file unusable.
  */
 import { isAbsolute } from 'node:path'
-import { DocumentProblem, Part, parseDocument } from './document.js'
+import { Part, parseDocument } from './document.js'
 
 export interface CdiDeviceNode {
   /** In the container. */
@@ -232,5 +232,3 @@ function absolute(part: Part, key: string): string {
   if (!isAbsolute(path) || path.includes('\0')) throw part.problem(key, 'should be an absolute path')
   return path
 }
-
-export { DocumentProblem }

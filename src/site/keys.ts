@@ -2,7 +2,7 @@
 /** Every key of berth.conf and of the plugstack line: docs/config.md is generated from this table. */
 
 /** How a value is written; site.ts turns it into the type beside it (ValueOf). */
-export type KeyType =
+type KeyType =
   | 'path'
   | 'name'
   | 'boolean'

@@ -16,7 +16,7 @@ export type Trigger =
   /** The host has this file, or one that matches. */
   | { kind: 'host'; path: string }
 
-export interface ProfileVariable {
+interface ProfileVariable {
   action: 'set' | 'prepend' | 'append' | 'unset' | 'keep'
   name: string
   value: string
@@ -51,7 +51,7 @@ export interface Profile {
   problems: string[]
 }
 
-export const PROFILE_KEYS: Readonly<Record<string, string>> = {
+const PROFILE_KEYS: Readonly<Record<string, string>> = {
   help: 'one line for `berth check`',
   trigger: 'always, env|label|annotation NAME[=VALUE], host PATH; several: any of them',
   conflicts: 'profiles that cannot be used with it',
@@ -73,7 +73,7 @@ export const PROFILE_KEYS: Readonly<Record<string, string>> = {
 export const PROFILE_NAME = /^[A-Za-z0-9][\w.-]{0,63}$/
 /** As symbols tell them apart. */
 const MPI_FAMILIES = ['mpich', 'openmpi', 'abi'] as const
-export type MpiFamily = (typeof MPI_FAMILIES)[number]
+type MpiFamily = (typeof MPI_FAMILIES)[number]
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/
 const TRIGGER = /^(always|(env|label|annotation)\s+([^\s=]+)(?:=(.*))?|host\s+(\/.*))$/
 
@@ -189,7 +189,7 @@ function takeVariable(profile: Profile, action: string, item: string, wrong: Wro
     })
 }
 
-export function parseTrigger(text: string): Trigger | undefined {
+function parseTrigger(text: string): Trigger | undefined {
   const match = TRIGGER.exec(text)
   if (match === null) return undefined
   const [, whole, kind, name = '', value, path] = match

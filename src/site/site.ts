@@ -12,7 +12,7 @@ import { type ProfileSet, readProfiles } from './profile_set.js'
 import type { Space } from './values.js'
 
 /** The TypeScript type of a key, by the row of the table. */
-export type ValueOf<K extends Key> = (typeof KEYS)[K]['type'] extends infer T
+type ValueOf<K extends Key> = (typeof KEYS)[K]['type'] extends infer T
   ? T extends 'boolean'
     ? boolean
     : T extends 'count' | 'seconds' | 'size'

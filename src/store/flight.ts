@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One piece of work for all who want it at the same time; it is given up when nobody does any more. */
 
-export interface Passenger<P> {
+interface Passenger<P> {
   progress?: ((progress: P) => void) | undefined
   signal?: AbortSignal | undefined
 }
 
-export type Work<P, T> = (report: (progress: P) => void, signal: AbortSignal) => Promise<T>
+type Work<P, T> = (report: (progress: P) => void, signal: AbortSignal) => Promise<T>
 
 interface Flight<P, T> {
   passengers: Set<Passenger<P>>

@@ -20,7 +20,7 @@ export interface NewImage {
   policy: ReusePolicy
 }
 
-export interface Lent {
+interface Lent {
   records: StoreRecord[]
   layers: ReuseOrder[]
 }

@@ -30,17 +30,7 @@ import { type Removed, Shelf } from './shelf.js'
 import { isTrustedKey } from './squashfile.js'
 import { openNameless, reserveStepFile, type StepFile } from './step_file.js'
 
-export type {
-  Access,
-  EnsureOptions,
-  ImageRow,
-  ImportProgress,
-  Lease,
-  Removed,
-  Scrubbed,
-  ScrubTurn,
-  StoreOptions,
-}
+export type { Access, ImportProgress, StoreOptions }
 
 /** Each takes as many threads as the site says; more at once would only make all of them late. Two for one user. */
 const IMPORTS_AT_ONCE_MAX = Math.max(3, Math.floor(availableParallelism() / 4))

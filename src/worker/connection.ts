@@ -25,7 +25,7 @@ const unfinished = new Unfinished()
 /** How much of a failure one peer hears; of a node that is not the step's first: one line with its name, and no hint. */
 export type Telling = 'whole' | 'silent' | { node: string }
 
-export interface ConnectionEvents {
+interface ConnectionEvents {
   /** Throws ProtocolError to end the connection; descriptors of the frame belong to the receiver. */
   frame(connection: Connection, frame: Frame): void
   closed(connection: Connection): void

@@ -6,7 +6,7 @@ import { variablesNeeded } from '../step.js'
 import { type Frame, ProtocolError, Tag } from './frame.js'
 import { OPTIONS_PER_FRAME_MAX } from './limits.js'
 
-export type StepContext = 'step' | 'batch' | 'interactive' | 'run' | 'srun' | 'sbatch' | 'salloc'
+type StepContext = 'step' | 'batch' | 'interactive' | 'run' | 'srun' | 'sbatch' | 'salloc'
 
 export interface StepFacts {
   /** 32 hex digits: the shim's handle, or the ticket of `berth run`. */

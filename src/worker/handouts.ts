@@ -25,7 +25,7 @@ import { native } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
 import type { Worker } from './worker.js'
 
-export interface Claim {
+interface Claim {
   uid: number
   gid: number
   job: string
@@ -34,7 +34,7 @@ export interface Claim {
   pid: number
 }
 
-export interface Handout {
+interface Handout {
   size: number
   /** Everybody may have the image: nobody needs to own the file. */
   open: boolean

@@ -27,7 +27,7 @@ import type { Story } from './story.js'
 /** The level of srun(1)'s log, as tasks are told of it: 3 is info, each -v adds one. */
 const SRUN_DEBUG_VERBOSE = 4
 
-export type ProgressListener = (event: ImportEvent) => void
+type ProgressListener = (event: ImportEvent) => void
 
 export interface LiveStepPorts {
   story: Story

@@ -14,7 +14,7 @@ const ACTIVATION_FD = 3
 const SOCKET_MODE = 0o666
 
 /** May throw, which ends the connection; descriptors of the frame are the receiver's. `opens`: it is the first one. */
-export type Receiver = (from: Connection, frame: Frame, opens: boolean) => void
+type Receiver = (from: Connection, frame: Frame, opens: boolean) => void
 
 export class Server {
   private readonly perUser = new Map<number, number>()
@@ -104,7 +104,7 @@ function refuse(socket: NativeSocket, failure: BerthError): SocketHandler {
   return { data: (_, fds) => fds.forEach(native.closeFd), closed: () => undefined }
 }
 
-export function socketPath(runtimeDir: string): string {
+function socketPath(runtimeDir: string): string {
   return join(runtimeDir, 'worker.sock')
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { APPTAINER_DIR } from '../engine/engines.js'
 
 /** What a start by hand begins from. */
-export interface HandPlace {
+interface HandPlace {
   /** The image, unpacked on the node by somebody. */
   tree: string
   /** Its name at a registry. */
@@ -14,7 +14,7 @@ export interface HandPlace {
   uid: number
 }
 
-export interface ByHand {
+interface ByHand {
   /** Once on the node, not measured. */
   before?: string[][]
   prefix: string[]

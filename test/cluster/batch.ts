@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Outcome, type RunOptions, run, until } from './command.js'
 
-export interface BatchPlace {
+interface BatchPlace {
   shared: string
   conf: string
   command(argv: readonly string[], options?: RunOptions): Promise<Outcome>

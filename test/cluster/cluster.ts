@@ -16,7 +16,7 @@ import { findPlugin, type Node, type NodeOptions, prepareNode, waitForNodes } fr
 import { makeUndo, stillHere, type Undo } from './undo.js'
 import { ensureUsers, USER_A } from './users.js'
 
-export type { Node, NodeOptions } from './node.js'
+export type { Node } from './node.js'
 
 export interface ClusterOptions {
   /** Two nodes with the plugin by default. */

@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 
 /** Longer than any single command of the suite takes on two cores; a hang then fails with what was printed. */
-export const COMMAND_TIME_MAX_MS = 180_000
+const COMMAND_TIME_MAX_MS = 180_000
 
 /** Of what usually comes within a second: a first job imports an image meanwhile, beside other tests. */
 const WAIT_TIME_MAX_MS = 90_000

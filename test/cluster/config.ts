@@ -2,7 +2,7 @@
 /** slurm.conf and plugstack.conf of a throwaway cluster; see slurm.conf(5) of 22.05 for every key. */
 import { hostname } from 'node:os'
 
-export interface NodeSetup {
+interface NodeSetup {
   name: string
   port: number
   /** plugstack.conf of this node's slurmd and steps. */
@@ -83,7 +83,7 @@ export function slurmConf(setup: ClusterSetup, plugstack: string): string {
   ].join('\n')
 }
 
-export interface PlugOptions {
+interface PlugOptions {
   plugin: string
   runtimeDir: string
   storeDir: string

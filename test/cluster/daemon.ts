@@ -17,7 +17,7 @@ export interface Daemon {
   alive(): boolean
 }
 
-export interface DaemonOptions {
+interface DaemonOptions {
   env?: Record<string, string>
   /** It stays when this process ends (demo --keep); else the kernel ends it with us, even after SIGKILL. */
   outlive?: boolean

@@ -5,7 +5,7 @@ import type { TarEntry } from './tar.js'
 /** Limit that the images test sets for the uncompressed size of an image. */
 export const BOMB_BYTES = 256 << 20
 
-export interface HostileLayer {
+interface HostileLayer {
   name: string
   entries: TarEntry[]
   /** 'contained': it may be imported, as long as nothing outside of the image is touched. */

@@ -20,7 +20,7 @@ export interface ImageRecipe {
 const CREATED = '2024-01-01T00:00:00Z'
 const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch
 
-export function sha256(bytes: Uint8Array): string {
+function sha256(bytes: Uint8Array): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 }
 

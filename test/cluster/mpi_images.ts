@@ -18,7 +18,7 @@ const RECIPE_VERSION = 2
 const MOVING = 'sid'
 const COMMON = ['libc6', 'libgcc-s1', 'libstdc++6', 'zlib1g', 'busybox-static']
 
-export const MPI_PACKAGES = {
+const MPI_PACKAGES = {
   /** No MPI: for those that a test brings along. */
   'none-trixie': [],
   'mpich-trixie': ['libmpich12', 'libhwloc15', 'libucx0', 'libnuma1', 'libudev1', 'libcap2', 'libgfortran5'],

@@ -25,7 +25,7 @@ export interface NodeOptions {
 }
 
 /** What all nodes of a cluster have in common. */
-export interface SharedOptions {
+interface SharedOptions {
   prolog?: boolean
   plugArgs?: string[]
   berthConf?: string
@@ -45,7 +45,7 @@ export interface Node {
   restart(): Promise<void>
 }
 
-export interface PreparedNode extends Node {
+interface PreparedNode extends Node {
   conf: string
   plugstack: string
   line: string

@@ -14,7 +14,7 @@ export interface Best {
   speed: number
 }
 
-export interface PingPong {
+interface PingPong {
   inside(): Promise<Outcome>
   outside(): Promise<Outcome>
   /** Looks at each outcome. */

@@ -33,7 +33,7 @@ export interface Registry {
   corrupt(digest: string, change: 'flip' | 'truncate'): void
 }
 
-export interface RegistryOptions {
+interface RegistryOptions {
   outlive?: boolean
   /** Lines of an htpasswd file (bcrypt): only these users may push and pull. */
   users?: readonly string[]

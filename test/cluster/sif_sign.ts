@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as sif from './sif.js'
 
-export interface SignOptions {
+interface SignOptions {
   /** Group that is signed, 1 by default. */
   group?: number
   /** Only these objects of it, by their numbers in the file. */

@@ -20,7 +20,7 @@ const body = require('node:fs').readFileSync(0)
 require('node:http').request('${ADDRESS}', options, (answer) => answer.pipe(process.stdout)).end(body)
 `
 
-export interface Slurmrestd {
+interface Slurmrestd {
   /** @returns exit code of the job, and what it said on both outputs */
   submit(script: string, environment: Record<string, string>): Promise<{ code: number; output: string }>
 }

@@ -2,7 +2,7 @@
 /** Two ordinary users with supplementary groups: Slurm needs real accounts, so they are made and later removed. */
 import { must, run } from './command.js'
 
-export interface TestUser {
+interface TestUser {
   name: string
   uid: number
   /** Supplementary groups by name and id. */

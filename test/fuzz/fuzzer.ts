@@ -16,7 +16,7 @@ const FOUND = join(import.meta.dirname, '../../build/fuzz-found')
 /** Of one input: under sanitizers, on a machine with other work. An input without end is far beyond it. */
 const INPUT_SECONDS_MAX = 100
 
-export interface Fuzzing {
+interface Fuzzing {
   program: string
   /** Directory of the seeds; what is found to be interesting is added. */
   corpus: string

@@ -12,7 +12,7 @@ const KINDS = {
   },
   xfs: { megabytes: 320, make: ['mkfs.xfs', '-q', '-m', 'reflink=1'] },
 } as const
-export type Kind = keyof typeof KINDS
+type Kind = keyof typeof KINDS
 
 /** What keeps a test from having such a disk here; undefined: nothing. */
 export function missingFor(kind: Kind): string | undefined {

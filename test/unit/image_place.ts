@@ -38,7 +38,7 @@ export async function withRegistry(
   }
 }
 
-export interface ReaderOptions {
+interface ReaderOptions {
   name?: string
   documents?: CredentialDocument[]
 }

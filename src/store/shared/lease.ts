@@ -10,7 +10,7 @@ import { type FileHandle, link, open, readFile, rename, rm, stat } from 'node:fs
 import { join } from 'node:path'
 import type { Share } from './wire.js'
 
-export interface Owner extends Share {
+interface Owner extends Share {
   /** Of one attempt. */
   token: string
   node: string
@@ -22,7 +22,7 @@ export interface Owner extends Share {
   beat: number
 }
 
-export type Taken = { lease: Lease } | { owner: Owner }
+type Taken = { lease: Lease } | { owner: Owner }
 
 /** Rewritten in place: one block whatever the numbers, so that a reader never sees the end of an older, longer text. */
 const LEASE_BYTES = 512

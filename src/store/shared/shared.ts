@@ -23,7 +23,7 @@ export interface SharedOptions extends SharerSettings {
   gid: number
 }
 
-export interface SharedProgress extends Share {
+interface SharedProgress extends Share {
   phase: 'waiting' | 'importing'
   /** The node that imports it. */
   node?: string

@@ -11,7 +11,7 @@ import type { OrderName, Orders, Sent, SharerSettings } from './wire.js'
 
 const HEAP_MIB_MAX = 64
 /** A metadata server under load takes seconds; one that takes longer is as good as none. */
-export const ANSWER_MS_MAX = 15_000
+const ANSWER_MS_MAX = 15_000
 /** Between two reports of a copy. */
 const STALL_MS_MAX = 60_000
 

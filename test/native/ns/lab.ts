@@ -79,13 +79,13 @@ export function file(target: string, text: string, replaceLink = false): MountSt
   return { kind: 'file', target, content: Buffer.from(text), mode: 0o644, replaceLink }
 }
 
-export interface Inside {
+interface Inside {
   status: number | null
   stdout: string
   stderr: string
 }
 
-export interface EnterOptions {
+interface EnterOptions {
   /** Keep every capability of the container's user namespace. */
   capabilities?: boolean
   uid?: number
@@ -183,7 +183,7 @@ export class Lab {
   }
 }
 
-export function descriptors(built: BuiltNamespace): number[] {
+function descriptors(built: BuiltNamespace): number[] {
   const all = [built.userNs, built.mountNs, built.netNs, built.ipcNs, built.utsNs, built.pidNs]
   return all.filter((fd): fd is number => fd !== undefined)
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from '../squash/workbench.js'
 
-export interface Ran {
+interface Ran {
   status: number | null
   stdout: string
   stderr: string

@@ -50,7 +50,7 @@ export async function until<T>(
   }
 }
 
-export interface Seen {
+interface Seen {
   type: number
   pid: number
   uid: number
@@ -58,7 +58,7 @@ export interface Seen {
   frame: Frame
 }
 
-export type Action = { fd: string } | { send: Buffer } | { pauseMs: number } | 'close'
+type Action = { fd: string } | { send: Buffer } | { pauseMs: number } | 'close'
 export type Rule = readonly [FrameType, ...Action[]]
 
 /** One running fake worker. */

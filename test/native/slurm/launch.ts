@@ -16,7 +16,7 @@ export const directory = makeDirectory()
 const program = compileFake(directory.path)
 let sockets = 0
 
-export interface Told {
+interface Told {
   status: number | null
   signal: string | null
   stdout: string

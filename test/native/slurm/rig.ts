@@ -45,7 +45,7 @@ export function options(fake: FakeWorker, type: FrameType = Type.REGISTER): stri
   return fake.of(type).at(-1)?.frame.texts(Tag.OPTION) ?? []
 }
 
-export interface Rig {
+interface Rig {
   cluster: Cluster
   /** A fake worker at n1, of root or of a user whose directory it then is; the caller stops it. */
   start(rules: readonly Rule[], uid?: number): Promise<FakeWorker>

@@ -31,7 +31,7 @@ const FLAVOURS = {
 /** For the linker, of a program that libFuzzer runs. */
 export const FUZZ_TARGET = '-fsanitize=fuzzer'
 
-export interface Building {
+interface Building {
   flavour?: keyof typeof FLAVOURS
   /** Other sources, named from test/ too. */
   more?: readonly string[]
@@ -59,7 +59,7 @@ export function run(command: string, ...args: string[]): string {
   })
 }
 
-export interface Outcome {
+interface Outcome {
   code: number
   error: string
   size: number

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 
 /** stall: no answer at all; half: layers stop in the middle; refuse: 404 for everything. */
-export type Mood = 'answer' | 'stall' | 'half' | 'refuse'
+type Mood = 'answer' | 'stall' | 'half' | 'refuse'
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json'
 

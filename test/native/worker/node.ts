@@ -192,7 +192,7 @@ export function talk(socket: string, bytes: Uint8Array): Promise<Buffer> {
   })
 }
 
-export function must(file: string, args: readonly string[]): string {
+function must(file: string, args: readonly string[]): string {
   const { status, stdout, stderr, error } = spawnSync(file, args, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`${file} ${args.join(' ')}: ${error ?? stderr}`)
   return stdout
