@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** docs/config.md from the table of keys. */
-import { KEYS, type KeyRow, PYXIS_KEYS } from './keys.js'
+import type { KeyRow } from './key_row.js'
+import { KEYS, PYXIS_KEYS } from './keys.js'
 import { BOOLEAN_GRAMMAR, SECONDS_GRAMMAR, SIZE_GRAMMAR, SPACE_GRAMMAR } from './values.js'
 
 const HEAD = `# Settings

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One configured value by its row in the table of keys. */
 import { isAbsolute, normalize } from 'node:path'
-import type { KeyRow } from './keys.js'
+import type { KeyRow } from './key_row.js'
 import {
   BOOLEAN_GRAMMAR,
   parseBoolean,
