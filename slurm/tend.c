@@ -8,11 +8,12 @@
  * decimal and a newline, then so many bytes of words, each with a NUL behind it:
  *
  *   UID, GID, GROUPS  of the user; groups with commas between them, may be empty
- *   MNT, USER         the worker's own descriptors of the namespaces to be entered; USER may be empty
+ *   MNT, USER         the worker's own descriptors of the namespaces to be entered; may be empty
  *   COUNT             so many words of the program follow, then the variables of its environment
  *
- * After that a byte: end all now; EOF: the worker is gone, and with it what the engine waits for, so end what
- * is left soon. The answer is "exit STATUS\n" (as waitpid(2) gives it) once the program has ended.
+ * After that a byte: 't': ask the program and its process group to end, and end what is left soon; another:
+ * end all now; EOF: the worker is gone, and with it what the engine waits for, so end what is left soon. The
+ * answer is "exit STATUS\n" (as waitpid(2) gives it) once the program has ended.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -35,7 +36,7 @@
 #include "clean.h"
 #include "text.h"
 
-enum { CONTROL = 3 };
+enum { CONTROL = 3, PLEASE_END = 't' };
 
 /* Places of the words. */
 enum { UID, GID, GROUPS, MNT, USER, COUNT, PROGRAM };
@@ -239,12 +240,18 @@ static long parent_of(const char *pid) {
   return after && strlen(after) > 4 ? strtol(after + 4, NULL, 10) : -1;
 }
 
-static void kill_children(void) {
+/* A child that was not waited for keeps its number, and so does its process group. */
+static void signal_child(pid_t child, int signal) {
+  if (signal == SIGKILL || kill(-child, signal) < 0)
+    (void)kill(child, signal);
+}
+
+static void signal_children(int signal) {
   DIR *all = opendir("/proc");
 
   for (const struct dirent *entry; all && (entry = readdir(all));)
     if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && parent_of(entry->d_name) == getpid())
-      (void)kill((pid_t)strtol(entry->d_name, NULL, 10), SIGKILL);
+      signal_child((pid_t)strtol(entry->d_name, NULL, 10), signal);
   if (all)
     (void)closedir(all);
 }
@@ -252,7 +259,7 @@ static void kill_children(void) {
 /* Children of the killed become children of this process, which is their subreaper (prctl(2)). */
 static void end_all(pid_t program) {
   for (int round = 0; round < END_ROUNDS_MAX; round++) {
-    kill_children();
+    signal_children(SIGKILL);
     if (!reap(program))
       return;
     (void)usleep(END_ROUND_US);
@@ -282,11 +289,14 @@ static bool wait_for(pid_t program, int signals, int control, int wait_ms) {
 }
 
 static void attend(pid_t program, int signals) {
-  char byte;
+  char byte = 0;
 
   if (!wait_for(program, signals, CONTROL, -1))
     return;
-  if (recv(CONTROL, &byte, 1, MSG_DONTWAIT) <= 0 && !wait_for(program, signals, -1, GRACE_MS))
+  const bool told = recv(CONTROL, &byte, 1, MSG_DONTWAIT) > 0;
+  if (told && byte == PLEASE_END)
+    signal_children(SIGTERM);
+  if ((!told || byte == PLEASE_END) && !wait_for(program, signals, told ? CONTROL : -1, GRACE_MS))
     return;
   end_all(program);
 }

@@ -7,14 +7,15 @@ import type { ImageReference } from '../image/image.js'
 import { native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { Store } from '../store/store.js'
-import { lastLines, type ProgramFile, type ProgramUser, runAsUser } from './run_as_user.js'
+import { lastLines, type ProgramFile, runAsUser } from './run_as_user.js'
+import type { ProgramUser } from './tend.js'
 
 /** Who asks, and by which environment the client finds its daemon. */
 export interface DockerUser extends ProgramUser {
   env: Readonly<Record<string, string>>
 }
 
-/** What the client reads, and nothing that runAsUser() forbids. */
+/** What the client reads. */
 const ENVIRONMENT = /^(DOCKER_|XDG_|HOME$|USER$|PATH$|TMPDIR$)/
 /** The config's digest, or with containerd's store that of the manifest, and the bytes of its layers. */
 const INSPECTED = /^(sha256:[0-9a-f]{64}) (\d{1,15})$/

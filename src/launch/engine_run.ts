@@ -6,20 +6,13 @@
 
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../report/errors.js'
-import { spawnTend, takeTend } from './tend.js'
-
-export interface ViewUser {
-  uid: number
-  gid: number
-  gids: readonly number[]
-}
+import { exitStatus, giveOrder, type ProgramUser, spawnTend, type Tend, takeTend } from './tend.js'
 
 /** As whom, and with which variables. */
 export interface ViewRole {
-  user: ViewUser
+  user: ProgramUser
   environment: Readonly<Record<string, string>>
 }
 
@@ -36,8 +29,9 @@ const KILL_MS_MAX = 12_000
 
 /** One command in a view, and all that it leaves running. */
 export class EngineRun {
+  private readonly tend: Tend
   private readonly child: ChildProcess
-  private readonly control: Duplex | undefined
+  private readonly control: Tend['control']
   private said = ''
   private status: number | undefined
   /** Resolves when nothing more can be heard of any of them. */
@@ -49,9 +43,9 @@ export class EngineRun {
 
   /** @param input what it reads; absent: nothing */
   constructor(input?: string) {
-    const { child, control } = input === undefined ? takeTend() : spawnTend('pipe')
-    this.child = child
-    this.control = control
+    this.tend = input === undefined ? takeTend() : spawnTend('pipe')
+    this.child = this.tend.child
+    this.control = this.tend.control
     // One that does not read it has no need of it.
     this.child.stdin?.on('error', () => undefined).end(input)
     this.quiet = new Promise((resolve) => {
@@ -59,7 +53,9 @@ export class EngineRun {
     })
     for (const stream of [this.child.stdout, this.child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => this.hear(text))
-    this.ended = this.readStatus()
+    this.ended = exitStatus(this.tend).then((status) => {
+      this.status = status
+    })
     // An exit may be seen before what was written ahead of it is read.
     this.gone = once(this.child, 'exit').then(
       () => this.ended,
@@ -68,13 +64,8 @@ export class EngineRun {
   }
 
   /** Once. Descriptors are opened by their numbers in this process. */
-  start(argv: readonly string[], { user, environment }: ViewRole, { mountNs, userNs }: ViewPlace): this {
-    const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
-    const who = [user.uid, user.gid, user.gids.join(',')]
-    const words = [...who, mountNs, userNs ?? '', argv.length, ...argv, ...variables]
-    const order = Buffer.from(words.map((word) => `${word}\0`).join(''))
-    this.control?.write(`${order.length}\n`)
-    this.control?.write(order)
+  start(argv: readonly string[], role: ViewRole, place: ViewPlace): this {
+    giveOrder(this.tend, { argv, ...role, ...place })
     return this
   }
 
@@ -120,21 +111,6 @@ export class EngineRun {
     this.control?.destroy()
     this.child.stdout?.destroy()
     this.child.stderr?.destroy()
-  }
-
-  private async readStatus(): Promise<void> {
-    let text = ''
-    const { control } = this
-    if (control === undefined) return
-    await new Promise<void>((resolve) => {
-      control.on('data', (piece: Buffer) => {
-        text += piece.toString('latin1')
-        if (text.includes('\n')) resolve()
-      })
-      control.on('close', resolve)
-    })
-    const status = /^exit (-?\d+)\n/.exec(text)?.[1]
-    if (status !== undefined) this.status = Number(status)
   }
 
   private hear(text: string): void {

@@ -13,9 +13,10 @@ import { explainPlan } from '../plan/explain.js'
 import type { HookStage } from '../plan/hooks.js'
 import type { Plan, PlannedHook } from '../plan/spec.js'
 import { BerthError } from '../report/errors.js'
-import { EngineRun, type ViewPlace, type ViewRole, type ViewUser } from './engine_run.js'
+import { EngineRun, type ViewPlace, type ViewRole } from './engine_run.js'
 import { explainBuildFailure } from './failure.js'
 import type { Namespaces } from './namespaces.js'
+import type { ProgramUser } from './tend.js'
 
 interface HookContainer {
   plan: Plan
@@ -32,7 +33,7 @@ interface HookContainer {
 /** What is left to do when a container ends, also for a worker that did not make it. */
 export interface EndHooks {
   hooks: PlannedHook[]
-  user: ViewUser
+  user: ProgramUser
   state: HookState
 }
 

@@ -1,27 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A program that works for a user on the node beside a step, with the rights of that user and no more. */
-import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { spawnOrdinary } from '../native/spawn.js'
-import { native } from '../native.js'
+import { constants } from 'node:os'
+import { exitStatus, giveOrder, type ProgramUser, spawnTend } from './tend.js'
 
-export interface ProgramUser {
-  uid: number
-  gid: number
-  gids: readonly number[]
-}
-
-/** node:child_process sets uid and gid and drops all groups; named whole, since PATH is the user's. */
+/** PATH, by which programs are found, is the user's; these two are not. */
 const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv']
 const PRLIMIT = '/usr/bin/prlimit'
 const PATH_DEFAULT = '/usr/local/bin:/usr/bin:/bin'
 /** A path, and what a program says before it; stderr is shown by its end only. */
 const STDOUT_BYTES_MAX = 64 << 10
 const STDERR_BYTES_KEPT = 8 << 10
-/** Between the request to end and the end that nobody can refuse. */
-const KILL_WAIT_MS = 5000
-/** What is in the pipes when the program has ended is read at once; somebody it left behind may hold them for ever. */
-const DRAIN_MS_MAX = 1000
+/** berth-tend gives up on processes that do not die after 10 s; they may hold the pipes for ever. */
+const KILL_MS_MAX = 12_000
+/** To berth-tend (tend.c). */
+const [PLEASE_END, END_NOW] = ['t', 'k']
 
 interface Ended {
   /** "exit status 1", "signal SIGTERM", or 0. */
@@ -37,70 +30,55 @@ export interface ProgramFile {
 }
 
 /**
- * Never fails; the signal ends the program and what it started. Nothing that the loader or setpriv heeds may be in `env`:
- * that one runs as root first.
+ * Never fails. The signal ends the program, which may tidy up before; with the program ends all that it has left running,
+ * wherever it forked to: none of it is in the step's cgroup, and nobody would ever end it.
  */
 export async function runAsUser(
   words: readonly string[],
-  { uid, gid, gids }: ProgramUser,
+  user: ProgramUser,
   env: Readonly<Record<string, string>>,
   signal: AbortSignal,
   file?: ProgramFile,
 ): Promise<Ended> {
-  const setpriv = SETPRIV.find((path) => existsSync(path))
-  if (setpriv === undefined) return { status: 'no setpriv on this node', stdout: '', stderr: '' }
-  const groups = gids.length === 0 ? '--clear-groups' : `--groups=${gids.join(',')}`
-  const become = [`--reuid=${uid}`, `--regid=${gid}`, groups, '--inh-caps=-all', '--no-new-privs', '--']
-  const limit = file === undefined ? [] : [PRLIMIT, `--fsize=${file.bytesMax}`, '--']
-  const child = spawnOrdinary(native, setpriv, [...become, ...limit, ...words], {
-    ...{ cwd: '/', env: { PATH: PATH_DEFAULT, ...env }, detached: true },
-    stdio: ['ignore', file?.stdout ?? 'pipe', 'pipe'],
-  })
   const ended: Ended = { status: 0, stdout: '', stderr: '' }
+  const setpriv = SETPRIV.find((path) => existsSync(path))
+  if (setpriv === undefined) return { ...ended, status: 'no setpriv on this node' }
+  const limit = file === undefined ? [] : [PRLIMIT, `--fsize=${file.bytesMax}`, '--']
+  const argv = [setpriv, '--inh-caps=-all', '--no-new-privs', '--', ...limit, ...words]
+  const tend = spawnTend('ignore', file?.stdout)
+  const { child, control } = tend
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     ended.stdout = (ended.stdout + text).slice(-STDOUT_BYTES_MAX)
   })
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     ended.stderr = (ended.stderr + text).slice(-STDERR_BYTES_KEPT)
   })
-  const stop = () => endGroup(child)
+  const failed = new Promise<string>((resolve) => child.once('error', ({ message }) => resolve(message)))
+  const over = new Promise((resolve) => child.once('close', resolve).once('error', resolve))
+  giveOrder(tend, { argv, user, environment: { PATH: PATH_DEFAULT, ...env } })
+  const stop = (): void => void control?.write(PLEASE_END)
   if (signal.aborted) stop()
   signal.addEventListener('abort', stop, { once: true })
-  child.on('exit', () => {
-    // From here on its number may be another process group's.
-    signal.removeEventListener('abort', stop)
-    setTimeout(() => {
-      child.stdout?.destroy()
-      child.stderr?.destroy()
-    }, DRAIN_MS_MAX).unref()
-  })
-  ended.status = await new Promise((resolve) => {
-    child.on('error', (error) => resolve(error.message))
-    child.on('close', (code, by) =>
-      resolve(code === 0 ? 0 : by === null ? `exit status ${code}` : `signal ${by}`),
-    )
-  })
-  return ended
+  const status = await Promise.race([exitStatus(tend), failed])
+  signal.removeEventListener('abort', stop)
+  control?.end(END_NOW)
+  const late = setTimeout(() => {
+    for (const stream of [child.stdout, child.stderr, control]) stream?.destroy()
+  }, KILL_MS_MAX)
+  await over
+  clearTimeout(late)
+  return { ...ended, status: describe(status) }
 }
 
-/** The program and what it started: it leads a process group of its own. */
-function endGroup(child: ChildProcess): void {
-  const { pid } = child
-  if (pid === undefined) return
-  const send = (name: NodeJS.Signals): void => {
-    try {
-      process.kill(-pid, name)
-    } catch {
-      // All of the group have ended.
-    }
-  }
-  send('SIGTERM')
-  const timer = setTimeout(() => send('SIGKILL'), KILL_WAIT_MS)
-  child.on('exit', () => {
-    clearTimeout(timer)
-    // What it leaves behind, while the group's number is still theirs.
-    send('SIGKILL')
-  })
+/** @param status as waitpid(2) gives it, or why there is none */
+function describe(status: number | string | undefined): Ended['status'] {
+  if (status === 0) return 0
+  if (status === undefined) return 'no exit status'
+  if (typeof status === 'string') return status
+  const number = status & 0x7f
+  if (number === 0) return `exit status ${(status >> 8) & 0xff}`
+  const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0]
+  return `signal ${name ?? number}`
 }
 
 /** What a failing program said, to follow its status. */

@@ -9,7 +9,8 @@ import type { ImageReference } from '../image/image.js'
 import { parseReference } from '../image/reference.js'
 import { BerthError } from '../report/errors.js'
 import type { Site } from '../site/site.js'
-import { lastLines, type ProgramUser, runAsUser } from './run_as_user.js'
+import { lastLines, runAsUser } from './run_as_user.js'
+import type { ProgramUser } from './tend.js'
 import type { Undo } from './undo.js'
 
 /** For whom, and in which step. */
@@ -24,7 +25,7 @@ interface Turn {
   undo: Undo
 }
 
-/** What importers of pyxis read, and nothing that runAsUser() forbids. */
+/** What importers of pyxis read. */
 const ENVIRONMENT =
   /^(SLURM_|SLURMD_|PYXIS_|ENROOT_|XDG_|HOME$|USER$|PATH$|TMPDIR$|REGISTRY_AUTH_FILE$|DOCKER_CONFIG$)/
 /** Importers are written for this version of the interface. */

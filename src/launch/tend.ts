@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * berth-tend, started and without an order yet. One is kept ready on nodes whose steps want one: to fork a process of the
+ * berth-tend: starts a program for a user and answers for all that it leaves running. One is kept ready on nodes whose steps want one: to fork a process of the
  * worker's size takes 2 ms, as long as some engines need to start.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -13,6 +13,22 @@ interface Tend {
   child: ChildProcess
   /** Undefined where there is no descriptor left. */
   control: Socket | undefined
+}
+
+/** Whose rights a program has. */
+export interface ProgramUser {
+  uid: number
+  gid: number
+  gids: readonly number[]
+}
+
+/** What is to be run; descriptors of the namespaces are borrowed until it is over, and without one it is the worker's. */
+export interface TendOrder {
+  argv: readonly string[]
+  user: ProgramUser
+  environment: Readonly<Record<string, string>>
+  mountNs?: number
+  userNs?: number
 }
 
 const PROGRAM = join(import.meta.dirname, '..', 'berth-tend')
@@ -31,10 +47,13 @@ export function takeTend(): Tend {
   return tend
 }
 
-/** @param stdin a pipe is the caller's to fill and to end */
-export function spawnTend(stdin: 'ignore' | 'pipe'): Tend {
+/**
+ * @param stdin a pipe is the caller's to fill and to end
+ * @param stdout a descriptor, borrowed until the program has ended
+ */
+export function spawnTend(stdin: 'ignore' | 'pipe', stdout: 'pipe' | number = 'pipe'): Tend {
   const child = native.withoutForks(() =>
-    spawn(PROGRAM, { cwd: '/', env: {}, stdio: [stdin, 'pipe', 'pipe', 'pipe'] }),
+    spawn(PROGRAM, { cwd: '/', env: {}, stdio: [stdin, stdout, 'pipe', 'pipe'] }),
   )
   // Whoever takes it listens, too; before that nobody does.
   child.on('error', () => undefined)
@@ -42,6 +61,31 @@ export function spawnTend(stdin: 'ignore' | 'pipe'): Tend {
   const control = (child.stdio as ChildProcess['stdio'] | undefined)?.[CONTROL] as Socket | undefined
   control?.on('error', () => undefined)
   return { child, control }
+}
+
+/** Once. Descriptors are opened by their numbers in this process. */
+export function giveOrder({ control }: Tend, { argv, user, environment, mountNs, userNs }: TendOrder): void {
+  const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
+  const who = [user.uid, user.gid, user.gids.join(',')]
+  const words = [...who, mountNs ?? '', userNs ?? '', argv.length, ...argv, ...variables]
+  const order = Buffer.from(words.map((word) => `${word}\0`).join(''))
+  control?.write(`${order.length}\n`)
+  control?.write(order)
+}
+
+/** Of the program, as waitpid(2) gives it, when it has ended; undefined when nobody can tell any more. */
+export async function exitStatus({ control }: Tend): Promise<number | undefined> {
+  let text = ''
+  if (control === undefined) return undefined
+  await new Promise<void>((resolve) => {
+    control.on('data', (piece: Buffer) => {
+      text += piece.toString('latin1')
+      if (text.includes('\n')) resolve()
+    })
+    control.on('close', resolve)
+  })
+  const status = /^exit (-?\d+)\n/.exec(text)?.[1]
+  return status === undefined ? undefined : Number(status)
 }
 
 function keepOne(): void {
