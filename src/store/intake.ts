@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One import from the store's side: an importer process, an unnamed file, and its name when all is well. */
-import { fstatSync } from 'node:fs'
+import { fstatSync, statSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CredentialDocument } from '../image/credentials.js'
@@ -267,6 +267,9 @@ async function land(
     const key = landing.key(facts)
     const path = shelf.directory.imagePath(key)
     await native.publish(fd, path, name)
+    const kept = shelf.byKey(key)
+    // A file that was there stays, and what is known of it: made with other settings, it has another size.
+    if (kept !== undefined && statSync(path).ino !== fstatSync(fd).ino) return kept
     const created = Math.floor(Date.now() / 1000)
     const unknown = { aliases: [], references: [], places: [], open: false, owners: [], pinned: false }
     const importers = landing.importers(facts)

@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  statSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
@@ -280,5 +281,38 @@ test.needs(needed, 'a file that only root can have written is mounted as it is',
     execFileSync('rm', ['-f', path])
   }
 })
+
+test.needs(
+  needed,
+  'a second owner after a change of settings: the record fits the file that is there',
+  async () => {
+    const directory = join(lab.folder, 'changed')
+    const archive = join(lab.publicFolder('archives'), 'x.tar')
+    const layer = makeTar([{ name: 'words', content: randomBytes(200_000).toString('hex') }])
+    const config = {
+      os: 'linux',
+      architecture: 'amd64',
+      rootfs: { type: 'layers', diff_ids: [sha256(layer)] },
+    }
+    writeFileSync(
+      archive,
+      makeTar([
+        { name: 'manifest.json', content: JSON.stringify([{ Config: 'c', Layers: ['l'] }]) },
+        { name: 'c', content: JSON.stringify(config) },
+        { name: 'l', content: layer },
+      ]),
+    )
+    const first = await lab.open({ directory, compressor: 'zstd' })
+    const { key, path } = await pull(first, `docker-archive:${archive}`, ALICE)
+    await first.close()
+    const second = await lab.open({ directory, compressor: 'gzip' })
+    const image = await pull(second, `docker-archive:${archive}`, BOB)
+  assert.is(image.key, key)
+    assert.is(second.list().find((one) => one.key === key)?.size, statSync(path).size)
+    await second.close()
+    const third = await lab.open({ directory, compressor: 'gzip' })
+    for (const user of [ALICE, BOB]) assert.ok(third.list(user.uid).some((one) => one.key === key))
+  },
+)
 
 test.run()
