@@ -307,7 +307,7 @@ test.needs(
     await first.close()
     const second = await lab.open({ directory, compressor: 'gzip' })
     const image = await pull(second, `docker-archive:${archive}`, BOB)
-  assert.is(image.key, key)
+    assert.is(image.key, key)
     assert.is(second.list().find((one) => one.key === key)?.size, statSync(path).size)
     await second.close()
     const third = await lab.open({ directory, compressor: 'gzip' })
