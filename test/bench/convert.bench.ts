@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Layers to squashfs beside other ways to the same file, in interleaved rounds: medians of wall and CPU seconds, as
- * ratios to berth's on the layers. The others cannot merge layers: they get one flat tar of what is visible in the end
- * and hash nothing, so `berth, flat` is the line to read them by. Images are made from Debian packages once and kept in
+ * ratios to berth's on the layers. `disk s` is wall until all of it is on the disk (syncfs), where the others have only
+ * begun to write. They cannot merge layers: they get one flat tar of what is visible in the end, and but for one line
+ * they hash nothing, so `berth, flat` is the line to read them by. Images are made from Debian packages once and kept in
  * BERTH_BENCH_DIR (/var/tmp/berth-bench, 4 GB; remove it when done). Two minutes on two cores once they are there; asked
  * for by name (`npm run bench convert`) with the large image and the slowest peers, twenty.
  */
@@ -22,6 +23,8 @@ const { convert, contenders } = contendersOf(FULL)
 
 interface Sample {
   wall: number
+  /** Wall until the file system has all of it on the disk. */
+  disk: number
   cpu: number
   megabytes: number
 }
@@ -39,10 +42,12 @@ function measure(contender: Contender, layers: string, flat: string): { sample: 
   })
   const wall = Number(process.hrtime.bigint() - started) / 1e9
   if (done.status !== 0) throw new Error(`${contender.name}: ${done.stderr}`)
+  execFileSync('sync', ['-f', DIRECTORY])
+  const disk = Number(process.hrtime.bigint() - started) / 1e9
   const [user = 0, system = 0, kilobytes = 0] = (done.stderr.trim().split('\n').at(-1) ?? '')
     .split(' ')
     .map(Number)
-  const sample = { wall, cpu: user + system, megabytes: kilobytes / 1024 }
+  const sample = { wall, disk, cpu: user + system, megabytes: kilobytes / 1024 }
   return { sample, size: contender.makesImage ? statSync(out).size / 1e6 : 0 }
 }
 
@@ -65,20 +70,22 @@ function report(
 ): void {
   const own = samples.get('berth zstd-1') ?? []
   const wall = median(own.map((sample) => sample.wall))
+  const disk = median(own.map((sample) => sample.disk))
   const cpu = median(own.map((sample) => sample.cpu))
   print(
     `\n${image}: ${(bytes / 1e6).toFixed(0)} MB uncompressed, medians of ${ROUNDS} interleaved rounds (* one)`,
   )
-  print(`${''.padEnd(31)}  wall s    cpu s   × wall    × cpu   MB RSS   MB out`)
+  print(`${''.padEnd(31)}  wall s   disk s    cpu s   × wall   × disk    × cpu   MB RSS   MB out`)
   for (const [name, list] of samples) {
     const row = {
       wall: median(list.map((sample) => sample.wall)),
+      disk: median(list.map((sample) => sample.disk)),
       cpu: median(list.map((sample) => sample.cpu)),
       memory: median(list.map((sample) => sample.megabytes)),
     }
     const size = sizes.get(name) ?? 0
-    const cells = [row.wall, row.cpu, row.wall / wall, row.cpu / cpu].map((value) =>
-      value.toFixed(2).padStart(9),
+    const cells = [row.wall, row.disk, row.cpu, row.wall / wall, row.disk / disk, row.cpu / cpu].map(
+      (value) => value.toFixed(2).padStart(9),
     )
     print(
       `${(list.length < ROUNDS ? `${name} *` : name).padEnd(30)}${cells.join('')}${row.memory.toFixed(0).padStart(9)}${size > 0 ? size.toFixed(1).padStart(9) : ''}`,

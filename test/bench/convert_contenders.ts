@@ -12,7 +12,13 @@ export interface Contender {
 }
 
 const PROCESSORS = '-noappend -no-progress -quiet -processors 2'
+const TAR2SQFS = 'tar2sqfs -j 2 -c zstd -X level=1 -b 131072 -q -f $out'
 const ZSTD_1 = `-comp zstd -Xcompression-level 1 -b 131072 ${PROCESSORS}`
+
+/** The flat tar on standard output, with the digests that berth checks: of the file and of what is in it. */
+const DIGESTS = `mkfifo $tree/packed $tree/plain
+  openssl dgst -sha256 $tree/packed & openssl dgst -sha256 $tree/plain &
+  tee $tree/packed <$flat | igzip -dc | tee $tree/plain`
 
 /**
  * enroot and the makers of SIF and charliecloud images by the tools they call and with the options they pass: enroot's
@@ -31,8 +37,9 @@ export function contendersOf(withSlow: boolean): { convert: string; contenders: 
     other('bound: inflate, hash', `${bound} $layers`),
     image('berth, flat', `${convert} $out $flat`),
     other('bound, flat', `${bound} $flat`),
-    image('igzip | tar2sqfs -j2', 'igzip -dc $flat | tar2sqfs -j 2 -c zstd -X level=1 -b 131072 -q -f $out'),
-    image('gzip | tar2sqfs -j2', 'gzip -dc $flat | tar2sqfs -j 2 -c zstd -X level=1 -b 131072 -q -f $out'),
+    image('igzip | tar2sqfs -j2', `igzip -dc $flat | ${TAR2SQFS}`),
+    image('gzip | tar2sqfs -j2', `gzip -dc $flat | ${TAR2SQFS}`),
+    image('digests, igzip | tar2sqfs -j2', `${DIGESTS} | ${TAR2SQFS}; wait`),
     // sqfstar is this with other words; Debian 12's takes no compression level.
     image('igzip | sqfstar', `igzip -dc $flat | mksquashfs - $out -tar ${ZSTD_1}`),
     other('unpack: igzip | tar -x', 'igzip -dc $flat | tar -C $tree -x'),
