@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { native } from '../native.js'
 
-interface Tend {
+export interface Tend {
   /** Fails with 'error' where it could not be made. */
   child: ChildProcess
   /** Undefined where there is no descriptor left. */
