@@ -23,7 +23,7 @@ export interface ProgramUser {
 }
 
 /** What is to be run; descriptors of the namespaces are borrowed until it is over, and without one it is the worker's. */
-export interface TendOrder {
+interface TendOrder {
   argv: readonly string[]
   user: ProgramUser
   environment: Readonly<Record<string, string>>
