@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The images of this node: resolved, imported once, shared, held mounted, collected. */
+/** The images of this node, for steps: resolved, imported once, shared, held mounted. */
 import { openSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageFacts } from '../image/facts.js'
 import type { ImageReference, StoredImage } from '../image/image.js'
-import { familiarName, isDigest, parseReference, pinReference } from '../image/reference.js'
+import { familiarName, pinReference } from '../image/reference.js'
 import { withImage } from '../image/wire.js'
 import type { LoopImage, Native } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
@@ -20,13 +20,13 @@ import { findFacts } from './find_facts.js'
 import { Flights } from './flight.js'
 import { Gate } from './gate.js'
 import { formatsOf, type Intake, importImage, type WantedImage } from './intake.js'
-import type { EnsureOptions, ImageRow, StoreOptions } from './options.js'
+import { Inventory } from './inventory.js'
+import type { EnsureOptions, StoreOptions } from './options.js'
 import { ImporterPool } from './pool.js'
 import { placeOf, type StoreRecord } from './record.js'
 import { Resolver } from './resolver.js'
-import { ownSubjects, type Scrubbed, type ScrubTurn, scrubImages, sharedSubjects } from './scrub.js'
 import { Shared } from './shared/shared.js'
-import { type Removed, Shelf } from './shelf.js'
+import { Shelf } from './shelf.js'
 import { isTrustedKey } from './squashfile.js'
 import { openNameless, reserveStepFile, type StepFile } from './step_file.js'
 
@@ -36,7 +36,7 @@ export type { Access, ImportProgress, StoreOptions }
 const IMPORTS_AT_ONCE_MAX = Math.max(3, Math.floor(availableParallelism() / 4))
 /** Each is a process of the worker's, beside all cgroups of jobs; a registry may keep every one of them waiting. */
 const IMPORTERS_PER_USER_MAX = 8
-/** Beyond this the one stream of tar entries is the limit (conversion.md). */
+/** Beyond this the one stream of tar entries is the limit. */
 const THREADS_MAX = 16
 
 export class Store {
@@ -44,6 +44,7 @@ export class Store {
   private readonly gate = new Gate(IMPORTS_AT_ONCE_MAX)
   /** Named ones: what they sit on is never collected. */
   readonly containers: Containers
+  readonly inventory: Inventory
   private readonly devices: Devices
   private readonly shelf: Shelf
   private readonly intake: Intake
@@ -84,6 +85,7 @@ export class Store {
     }
     this.resolver = new Resolver(this.intake, options.tagTtlSeconds * 1000)
     this.files = new FileImages(this.intake, this.flights, this.gate)
+    this.inventory = new Inventory(this.intake, this.devices, this.containers, this.resolver)
   }
 
   /** Drops what a crash left behind. @throws the file system's error when the directory cannot be used */
@@ -166,56 +168,6 @@ export class Store {
     return { fd: openNameless(this.native, this.shelf), bytesMax: this.intake.settings.bytesMax }
   }
 
-  /** What is there; a user other than root sees what that user may have. */
-  list(uid = 0): ImageRow[] {
-    const seen = this.shelf.records().filter((record) => uid === 0 || this.resolver.isGranted(record, uid))
-    return seen.map(({ key, references, digest, size, created, used, pinned, reused, signer }) => ({
-      ...{ key, digest, size, created, pinned, reused, reference: references[0] ?? '' },
-      ...(signer === undefined ? {} : { signer }),
-      used: Math.floor(used / 1000),
-      leases: this.devices.leases(key),
-    }))
-  }
-
-  /** By key, digest or name, one or several. @throws BerthError BERTH_ENOSUCHIMAGE, BERTH_EINUSE */
-  async remove(names: string | readonly string[]): Promise<Removed[]> {
-    const chosen = [names].flat().flatMap((name) => this.named(name))
-    for (const { key, references } of chosen) {
-      const count = this.devices.leases(key)
-      if (count > 0) throw new BerthError('BERTH_EINUSE', { image: references[0] ?? key, count })
-      const containers = this.containers.on(key).map(({ uid, name }) => `${name} (user ${uid})`)
-      if (containers.length > 0)
-        throw new BerthError('BERTH_EIMAGEUSED', {
-          image: references[0] ?? key,
-          containers: containers.join(', '),
-        })
-    }
-    return [...new Set(chosen.map(({ key }) => key))].map((key) => {
-      this.devices.drop(key)
-      return this.shelf.remove(key)
-    })
-  }
-
-  /** A pinned image is not collected. Answers their keys. @throws BerthError BERTH_ENOSUCHIMAGE */
-  pin(names: readonly string[], pinned: boolean): string[] {
-    const keys = new Set(names.flatMap((name) => this.named(name)).map(({ key }) => key))
-    for (const key of keys) this.shelf.note(key, { pinned })
-    return [...keys]
-  }
-
-  /** All images, or those of that name. @throws BerthError BERTH_ENOSUCHIMAGE */
-  scrub(names: readonly string[], remove: boolean, turn: ScrubTurn): Promise<Scrubbed[]> {
-    const records = names.length === 0 ? this.shelf.records() : names.flatMap((name) => this.named(name))
-    const subjects = ownSubjects(this.intake, records, (key) => this.devices.retire(key))
-    return scrubImages(this.intake, subjects, remove, turn)
-  }
-
-  /** All that is published. @throws BerthError BERTH_ESHARED */
-  async scrubShared(remove: boolean, turn: ScrubTurn): Promise<Scrubbed[]> {
-    const subjects = await sharedSubjects(this.common(), this.shelf, (key) => this.devices.retire(key))
-    return scrubImages(this.intake, subjects, remove, turn)
-  }
-
   /** The store of several nodes. @throws BerthError BERTH_ESHARED when the site has none */
   common(): Shared {
     if (this.shared !== undefined) return this.shared
@@ -223,28 +175,9 @@ export class Store {
     throw new BerthError('BERTH_ESHARED', { directory: 'of this site', problem: 'there is none', fix })
   }
 
-  /** How much users have written in named containers; from now on the quota knows of it. */
-  async countContainers(): Promise<{ count: number; bytes: number }> {
-    const all = this.containers.list()
-    const sizes = await Promise.all(all.map((container) => this.containers.size(container)))
-    const bytes = sizes.reduce((sum, size) => sum + size, 0)
-    this.shelf.others = bytes
-    return { count: all.length, bytes }
-  }
-
   /** For one step to write to, within quota and floor. @throws BerthError BERTH_EWRITABLE */
   reserveFile(uid: number, bytes: number): Promise<StepFile> {
     return reserveStepFile(this.native, this.shelf, { uid, bytes })
-  }
-
-  /** Makes room for so many bytes within quota and floor, or removes all that is neither pinned nor in use. */
-  async collect(request: number | { all: boolean } = 0): Promise<{ removed: Removed[] }> {
-    if (typeof request === 'object' && request.all) {
-      const isFree = (key: string) => this.devices.leases(key) === 0 && this.containers.on(key).length === 0
-      const idle = this.shelf.records().filter(({ key, pinned }) => !pinned && isFree(key))
-      return { removed: await this.remove(idle.map(({ key }) => key)) }
-    }
-    return { removed: this.shelf.collect(typeof request === 'number' ? request : 0) }
   }
 
   /** Ends all imports; running steps keep their mounts. */
@@ -331,18 +264,6 @@ export class Store {
     const open = () => (image.shared === true ? this.common().open(key) : openSync(path, 'r'))
     const found = findFacts(this.intake, image, open).finally(() => this.factsUnderway.delete(key))
     this.factsUnderway.set(key, found)
-    return found
-  }
-
-  private named(name: string): StoreRecord[] {
-    const records = this.shelf.records()
-    const canonical =
-      isDigest(name) || this.shelf.byKey(name) !== undefined ? undefined : parseReference(name).canonical
-    const found = records.filter(({ key, digest, aliases, references }) => {
-      if (canonical !== undefined) return references.includes(canonical)
-      return key === name || digest === name || aliases.includes(name)
-    })
-    if (found.length === 0) throw new BerthError('BERTH_ENOSUCHIMAGE', { image: name })
     return found
   }
 }

@@ -48,18 +48,21 @@ const CALLS: Readonly<Record<string, Row>> = {
     run: ({ worker, connection, words: [job = '', step = ''] }) =>
       handoutsOf(worker).release({ uid: connection.peer.uid, job, step }),
   },
-  images: { rootOnly: false, run: ({ worker, connection }) => worker.rooms.store.list(connection.peer.uid) },
+  images: {
+    rootOnly: false,
+    run: ({ worker, connection }) => worker.rooms.store.inventory.list(connection.peer.uid),
+  },
   'images-shared': { rootOnly: true, run: ({ worker }) => worker.rooms.store.common().list() },
-  pin: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.pin(words, true) },
-  unpin: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.pin(words, false) },
+  pin: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.inventory.pin(words, true) },
+  unpin: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.inventory.pin(words, false) },
   scrub: { rootOnly: true, run: scrub },
-  rm: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.remove(words) },
+  rm: { rootOnly: true, run: ({ worker, words }) => worker.rooms.store.inventory.remove(words) },
   gc: {
     rootOnly: true,
     run: async ({ worker, words }) => {
-      const { store } = worker.rooms
-      const containers = await store.countContainers()
-      return { containers, ...(await store.collect({ all: words.includes('all') })) }
+      const { inventory } = worker.rooms.store
+      const containers = await inventory.countContainers()
+      return { containers, ...(await inventory.collect({ all: words.includes('all') })) }
     },
   },
   'gc-shared': {
@@ -102,8 +105,8 @@ function scrub({ worker, connection, words: [which, what, ...names], signal }: C
     connection.send(Type.PROGRESS, [[Tag.TEXT, `berth: checking ${image} (${formatBytes(size)})\n`]])
   const remove = what === 'remove'
   return which === 'shared'
-    ? store.scrubShared(remove, { signal, progress })
-    : store.scrub(names, remove, { signal, progress })
+    ? store.inventory.scrubShared(store.common(), remove, { signal, progress })
+    : store.inventory.scrub(names, remove, { signal, progress })
 }
 
 /** Words: name, image. */
@@ -129,7 +132,7 @@ async function importerGet({ worker, connection, frame, words, signal }: Call): 
   if (stored === undefined)
     throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
   const { uid, gid, pid } = connection.peer
-  const open = worker.rooms.store.list(NOBODY).some(({ key }) => key === stored.key)
+  const open = worker.rooms.store.inventory.list(NOBODY).some(({ key }) => key === stored.key)
   const uri = /^\w+:\/\//.test(image) ? image : `docker://${image}`
   const write = (out: number, empty: number) =>
     worker.errands.take(uid, signal, () =>

@@ -93,8 +93,7 @@ public:
   const std::vector<uint32_t> &words() const { return words_; }
 
 private:
-  /** Beyond this one gzip stream cannot feed them (conversion.md: inflate 580 MB/s, zstd-1 370 MB/s a core).
-   */
+  /** Beyond this one gzip stream cannot feed them (inflate 580 MB/s, zstd-1 370 MB/s a core). */
   static constexpr unsigned THREADS_MAX = 8;
   /** Blocks in flight for each thread: one in work, one ready; and those that the merger and the writer hold.
    */

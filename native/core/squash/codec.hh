@@ -33,7 +33,7 @@ Bytes compressorOptions(Compressor compressor, int level);
 
 /**
  * Room for compressed data: a block that saves less than 5 % is stored raw, since each read of it would pay
- * for decompression (conversion.md, decision 2).
+ * for decompression.
  */
 constexpr size_t compressedMax(size_t size) { return size - size / 20 - (size < 20 ? 1 : 0); }
 

@@ -60,7 +60,7 @@ test.needs(needed, 'a full disk: old images go, then the import is tried once mo
     Date.now = () => realNow() + 3_600_000
     const two = await pull(small, `${fake.host}/x:two`)
     assert.equal(
-      small.list().map(({ key }) => key),
+      small.inventory.list().map(({ key }) => key),
       [two.key],
     )
     assert.is.not(one.key, two.key)
@@ -132,7 +132,7 @@ test.needs(
         assert.equal(readdirSync(join(directory, 'tmp')), [])
         assert.equal(listImage((await pull(small, `${fake.host}/x:old`)).path), { old: 'old' })
       }
-      assert.is(small.list().length, 1)
+      assert.is(small.inventory.list().length, 1)
       assert.equal(listImage((await pull(small, `${fake.host}/x:new`)).path), { new: 'new' })
       assert.is((await small.find(parseReference(`${fake.host}/x:old`), ALICE))?.key, old.key)
     } finally {
@@ -169,12 +169,12 @@ test.needs(
         closeSync(fd)
       }
       truncateSync(filler, statSync(filler).size - PAGE_BYTES)
-      assert.throws(() => first.pin([digest], true), 'ENOSPC')
+      assert.throws(() => first.inventory.pin([digest], true), 'ENOSPC')
       await first.close()
       unlinkSync(filler)
       const second = await lab.open({ directory })
       assert.equal(
-        second.list().map((image) => image.key),
+        second.inventory.list().map((image) => image.key),
         [key],
       )
     } finally {

@@ -73,7 +73,7 @@ test.needs(needed, 'an archive that claims the digest of a private image opens i
   assert.is((await failure(pull(store, name, BOB))).code, 'BERTH_EAUTH')
   const stolen = await pull(store, `docker-archive:${disguise('private')}`, BOB).catch(() => undefined)
   assert.is(stolen && listImage(stolen.path).secret, undefined)
-  assert.not(store.list(BOB.uid).some((image) => image.key === key))
+  assert.not(store.inventory.list(BOB.uid).some((image) => image.key === key))
   fake.before.pop()
 })
 

@@ -124,7 +124,7 @@ test.needs(needed, 'of a real registry only the layer on top of a stored image i
     const told = seen.filter(({ phase }) => phase === 'importing').at(-1)
     assert.is(told?.reused, base.layers[0]?.size)
     assert.is(told?.total, app.layers[1]?.size)
-    assert.is(store.list().find(({ key }) => key === app.key)?.reused, base.layers[0]?.size)
+    assert.is(store.inventory.list().find(({ key }) => key === app.key)?.reused, base.layers[0]?.size)
     front.asked.splice(0)
     assert.is((await pull(store, `${front.host}/app@${app.digest}`)).key, app.key, 'found by its digest')
     assert.equal(front.asked, [])
@@ -149,7 +149,7 @@ test.needs(needed, 'by default the images of others lend nothing, those of root 
   assert.equal(listed(app), TREE)
   // What ALICE's importer made of root's image is ALICE's word.
   byRoot.fake.putImage([BASE, TOP, makeTar([{ name: 'more', content: 'm' }])], { tag: 'more' })
-  await byRoot.store.remove(`${byRoot.fake.host}/x:base`)
+  await byRoot.store.inventory.remove(`${byRoot.fake.host}/x:base`)
   await pull(byRoot.store, `${byRoot.fake.host}/x:more`, BOB)
   assert.equal(byRoot.fetched().sort(), ['base', 'top'])
 })
@@ -203,7 +203,7 @@ test.needs(needed, 'a manifest that names a private layer gets it only from who 
   const app = await pull(store, `${fake.host}/y:app`, alice)
   assert.ok(fake.asked.some(({ method, url }) => method === 'HEAD' && url.endsWith(sha256(BASE))))
   assert.equal(fetched(), ['top'])
-  assert.not(store.list(BOB.uid).some(({ key }) => key === app.key))
+  assert.not(store.inventory.list(BOB.uid).some(({ key }) => key === app.key))
   // It says no: the layer has to come from there.
   fake.putImage([BASE, makeTar([{ name: 'z', content: 'z' }])], { tag: 'z' })
   fake.before.push(({ method, url }, response) => {
@@ -234,7 +234,7 @@ test.needs(
     assert.equal(fetched().sort(), ['base', 'top'])
     assert.match(app.key, /-f2-root$/)
     assert.match(log.join('\n'), /^stored images could not lend layers to sha256:[0-9a-f]{64}: \S/)
-    await store.remove(app.key)
+    await store.inventory.remove(app.key)
     damage(base.size - 64, 64)
     assert.equal(listed(await pull(store, `${fake.host}/x:app`)), TREE)
     assert.is(log.length, 2)

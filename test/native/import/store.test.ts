@@ -231,8 +231,8 @@ test.needs(needed, 'a private image in the store is only for users whose credent
     assert.is(error.code, 'BERTH_EAUTH', reference)
     assert.match(error.message, /^failed to import docker image: 127\.0\.0\.1:\d+\/private/)
   }
-  assert.ok(store.list(ALICE.uid).some(({ key }) => key === image.key))
-  assert.not(store.list(BOB.uid).some(({ key }) => key === image.key))
+  assert.ok(store.inventory.list(ALICE.uid).some(({ key }) => key === image.key))
+  assert.not(store.inventory.list(BOB.uid).some(({ key }) => key === image.key))
   const stolen = writeLayoutNaming(image.digest)
   await failure(pull(store, `oci:${stolen}`, BOB))
   await fake.stop()
@@ -253,7 +253,7 @@ test.needs(needed, "another registry's word opens nobody's private image, its la
   const alice = { ...ALICE, env: { REGISTRY_AUTH_FILE: file, HOME: home } }
   const image = await pull(store, `${fake.host}/mine`, alice)
   assert.is(image.digest, digest)
-  const isSeen = () => store.list(BOB.uid).some(({ key }) => key === image.key)
+  const isSeen = () => store.inventory.list(BOB.uid).some(({ key }) => key === image.key)
   // A registry that claims to have it, without a byte of it.
   const claim: Handler = ({ method }, response) => {
     response.writeHead(method === 'HEAD' ? 200 : 404, { 'docker-content-digest': digest }).end()
@@ -295,12 +295,12 @@ test.needs(needed, 'leases share one loop device; a held image is not removed, a
   assert.is(loopDevices(lab).length, before + 1)
   one.release()
   one.release()
-  assert.is((await failure(store.remove(image.digest))).code, 'BERTH_EINUSE')
+  assert.is((await failure(store.inventory.remove(image.digest))).code, 'BERTH_EINUSE')
   two.release()
-  const [removed] = await store.remove(`${registry.host}/gzip:1`)
+  const [removed] = await store.inventory.remove(`${registry.host}/gzip:1`)
   assert.is(removed?.key, image.key)
   assert.is(loopDevices(lab).length, before)
-  assert.is((await failure(store.remove(image.digest))).code, 'BERTH_ENOSUCHIMAGE')
+  assert.is((await failure(store.inventory.remove(image.digest))).code, 'BERTH_ENOSUCHIMAGE')
   assert.is((await pull(store, push('gzip:1'))).key, image.key)
 })
 
@@ -308,11 +308,11 @@ test.needs(needed, 'after a restart the images are there', async () => {
   const image = await pull(store, push('gzip:1'))
   const again = await lab.open()
   assert.equal(
-    again
+    again.inventory
       .list()
       .map(({ key }) => key)
       .sort(),
-    store
+    store.inventory
       .list()
       .map(({ key }) => key)
       .sort(),

@@ -76,7 +76,7 @@ test.needs(needed, 'canceled in the middle: no process, no file, and the next on
   go()
   const image = await pull(store, `${fake.host}/big`)
   assert.equal(Object.keys(listImage(image.path)), ['noise'])
-  await store.remove(image.key)
+  await store.inventory.remove(image.key)
 })
 
 test.needs(needed, 'an importer that is killed is told, and the next one works', async () => {
@@ -96,7 +96,7 @@ test.needs(needed, 'an importer that is killed is told, and the next one works',
   assert.is(error.code, 'BERTH_EIMPORTER')
   assert.match(error.message, 'was ended by SIGKILL')
   go()
-  await store.remove((await pull(store, `${fake.host}/big`)).key)
+  await store.inventory.remove((await pull(store, `${fake.host}/big`)).key)
 })
 
 test.needs(
@@ -276,7 +276,7 @@ test.needs(needed, 'a file that only root can have written is mounted as it is',
     const lease = await store.hold(image)
     assert.match(lease.device, '/dev/loop')
     lease.release()
-    assert.not(store.list().some(({ key }) => key === image.key))
+    assert.not(store.inventory.list().some(({ key }) => key === image.key))
   } finally {
     execFileSync('rm', ['-f', path])
   }

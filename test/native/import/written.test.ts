@@ -93,7 +93,7 @@ test.needs(needed, 'all but the end is written before the last bytes of the last
   importing.catch(() => undefined)
   try {
     await until('most of the image', () => unfinished(lab.directory) > MOST_BYTES)
-    assert.equal(store.list(), [])
+    assert.equal(store.inventory.list(), [])
     release()
     const { size } = await importing
     assert.ok(size > MOST_BYTES && size < MOST_BYTES + 3 * MB, `${size} bytes`)
