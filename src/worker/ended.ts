@@ -18,7 +18,7 @@ export async function ended(_worker: Worker, connection: Connection, frame: Fram
     if (warning !== '') connection.send(Type.PROGRESS, [[Tag.TEXT, `berth: warning: ${warning}\n`]])
     connection.send(Type.ACK)
   } catch (error) {
-    connection.fail(error, step.tellFailure())
+    connection.fail(error, step.audience.tellFailure())
   } finally {
     clearInterval(beat)
     connection.end()

@@ -36,7 +36,7 @@ export async function hello(worker: Worker, connection: Connection, frame: Frame
     else stays = await join(asker, connection, quiet)
   } catch (error) {
     quiet()
-    connection.fail(error, step.tellFailure())
+    connection.fail(error, step.audience.tellFailure())
   } finally {
     clearInterval(beat)
     if (!stays) connection.end()

@@ -4,7 +4,6 @@
  * src/step.ts; this object only makes sure it is done once for all tasks, told once, and undone at the end.
  */
 
-import { hostname } from 'node:os'
 import type { StoredImage } from '../image/image.js'
 import type { JoinFrame } from '../launch/join.js'
 import type { Namespaces } from '../launch/namespaces.js'
@@ -12,10 +11,10 @@ import type { Undo } from '../launch/undo.js'
 import { native } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
 import type { LogFields } from '../report/log.js'
-import type { ImportEvent } from '../report/progress.js'
 import type { Request } from '../request/request.js'
 import { type OpenedStep, type PreparedStep, type StepPlace, type Turn, waitsForLauncher } from '../step.js'
-import type { Connection, Telling } from './connection.js'
+import { Audience } from './audience.js'
+import type { Connection } from './connection.js'
 import { nameStep } from './facts.js'
 import type { Lease, Leases, LeaseTask } from './leases.js'
 import { TASKS_PER_STEP_MAX } from './limits.js'
@@ -23,11 +22,6 @@ import { Logins } from './login.js'
 import { reopenPlace, type TaskPlace, workerPlace } from './place.js'
 import { Saving } from './saving.js'
 import type { Story } from './story.js'
-
-/** The level of srun(1)'s log, as tasks are told of it: 3 is info, each -v adds one. */
-const SRUN_DEBUG_VERBOSE = 4
-
-type ProgressListener = (event: ImportEvent) => void
 
 export interface LiveStepPorts {
   story: Story
@@ -37,26 +31,20 @@ export interface LiveStepPorts {
 
 export class LiveStep {
   readonly name: string
+  /** Launchers that hear how it goes. */
+  readonly audience: Audience
   private readonly undo: Undo
   private readonly abort = new AbortController()
-  private readonly listeners = new Set<ProgressListener>()
-  /** The first event and the latest: what a late listener must know. */
-  private startEvent: ImportEvent | undefined
-  private lastEvent: ImportEvent | undefined
-  /** A task that starts late says nothing of an import that an earlier one has told of. */
-  private endIsTold = false
   private request: Request | undefined
   private container: PreparedStep['container']
   private prepared: Promise<PreparedStep> | undefined
   private opened: Promise<OpenedStep> | undefined
   private reopened: Namespaces | undefined
   private place: TaskPlace | undefined
-  private failureTold = false
   private ended = false
   private failed = false
   private running = false
   private startedTold = false
-  private speaker: Connection | undefined
   private saving: Saving | undefined
   /** Launchers that wait, of whom credentials may be asked. */
   readonly logins = new Logins()
@@ -67,6 +55,7 @@ export class LiveStep {
     private readonly ports: LiveStepPorts,
   ) {
     this.name = nameStep(lease.facts)
+    this.audience = new Audience(lease.facts)
     this.undo = ports.story.begin((line) => this.log(line))
   }
 
@@ -249,41 +238,9 @@ export class LiveStep {
     })
   }
 
-  /** What was asked for and has no effect, and for srun -v what explain notes: for one launcher of the job, before its program. */
+  /** For one launcher of the job, before its program. */
   takeWarnings(opened: OpenedStep): string {
-    if (this.running || this.facts.node !== 0) return ''
-    const isVerbose = Number(this.facts.env.SRUN_DEBUG) >= SRUN_DEBUG_VERBOSE
-    const notes = isVerbose ? opened.notes : []
-    return [...opened.warnings.map((line) => `warning: ${line}`), ...notes.map((line) => `note: ${line}`)]
-      .map((line) => `berth: ${line}\n`)
-      .join('')
-  }
-
-  /** Of a node that is not the step's first; what is the same on all of them is told there. */
-  get laterNode(): string | undefined {
-    return this.facts.node === 0 ? undefined : (this.facts.env.SLURMD_NODENAME ?? hostname())
-  }
-
-  /** Words for the first asker only: the others leave with the same exit code. */
-  tellFailure(): Telling {
-    if (this.failureTold) return 'silent'
-    this.failureTold = true
-    return this.laterNode === undefined ? 'whole' : { node: this.laterNode }
-  }
-
-  /** True for the first launcher that asks, and for the next one when that has gone before the end was told. */
-  takeSpeaker(connection: Connection): boolean {
-    if (this.speaker?.isOpen || this.endIsTold) return false
-    this.speaker = connection
-    return true
-  }
-
-  watch(listener: ProgressListener): () => void {
-    this.listeners.add(listener)
-    if (this.startEvent !== undefined) listener(this.startEvent)
-    if (this.lastEvent !== undefined) listener(this.lastEvent)
-    this.noteEnd()
-    return () => this.listeners.delete(listener)
+    return this.running ? '' : this.audience.warningsOf(opened)
   }
 
   /** Aborts what runs, gives everything back, forgets the lease. */
@@ -352,7 +309,7 @@ export class LiveStep {
     return {
       signal: this.signal,
       undo: this.undo,
-      progress: (event) => this.tell(event),
+      progress: (event) => this.audience.tell(event),
       login: (question) => this.logins.ask(question),
       ...(this.lease.image === undefined ? {} : { pinned: this.lease.image }),
       ...(this.reopened === undefined ? {} : { namespaces: this.reopened }),
@@ -368,18 +325,6 @@ export class LiveStep {
     if (image !== undefined) this.lease.image = { key: image.key, digest: image.digest }
     if (namespaces !== undefined) this.lease.namespaces = namespaces.ids
     this.ports.leases.write(this.lease)
-  }
-
-  private tell(event: ImportEvent): void {
-    if (event.kind === 'start') this.startEvent = event
-    else this.lastEvent = event
-    for (const listener of this.listeners) listener(event)
-    this.noteEnd()
-  }
-
-  private noteEnd(): void {
-    const kind = this.lastEvent?.kind
-    if (this.listeners.size > 0 && (kind === 'end' || kind === 'stored')) this.endIsTold = true
   }
 
   private noteFailure(error: unknown): void {

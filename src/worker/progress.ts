@@ -9,16 +9,18 @@ import type { LiveStep } from './live_step.js'
 
 /** Begins to show the step's import; the answer ends it. */
 export function showProgress(
-  step: LiveStep,
+  { audience, facts }: LiveStep,
   connection: Connection,
   columns: number,
   siteMode: ProgressMode,
 ): () => void {
-  if (!step.takeSpeaker(connection)) return () => undefined
-  const mode = progressMode(new Map(Object.entries(step.facts.env)), siteMode)
+  if (!audience.takeSpeaker(connection)) return () => undefined
+  const mode = progressMode(new Map(Object.entries(facts.env)), siteMode)
   const progress =
-    step.laterNode === undefined ? new Progress({ columns, mode }) : new NodeProgress(step.laterNode, mode)
-  const stop = step.watch(writer(connection, progress))
+    audience.laterNode === undefined
+      ? new Progress({ columns, mode })
+      : new NodeProgress(audience.laterNode, mode)
+  const stop = audience.watch(writer(connection, progress))
   connection.onClosed(stop)
   return stop
 }
