@@ -308,10 +308,10 @@ test.needs(
     const second = await lab.open({ directory, compressor: 'gzip' })
     const image = await pull(second, `docker-archive:${archive}`, BOB)
     assert.is(image.key, key)
-    assert.is(second.list().find((one) => one.key === key)?.size, statSync(path).size)
+    assert.is(second.inventory.list().find((one) => one.key === key)?.size, statSync(path).size)
     await second.close()
     const third = await lab.open({ directory, compressor: 'gzip' })
-    for (const user of [ALICE, BOB]) assert.ok(third.list(user.uid).some((one) => one.key === key))
+    for (const user of [ALICE, BOB]) assert.ok(third.inventory.list(user.uid).some((one) => one.key === key))
   },
 )
 
