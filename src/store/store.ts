@@ -39,6 +39,9 @@ const IMPORTERS_PER_USER_MAX = 8
 /** Beyond this the one stream of tar entries is the limit. */
 const THREADS_MAX = 16
 
+/** What a registry answers to who may not have an image. */
+const REFUSALS: ReadonlySet<string> = new Set(['BERTH_EAUTH', 'BERTH_EIMAGENOTFOUND'])
+
 export class Store {
   private readonly flights = new Flights<ImportProgress, StoreRecord>()
   private readonly gate = new Gate(IMPORTS_AT_ONCE_MAX)
@@ -222,7 +225,18 @@ export class Store {
       }
     }
     const wanted = { reference, digest: asked, access, credentials }
-    return this.flights.join(key, { progress, signal }, (report, stop) => this.import(wanted, report, stop))
+    for (;;) {
+      let isOwn = false
+      try {
+        return await this.flights.join(key, { progress, signal }, (report, stop) => {
+          isOwn = true
+          return this.import(wanted, report, stop)
+        })
+      } catch (error) {
+        // The registry's word to somebody else's credentials: this user has others.
+        if (isOwn || !(error instanceof BerthError) || !REFUSALS.has(error.code)) throw error
+      }
+    }
   }
 
   private async import(wanted: WantedImage, report: Report, signal: AbortSignal): Promise<StoreRecord> {

@@ -3,11 +3,12 @@
 import { chmodSync, chownSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { parseReference } from '../../../src/image/reference.js'
 import type { Access, Store } from '../../../src/store/store.js'
 import { makeTar } from '../../cluster/tar.js'
-import { basic, FakeRegistry } from '../../registry.js'
+import { basic, FakeRegistry, type Handler } from '../../registry.js'
 import { suite } from '../../suite.js'
-import { ALICE, failure, Lab, missing, pull } from './fixture.js'
+import { ALICE, BOB, failure, Lab, missing, pull, until } from './fixture.js'
 
 const test = suite('store: proof')
 const needed = missing()
@@ -83,5 +84,35 @@ test.needs(needed, 'of an image that everybody may have, a tag holds as long as 
   assert.is((await pull(store, name)).key, key)
   assert.ok(fake.asked.length > asked)
 })
+
+test.needs(
+  needed,
+  'who may not have an image fails alone: others in the same import go on by their own right',
+  async () => {
+    isPrivate = true
+    const { digest } = fake.putImage([makeTar([{ name: 'shared', content: 'z' }])], { tag: 'shared' })
+    const reference = parseReference(`${fake.host}/private@${digest}`)
+    let refuse: (() => void) | undefined
+    const hold: Handler = (_request, response) => {
+      if (refuse !== undefined) return false
+      refuse = () => response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+      return true
+    }
+    fake.before.unshift(hold)
+    const stranger = failure(store.ensure(reference, digest, { access: BOB }))
+    await until('the import that must fail', () => refuse !== undefined)
+    let isAboard = false
+    const progress = (): void => {
+      isAboard = true
+    }
+    const image = store.ensure(reference, digest, { access, progress })
+    image.catch(() => undefined)
+    await until('its passenger', () => isAboard)
+    refuse?.()
+    assert.is((await stranger).code, 'BERTH_EAUTH')
+    assert.is((await image).digest, digest)
+    assert.not(store.list(BOB.uid).some((one) => one.digest === digest))
+  },
+)
 
 test.run()
