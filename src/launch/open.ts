@@ -62,8 +62,13 @@ export async function openOn(
   const { request } = container
   const key = own === undefined ? {} : { key: keyOf(own) }
   const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, built)
-  turn.undo.add('container', rooms.running.use(instance))
-  const hooks = await runHooks(rooms, plan, spec, instance, place, turn.signal)
+  const leave = rooms.running.use(instance)
+  turn.undo.add('container', leave)
+  const hooks = await runHooks(rooms, plan, spec, instance, place, turn.signal).catch(async (error) => {
+    // Before the next in line for its name could join it. What its end says besides is no news.
+    await Promise.resolve(leave()).catch(() => undefined)
+    throw error
+  })
   return {
     ...opened,
     ...(hooks?.started === undefined ? {} : { started: hooks.started }),
