@@ -66,6 +66,7 @@ static std::optional<MountStep> stepOf(const Napi::Object &object) {
   step.optional = flagOf(object, "optional");
   step.replaceLink = flagOf(object, "replaceLink");
   step.plain = flagOf(object, "plain");
+  step.writable = flagOf(object, "writable");
   step.options = textOf(object, "options");
   step.mode = static_cast<mode_t>(numberOf(object, "mode", 0755));
   step.content = *kind == Kind::symlink ? textOf(object, "to") : bytesOf(object, "content");

@@ -40,8 +40,11 @@ export type MountStep =
       plain?: boolean
       optional?: boolean
     }
-  /** The user's. `optional`: nothing fails where it cannot be made. */
-  | { kind: 'dir'; target: string; mode: number; optional?: boolean }
+  /**
+   * The user's. `optional`: nothing fails where it cannot be made. `writable`: a mount of its own, with what is there
+   * already, that a read-only root does not make read-only.
+   */
+  | { kind: 'dir'; target: string; mode: number; optional?: boolean; writable?: boolean }
   | { kind: 'symlink'; target: string; to: string }
   | { kind: 'umount'; target: string }
 

@@ -4,6 +4,7 @@ import { isAbsolute, posix } from 'node:path'
 import type { Request } from '../request/request.js'
 import { BERTH_DEFAULT, IMAGE_CONFIG, originOf, type PlanInput } from './input.js'
 import type { PlannedMount, Reason } from './spec.js'
+import { isWritable } from './writable.js'
 
 const DIRECTORY_MODE = 0o755
 
@@ -36,12 +37,14 @@ export function planCwdDirectory({ request, image }: PlanInput): PlannedMount[] 
   ]
 }
 
-/** Programs of the image make no directory of a VOLUME themselves; whether it can be written is the root's to say. */
-export function planVolumes({ image }: PlanInput): PlannedMount[] {
-  const paths = (image.stored?.config.volumes ?? []).map(insideRoot).filter((path) => path !== '/')
-  const reason = 'VOLUME of the image, where its layers lack it'
+/** Programs of the image make no directory of a VOLUME themselves, and write there whatever the root is. */
+export function planVolumes(input: PlanInput): PlannedMount[] {
+  const paths = (input.image.stored?.config.volumes ?? []).map(insideRoot).filter((path) => path !== '/')
+  const why = isWritable(input)
+    ? { reason: 'VOLUME of the image, where its layers lack it' }
+    : { reason: 'VOLUME of the image, writable though the root is not', writable: true }
   return paths.map((target) => ({
-    ...{ kind: 'dir', target, mode: DIRECTORY_MODE, optional: true, reason, origin: IMAGE_CONFIG },
+    ...{ kind: 'dir', target, mode: DIRECTORY_MODE, optional: true, ...why, origin: IMAGE_CONFIG },
   }))
 }
 

@@ -109,7 +109,10 @@ function detail(mount: PlannedMount): object {
     case 'file':
       return { bytes: mount.content.length }
     case 'dir':
-      return { mode: mount.mode.toString(MODE_RADIX) }
+      return {
+        mode: mount.mode.toString(MODE_RADIX),
+        ...(mount.writable === true ? { writable: true } : {}),
+      }
     case 'symlink':
       return { to: mount.to }
     default:

@@ -14,6 +14,7 @@ export interface ImageRecipe {
   entrypoint?: readonly string[]
   cmd?: readonly string[]
   user?: string
+  volumes?: readonly string[]
 }
 
 /** Fixed, so that the same recipe gives the same digests. */
@@ -51,6 +52,7 @@ export function writeLayout(dir: string, recipe: ImageRecipe): string {
         ...(recipe.workdir === undefined ? {} : { WorkingDir: recipe.workdir }),
         ...(recipe.entrypoint === undefined ? {} : { Entrypoint: recipe.entrypoint }),
         ...(recipe.user === undefined ? {} : { User: recipe.user }),
+        ...(recipe.volumes && { Volumes: Object.fromEntries(recipe.volumes.map((path) => [path, {}])) }),
         Cmd: recipe.cmd ?? ['/bin/sh'],
       },
       rootfs: { type: 'layers', diff_ids: recipe.layers.map(sha256) },

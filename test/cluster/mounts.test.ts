@@ -8,6 +8,7 @@ import type { Outcome, RunOptions } from './command.js'
 import { exits, fails, lines, prints, refuses, refusesInTwoLines, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { publishLike } from './images.js'
+import { makeTar } from './tar.js'
 
 const test = suite('mounts')
 const at = useCluster(test, { nodes: [{}] })
@@ -166,6 +167,34 @@ test('workdir: of the image, though no layer has it', async () => {
   mkdirSync(data)
   chmodSync(data, 0o777)
   prints(await run(`--container-mounts=${data}:/made`), ['/made/for/it', 'wrote'])
+})
+
+test('volumes of the image can be written where the root cannot, and have what the image has there', async () => {
+  const content = makeTar([
+    { name: 'srv/', type: '5' },
+    { name: 'srv/data/', type: '5' },
+    { name: 'srv/data/first', content: 'of the image\n' },
+  ])
+  const more = { layers: [content], volumes: ['/srv/data', '/made/for/it'] }
+  const image = await publishLike(at.registry, 'volumes', more)
+  const inside = (options: readonly string[], script: string) =>
+    at.cluster.srun(['-n1', `--container-image=${image}`, ...options, 'sh', '-c', script])
+  const script = `cat /srv/data/first; echo changed > /srv/data/first; echo new > /made/for/it/file
+    cat /srv/data/first /made/for/it/file; touch /srv/x 2>&1 | grep -o 'Read-only.*' || true`
+  const seen = ['of the image', 'changed', 'new', 'Read-only file system']
+  prints(await inside([], script), seen)
+  prints(await inside(['--container-readonly'], script), seen)
+  prints(await inside(['--container-writable'], script), seen.slice(0, -1))
+  // Nothing of it stays, and a mount of the user's goes before.
+  const mount = `--container-mounts=${at.cluster.shared}:/srv/data:ro`
+  says(fails(await inside([mount], 'cat /made/for/it/file; echo x > /srv/data/x')), /Read-only file system/)
+  // A named container keeps it.
+  const named = ['--container-name=volumes', '--container-readonly']
+  exits(await inside(named, 'echo kept > /srv/data/first'), 0)
+  prints(await inside(named, 'cat /srv/data/first; touch /srv/x 2>&1 | grep -o "Read-only.*"'), [
+    'kept',
+    'Read-only file system',
+  ])
 })
 
 test('an image without a directory of its own starts in /', async () => {

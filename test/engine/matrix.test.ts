@@ -8,7 +8,7 @@ import { must, type Running, run, until } from '../cluster/command.js'
 import { sendSignal } from '../cluster/daemon.js'
 import { exits, fails, lines, prints, refuses, says } from '../cluster/expect.js'
 import { useCluster } from '../cluster/fixture.js'
-import { otherRelease } from '../cluster/images.js'
+import { otherRelease, publishLike } from '../cluster/images.js'
 import { compileProbe, OVER_NODES, PROBE_OVER_NODES, publishMpi } from '../cluster/mpi_images.js'
 import { USER_A } from '../cluster/users.js'
 import { suite } from '../suite.js'
@@ -55,6 +55,7 @@ const at = useCluster(test, {
 const only = process.env.BERTH_TEST_ENGINE ?? ''
 const noMpi = without('mpicc.mpich')
 let mpich = ''
+let volume = ''
 const isWanted = (name: string) => only === '' || only === name
 const docker = ENGINE_CASES.find(({ name }) => isWanted(name) && name === 'docker')
 
@@ -70,6 +71,7 @@ test.before(async () => {
     mpich = await publishMpi(at.registry, 'mpich-trixie', {
       probe: await compileProbe(SETUID_STANDINS, 'mpicc.mpich'),
     })
+  volume = await publishLike(at.registry, 'volume', { volumes: ['/made/for/it'] })
   at.registry.forget()
 })
 test.after(removeStandins)
@@ -316,6 +318,11 @@ async function isLimited(engine: EngineCase): Promise<void> {
   )
 }
 
+async function writesVolume(engine: EngineCase): Promise<void> {
+  const script = 'cd /made/for/it && echo x > file && cat file; touch /no 2>&1 | grep -o Read-only'
+  prints(await at.cluster.srun(stepWords(engine, volume, ['-n1'], 'sh', '-c', script)), ['x', 'Read-only'])
+}
+
 const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<void>])[] = [
   ['two nodes, image, ids, variables, directory, mounts, stdin, the step’s cgroup', tellsFacts],
   ['sbatch and salloc', runsInJobs],
@@ -326,6 +333,7 @@ const BEHAVIOURS: readonly (readonly [string, (engine: EngineCase) => Promise<vo
   ['nothing is left of tasks that are killed', isKilled],
   ['the worker killed: the task goes on, the engine goes', (engine) => losesItsWorker(at, engine)],
   ['memory and time of the program are accounted to the step', (engine) => isAccounted(at, engine)],
+  ['a VOLUME of the image can be written though the root cannot', writesVolume],
   ['what cannot start ends with 125 and runs nothing', failsAlike],
   ['root inside, a container with a name, a layer on disk with its limit, both saved as images', isWritten],
 ]

@@ -66,6 +66,15 @@ test('volumes of the image are directories, below what the user mounts', () => {
   assert.equal(at('/data', all)?.kind, 'bind')
 })
 
+test('volumes can be written whatever the root is', () => {
+  const volume = (option: string) => at('/data', plan({ config: { volumes: ['/data'] }, options: [option] }))
+  const same = { kind: 'dir', target: '/data', mode: 0o755, optional: true, origin: 'image config' }
+  const apart = { reason: 'VOLUME of the image, writable though the root is not', writable: true }
+  assert.deepEqual(volume('container-readonly=1'), { ...same, ...apart })
+  const reason = 'VOLUME of the image, where its layers lack it'
+  assert.deepEqual(volume('container-writable=1'), { ...same, reason })
+})
+
 test('the directory that the image starts in is made, after all mounts, and no other', () => {
   const image = { config: { workdir: '/work/it' } }
   const made = plan({ ...image, options: ['container-mounts=/data:/work'] }).at(-1)

@@ -25,6 +25,8 @@ struct MountStep {
   bool replaceLink = false;
   /** file: one of the root itself that its user may change and replace, no mount; bind: a copy like that. */
   bool plain = false;
+  /** dir: stays writable where the root is read-only. */
+  bool writable = false;
   /** tmpfs: mount options. */
   std::string options;
   mode_t mode = 0755;

@@ -50,7 +50,7 @@ Result<Root> Root::at(int fd, int own, const Identity &user) {
 }
 
 /** Directories of an overlay all carry its own device number, and no other mount has that. */
-bool Root::ownFilesystem(int directory) const {
+bool Root::owns(int directory) const {
   struct stat status;
   return fstatat(directory, "", &status, AT_EMPTY_PATH) == 0 && status.st_dev == device_;
 }
@@ -92,7 +92,7 @@ void Root::record(const std::string &path, std::string_view content) const {
 
 Result<> Root::make(int parent, const std::string &name, mode_t type, mode_t mode,
                     const std::string &path) const {
-  const bool own = ownFilesystem(parent);
+  const bool own = owns(parent);
   const auto asUser = own ? nullptr : std::make_unique<FileIdentity>(*user_);
   if (asUser && asUser->error() != 0)
     return fail(asUser->error(), "setfsuid", name);
@@ -184,7 +184,7 @@ Result<> Root::removeLink(const std::string &target) const {
   struct stat status;
   const int parent = place->parent.get();
   if (fstatat(parent, place->name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISLNK(status.st_mode) ||
-      !ownFilesystem(parent))
+      !owns(parent))
     return Nothing{};
   if (unlinkat(parent, place->name.c_str(), 0) < 0)
     return fail("unlinkat", target);
@@ -197,7 +197,7 @@ Result<Fd> Root::replaceFile(const std::string &target, mode_t mode, const std::
     return place.error();
   const int parent = place->parent.get();
   const char *name = place->name.c_str();
-  const bool own = ownFilesystem(parent);
+  const bool own = owns(parent);
   const auto asUser = own ? nullptr : std::make_unique<FileIdentity>(*user_);
   if (asUser && asUser->error() != 0)
     return fail(asUser->error(), "setfsuid", target);
@@ -237,7 +237,7 @@ Result<> Root::makeLink(const std::string &target, const std::string &to) const 
     return place.error();
   const int parent = place->parent.get();
   const char *name = place->name.c_str();
-  if (!ownFilesystem(parent)) {
+  if (!owns(parent)) {
     const FileIdentity asUser(*user_);
     if (asUser.error() != 0)
       return fail(asUser.error(), "setfsuid", target);

@@ -24,6 +24,8 @@ public:
   void recordTo(std::vector<Made> &made) { made_ = &made; }
 
   int fd() const { return fd_; }
+  /** Whether that directory is on the root's own file system. */
+  bool owns(int directory) const;
   /** O_PATH of what is at `target` (the mount on top), links followed. EXDEV when ".." leads above the root.
    */
   Result<Fd> find(const std::string &target) const;
@@ -56,7 +58,6 @@ private:
   /** `found`: the path without links. */
   Result<Fd> walk(const std::string &target, mode_t type, mode_t mode, std::string *found = nullptr) const;
   void record(const std::string &path, std::string_view content) const;
-  bool ownFilesystem(int directory) const;
 
   int fd_;
   const Identity *user_;

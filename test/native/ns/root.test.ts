@@ -63,6 +63,32 @@ test.needs(needs, 'a read-only root refuses writing and remounting', async () =>
   assert.is(inside.stderr.match(/Read-only file system/g)?.length, 2, inside.stderr)
 })
 
+test.needs(
+  needs,
+  'a writable directory stays so in a read-only root, with what the image has there',
+  async () => {
+    const steps: MountStep[] = [
+      PROC,
+      file('/etc/passwd', 'given\n'),
+      ...['/etc', '/made/for/it', '/var/run/x', '/proc/self', '/bin/busybox'].map(
+        (target): MountStep => ({ kind: 'dir', target, mode: 0o755, optional: true, writable: true }),
+      ),
+    ]
+    const built = await lab.build(steps, { readonly: true })
+    const script = `cat /etc/issue; echo changed > /etc/issue; echo new > /made/for/it/file; echo x > /run/dangling/x/y
+    cat /etc/issue /made/for/it/file /etc/passwd; grep -c busybox /proc/self/mountinfo
+    for place in / /etc/passwd /made /made/for /run; do echo x > $place/no || echo x > $place; done`
+    const inside = lab.enter(built, script)
+    assert.is(inside.stdout, 'the image\nchanged\nnew\ngiven\n0\n')
+    assert.is(inside.stderr.match(/Read-only file system/g)?.length, 5, inside.stderr)
+    const privileged = lab.enter(built, 'umount /etc; mount -o remount,bind,dev /etc; cat /etc/issue', {
+      capabilities: true,
+    })
+    assert.is(privileged.stdout, 'changed\n')
+    assert.is((await lab.run([], 'cat /etc/issue')).stdout, 'the image\n')
+  },
+)
+
 test.needs(needs, 'the size of the private layer is bounded', async () => {
   const inside = await lab.run([DEV], 'head -c 8000000 /dev/zero > /big; stat -c %s /big', {
     upperSize: '1m',
