@@ -61,6 +61,8 @@ export { waitsForLauncher } from './launch/draft_plan.js'
 export { type EndHooks, runEndHooks } from './launch/hooks.js'
 /** Variables that the options mention: what the worker must keep of a job's environment. */
 export { variablesNeeded } from './request/grammar.js'
+/** Steps as users name them. */
+export { formatStepName, stepIdOf } from './request/step_name.js'
 export type { AskLogin } from './store/access.js'
 
 /** The rooms that the story walks through. */

@@ -135,7 +135,7 @@ async function exec({
   const { steps } = await state(places)
   const step = steps.find(({ pids }) => pids.includes(Number(pid)))
   if (step === undefined) throw new Unmapped(`no container of yours has the first process ${pid}`)
-  return execIn(places, step.name || `${step.job}.${step.stepId}`, command, likeProcess(pid, values.env))
+  return execIn(places, step.step, command, likeProcess(pid, values.env))
 }
 
 /** Directory and variables of a process, and more variables. @throws an error where it has ended */

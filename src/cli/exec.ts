@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
+import { formatStepName, parseStepName } from '../request/step_name.js'
 import { UsageError } from './arguments.js'
 import { callWorker } from './client.js'
 import type { Command, CommandInput } from './command.js'
-import type { StepRow } from './ps.js'
+import { containerOf, type StepRow } from './ps.js'
 import { runContainer } from './run.js'
 
 const SHELL = ['/bin/sh']
 const VARIABLE = /^[A-Za-z_]\w*$/
-const STEP = /^(\d+)\.(\d+)$/
 
 export const exec: Command = {
   summary: 'run one more command in a container that runs',
-  usage: 'JOB.STEP|NAME [-- COMMAND [ARGS...]]',
-  about: `Joins the container of one of your running steps on this node, named by step or by --container-name, and runs
-the command there, /bin/sh without one. The command stays in the cgroup of whoever calls: inside a job that is the
+  usage: 'STEP|NAME [-- COMMAND [ARGS...]]',
+  about: `Joins the container of one of your running steps on this node, named as \`berth ps\` shows it (4711.0,
+4711.batch, run.PID of a \`berth run\`) or by --container-name, and runs the command there, /bin/sh without one. The command stays in the cgroup of whoever calls: inside a job that is the
 job's. Exits as the command does, or as \`berth run\`.`,
   examples: [
     ['srun --jobid=4711 --overlap berth exec 4711.0 -- nvidia-smi', 'beside the step, inside of its job'],
@@ -43,13 +43,12 @@ export async function execIn(
   like?: Likeness,
 ): Promise<number> {
   const rows = (await callWorker(places, 'ps', [])) as StepRow[]
-  const [, job, step] = STEP.exec(target) ?? []
-  const found =
-    rows.find(({ name }) => name === target) ??
-    rows.find((row) => String(row.job) === job && String(row.stepId) === step)
-  const name = found?.name || target
+  const id = parseStepName(target)
+  const step = id === undefined ? target : formatStepName(id)
+  const found = rows.find(({ name }) => name === target) ?? rows.find((row) => row.step === step)
+  const name = found === undefined ? target : containerOf(found)
   // In a site where names are a job's, this says whose.
-  const env = found === undefined ? process.env : { ...process.env, SLURM_JOB_ID: String(found.job) }
+  const env = found?.job ? { ...process.env, SLURM_JOB_ID: String(found.job) } : process.env
   const options = [`container-name=${name}:exec`]
   if (like === undefined) return runContainer(places, options, command, { env })
   const names = Object.keys(like.env).filter((one) => VARIABLE.test(one))

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+import { formatStepName } from '../request/step_name.js'
 import { callWorker } from './client.js'
 import { columns, showAge } from './columns.js'
 import { type Command, Exit } from './command.js'
 
 export interface StepRow {
+  /** As `berth exec` takes it: 4711.0, 4711.batch, run.PID, or the container's id of `berth oci run`. */
   step: string
   uid: number
   job: number
@@ -25,10 +27,16 @@ export interface StepRow {
   since: number
 }
 
+/** What --container-name calls the container of that step. */
+export function containerOf({ name, job, stepId, owner }: StepRow): string {
+  return name || formatStepName({ job, step: job === 0 ? owner : stepId })
+}
+
 export const ps: Command = {
   summary: 'list the steps with a container on this node',
   usage: '[--json]',
-  about: 'Lists your own steps and `berth run` commands; root sees those of all users.',
+  about: `Lists your own steps and \`berth run\` commands; root sees those of all users. What STEP and NAME show is what
+\`berth exec\` takes.`,
   examples: [['berth ps', 'a table']],
   options: {},
   wordsMax: 0,

@@ -4,6 +4,7 @@ import type { ImageReference, StoredImage } from '../image/image.js'
 import { familiarName, parseReference } from '../image/reference.js'
 import { BerthError } from '../report/errors.js'
 import type { Namespace, Request } from '../request/request.js'
+import { parseStepName } from '../request/step_name.js'
 import type { Site } from '../site/site.js'
 import {
   type Container,
@@ -32,7 +33,6 @@ export interface NamedRooms {
   running: Running
 }
 
-const STEP_NAME = /^(\d{1,10})\.(\d{1,10})$/
 const JOB_SCOPE = /^job-(\d+)$/
 /** Each is a few inodes of root's, which no disk quota counts. */
 const CONTAINERS_PER_USER_MAX = 1000
@@ -59,10 +59,8 @@ export function containerId(site: NamedRooms['site'], asker: Asker, name: string
 export function findRunning(running: Running, id: ContainerId, request: Request): Instance | undefined {
   const mode = request.name?.mode ?? 'auto'
   if (mode !== 'auto' && mode !== 'exec') return undefined
-  const [, job, step] = STEP_NAME.exec(id.name) ?? []
-  const instance =
-    running.named(keyOf(id)) ??
-    (job === undefined ? undefined : running.ofStep(id.uid, Number(job), Number(step)))
+  const step = parseStepName(id.name)
+  const instance = running.named(keyOf(id)) ?? (step === undefined ? undefined : running.ofStep(id.uid, step))
   if (instance === undefined && mode === 'exec') throw new BerthError('BERTH_ENAMEIDLE', { name: id.name })
   return instance
 }

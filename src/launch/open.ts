@@ -6,6 +6,7 @@ import { translate } from '../engine/translate.js'
 import { type NamespaceSpec, native } from '../native.js'
 import type { Plan } from '../plan/spec.js'
 import { BerthError } from '../report/errors.js'
+import { stepIdOf } from '../request/step_name.js'
 import type { OpenedStep, PreparedStep, Rooms, StepPlace, Turn } from '../step.js'
 import type { AskLogin } from '../store/access.js'
 import { type Container, keyOf } from '../store/containers.js'
@@ -58,10 +59,10 @@ export async function openOn(
     return { ...opened, ...withSave(turn.namespaces), namespaces: turn.namespaces }
   const build = builderOf(rooms, prepared, plan, turn)
   const built = await buildFor(rooms.running, asked, turn.signal, own, build)
-  const { uid, job, step } = facts
+  const { uid } = facts
   const { request } = container
   const key = own === undefined ? {} : { key: keyOf(own) }
-  const instance = rooms.running.add({ uid, job, step, request, image: held.image, ...key }, built)
+  const instance = rooms.running.add({ uid, ...stepIdOf(facts), request, image: held.image, ...key }, built)
   const leave = rooms.running.use(instance)
   turn.undo.add('container', leave)
   const hooks = await runHooks(rooms, plan, spec, instance, place, turn.signal).catch(async (error) => {

@@ -7,6 +7,7 @@ import { parseReference } from '../image/reference.js'
 import type { NamespaceSpec } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { Request } from '../request/request.js'
+import { formatStepName, type NamedFacts, stepIdOf } from '../request/step_name.js'
 import { type Container, type ContainerId, keyOf } from '../store/containers.js'
 import type { Access } from '../store/store.js'
 import { explainBuildFailure } from './failure.js'
@@ -51,7 +52,7 @@ const BUSY_RETRY_MS = 20
 /** One step at a time for each name. @throws BerthError */
 export function openNamed<Opened>(
   rooms: NamedRooms & { jobEnds: JobEnds },
-  asker: Asker & { step: number },
+  asker: Asker & NamedFacts,
   wanted: Wanted,
   prepared: HeldImage | undefined,
   access: Access,
@@ -121,7 +122,7 @@ export function removeNamed(
   return running.inTurn(key, async () => {
     const instances = running.allNamed(key)
     if (instances.length > 0 && !force) {
-      const steps = instances.map(({ job, step }) => `${job}.${step}`).join(', ')
+      const steps = instances.map(formatStepName).join(', ')
       throw new BerthError('BERTH_ENAMERUNNING', { name: container.name, steps })
     }
     const grave = containers.bury(container)
@@ -156,14 +157,14 @@ export function rootOf(running: Running, own: Container): NonNullable<EnginePlac
 /** The step lives in a container since before the worker's restart. */
 export function adoptRunning(
   running: Running,
-  { uid, job, step }: Pick<Asker, 'uid' | 'job'> & { step: number },
+  asker: Pick<Asker, 'uid'> & NamedFacts,
   request: Request,
   id: ContainerId | undefined,
   turn: Pick<NamedTurn, 'undo' | 'namespaces' | 'endHooks'>,
 ): Instance | undefined {
   if (turn.namespaces === undefined) return undefined
   const key = id === undefined ? {} : { key: keyOf(id) }
-  const instance = running.adopt({ uid, job, step, request, ...key }, turn.namespaces)
+  const instance = running.adopt({ uid: asker.uid, ...stepIdOf(asker), request, ...key }, turn.namespaces)
   const { endHooks } = turn
   if (endHooks !== undefined) instance.atEnd = () => runEndHooks(endHooks)
   turn.undo.add('container', running.use(instance))
@@ -177,7 +178,7 @@ export function willJoin(running: Running, id: ContainerId | undefined, request:
 
 function findInstance(
   running: Running,
-  asker: Asker & { step: number },
+  asker: Asker & NamedFacts,
   request: Request,
   id: ContainerId,
   turn: NamedTurn,

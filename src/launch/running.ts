@@ -6,13 +6,12 @@
 import { close, openSync } from 'node:fs'
 import type { StoredImage } from '../image/image.js'
 import type { Request } from '../request/request.js'
+import type { StepId } from '../request/step_name.js'
 import { closeNamespaces, endProcesses, type Namespaces } from './namespaces.js'
 
-export interface InstanceFacts {
+export interface InstanceFacts extends StepId {
   uid: number
-  job: number
-  step: number
-  /** Of a named container; absent: it is known as JOB.STEP. */
+  /** Of a named container; absent: it is known by its step. */
   key?: string
   /** What it was started with; absent after a worker's restart when only those who joined are left. */
   request: Request
@@ -61,9 +60,9 @@ export class Running {
   }
 
   /** The unnamed container of a step of this user. */
-  ofStep(uid: number, job: number, step: number): Instance | undefined {
+  ofStep(uid: number, { job, step }: StepId): Instance | undefined {
     return [...this.instances].find(
-      (one) => one.key === undefined && job > 0 && one.uid === uid && one.job === job && one.step === step,
+      (one) => one.key === undefined && one.uid === uid && one.job === job && one.step === step,
     )
   }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** --container-name=NAME[:auto|create|exec|no_exec]; JOBID.STEPID names the unnamed container of a running step. */
+/** --container-name=NAME[:auto|create|exec|no_exec]; step_name.ts names the unnamed container of a running step. */
 import { hasControl, optionProblem, showValue } from './problem.js'
 import type { NameMode } from './request.js'
 

@@ -2,7 +2,7 @@
 /** What root (or, for `berth run`, the kernel) told the worker about one step; plain data, so that a lease can hold it. */
 import { readFileSync } from 'node:fs'
 import type { Peer } from '../native.js'
-import { variablesNeeded } from '../step.js'
+import { formatStepName, stepIdOf, variablesNeeded } from '../step.js'
 import { type Frame, ProtocolError, Tag } from './frame.js'
 import { OPTIONS_PER_FRAME_MAX } from './limits.js'
 
@@ -32,6 +32,8 @@ export interface StepFacts {
   imageCommand?: true
   /** `berth oci run`: what its container is called. */
   id?: string
+  /** Of `berth run`: the process that asked. */
+  process?: number
 }
 
 const HANDLE_BYTES = 16
@@ -137,6 +139,11 @@ export function nameStep(facts: Pick<StepFacts, 'context' | 'job' | 'step' | 'id
   if (facts.context === 'run') return 'berth run'
   if (facts.context === 'step') return `step ${facts.job}.${facts.step}`
   return `job ${facts.job}`
+}
+
+/** How commands take it: "4711.0", "4711.batch", "run.1234", a container's id. */
+export function shortName(facts: StepFacts): string {
+  return facts.id ?? formatStepName(stepIdOf(facts))
 }
 
 function required<T>(value: T | undefined, name: string): T {

@@ -2,6 +2,7 @@
 /** Named containers as `berth containers` sees and removes them. */
 import type { ContainerRow } from '../cli/containers.js'
 import { BerthError } from '../report/errors.js'
+import { shortName } from './facts.js'
 import type { Worker } from './worker.js'
 
 /** A user's own; root sees all. */
@@ -13,7 +14,7 @@ export async function listNamed(worker: Worker, uid: number): Promise<ContainerR
     const running = worker.steps
       .list()
       .filter(({ containerKey, state }) => containerKey === id && state === 'running')
-      .map((step) => ({ step: step.name, pids: step.lease.tasks.map(({ pid }) => pid) }))
+      .map((step) => ({ step: shortName(step.facts), pids: step.lease.tasks.map(({ pid }) => pid) }))
     const size = await containers.size(container)
     return { id, name, uid: container.uid, scope, image: image.reference, size, created, running }
   })

@@ -14,7 +14,11 @@ export function run(worker: Worker, connection: Connection, frame: Frame): void 
   const { uid } = connection.peer
   if (!worker.steps.mayRun(uid)) throw new BerthError('BERTH_ERUNS', { uid, count: RUNS_PER_USER_MAX })
   const ticket = randomBytes(TICKET_BYTES)
-  const facts: StepFacts = { ...factsOfPeer(connection.peer, frame, 'run'), handle: ticket.toString('hex') }
+  const facts: StepFacts = {
+    ...factsOfPeer(connection.peer, frame, 'run'),
+    handle: ticket.toString('hex'),
+    process: connection.peer.pid,
+  }
   const id = frame.text(Tag.NAME)
   if (id !== undefined) facts.id = takeId(worker, uid, id)
   if (frame.texts(Tag.ARG).length === 0) facts.imageCommand = true

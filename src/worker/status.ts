@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { StepRow } from '../cli/ps.js'
+import { shortName } from './facts.js'
 import type { Worker } from './worker.js'
 
 export interface WorkerStatus {
@@ -36,7 +37,7 @@ export function listSteps(worker: Worker, uid: number): StepRow[] {
     .list()
     .filter(({ facts }) => uid === 0 || facts.uid === uid)
     .map((step) => ({
-      step: step.name,
+      step: shortName(step.facts),
       uid: step.facts.uid,
       job: step.facts.job,
       stepId: step.facts.step,

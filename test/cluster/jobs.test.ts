@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { without } from '../engine/engines.js'
 import { suite } from '../suite.js'
+import { distOf } from './cluster.js'
 import { type Running, until } from './command.js'
 import { exits, prints, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
@@ -165,6 +166,30 @@ test('tasks per node, and X11 as far as Slurm goes', async () => {
   prints(seen, ['0', '1', '2', '3'])
   // Slurm makes the tunnel before any task, and refuses by itself where there is no display.
   says(await at.cluster.srun(['--x11', '-n1', image(), 'true']), /DISPLAY/)
+})
+
+test('a batch script: what berth ps shows of it is what exec and --container-name take', async () => {
+  const [node] = at.cluster.nodes
+  const program = ['node', 'bin/berth.js'].map((name) => join(distOf(at.cluster), name))
+  const env = { BERTH_RUNTIME_DIR: node?.runtimeDir ?? '' }
+  const berth = (...args: string[]) => at.cluster.command([...program, ...args], { env })
+  const path = join(at.cluster.shared, 'shown.sh')
+  writeFileSync(path, '#!/bin/sh\necho batch > /tmp/private\nexec sleep 300\n', { mode: 0o755 })
+  const options = ['-n1', `--nodelist=${node?.name}`, '-o', '/dev/null', image()]
+  const submitted = exits(await at.cluster.command(['sbatch', '--parsable', ...options, path]), 0)
+  const id = submitted.stdout.trim()
+  const shown = `${id}.batch`
+  await until('the script', async () =>
+    new RegExp(`^${shown} .* running `, 'm').test((await berth('ps')).stdout),
+  )
+  await until(
+    'its file',
+    async () => (await berth('exec', shown, '--', 'cat', '/tmp/private')).stdout === 'batch\n',
+  )
+  const joins = ['srun', `--jobid=${id}`, '--overlap', `--container-name=${shown}`]
+  prints(await at.cluster.command([...joins, 'cat', '/tmp/private']), ['batch'])
+  exits(await at.cluster.command(['scancel', id]), 0)
+  await until('its end', async () => !(await berth('ps')).stdout.includes(shown))
 })
 
 test('srun --signal, ahead of the time limit, reaches the program, also behind an engine or with its own pids', async () => {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { mountOption } from '../../src/cli/enroot_mount.js'
 import { findListed, listed, nameOnDisk, pyxisName, unnamedStep } from '../../src/cli/enroot_names.js'
+import { formatStepName, parseStepName, type StepId } from '../../src/request/step_name.js'
 import { Containers, keyOf } from '../../src/store/containers.js'
 import { suite } from '../suite.js'
 
@@ -103,12 +104,39 @@ test('a record that cannot be read hides its container and harms no other', () =
   )
 })
 
+test('a step is named as sacct does, or by the pid of its berth run', () => {
+  const names: [string, StepId][] = [
+    ['4711.0', { job: 4711, step: 0 }],
+    ['4711.batch', { job: 4711, step: 0xfffffffb }],
+    ['4711.interactive', { job: 4711, step: 0xfffffffa }],
+    ['run.42', { job: 0, step: 42 }],
+  ]
+  for (const [name, id] of names) {
+    deepEqual(parseStepName(name), id)
+    equal(formatStepName(id), name)
+  }
+  deepEqual(parseStepName('4711.4294967291'), { job: 4711, step: 0xfffffffb })
+  for (const text of [
+    '',
+    'tools',
+    '4711',
+    '4711.',
+    '.0',
+    '4711.extern',
+    'run',
+    'run.x',
+    'step 4711.0',
+    ' 4711.0',
+  ])
+    equal(parseStepName(text), undefined)
+})
+
 const row = (name: string, scope: string, pids: number[][] = []) => ({
   ...{ id: `1000/${scope}/${name}`, name, scope, uid: 1000, image: '', size: 0, created: 0 },
-  running: pids.map((of) => ({ step: 'step 1.0', pids: of })),
+  running: pids.map((of) => ({ step: '1.0', pids: of })),
 })
 const running = (job: number, stepId: number, name: string, pids: number[]) => ({
-  ...{ step: `step ${job}.${stepId}`, uid: 1000, job, stepId, name, image: 'x', engine: 'native' },
+  ...{ step: `${job}.${stepId}`, uid: 1000, job, stepId, name, image: 'x', engine: 'native' },
   ...{ state: 'running', pids, since: 0, id: '', owner: 1, cwd: '/' },
 })
 

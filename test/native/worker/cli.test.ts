@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { equal, match } from 'node:assert/strict'
+import { deepEqual, equal, match } from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from '../../suite.js'
 import { missingForNode, TestNode } from './node.js'
-import { UID } from './stand_in.js'
+import { OTHER_UID, UID } from './stand_in.js'
 import { until } from './until.js'
 
 const test = suite('berth run and its sisters')
@@ -111,6 +111,23 @@ test.needs(missing, 'when berth run is killed its container goes with its lease'
   run.kill('SIGKILL')
   await until('its release', () => node.leases().length === 0)
   await until('its end', () => sleepers() === '')
+})
+
+test.needs(missing, 'what ps shows of a berth run is what exec takes', async () => {
+  const runs = ['one', 'two'].map((word) =>
+    node.spawnCli(UID, 'run', node.image, '--', 'sh', '-c', `echo ${word} > /tmp/mine; exec sleep 1000`),
+  )
+  const rows = () => node.cliAs(UID, 'ps').stdout.trim().split('\n').slice(1)
+  await until('both', () => rows().filter((row) => /^run\.\d+ .* running /.test(row)).length === 2)
+  const shown = rows().map((row) => row.split(' ')[0] ?? '')
+  const seen = () => shown.map((word) => node.cliAs(UID, 'exec', word, '--', 'cat', '/tmp/mine').stdout)
+  await until('what they write', () => seen().every((text) => text !== ''))
+  deepEqual(seen().sort(), ['one\n', 'two\n'])
+  // Nobody else's, and not after its end.
+  match(node.cliAs(OTHER_UID, 'exec', shown[0] ?? '', '--', 'true').stderr, /BERTH_ENAMEIDLE/)
+  for (const run of runs) run.kill('SIGKILL')
+  await until('their release', () => node.leases().length === 0)
+  match(node.cliAs(UID, 'exec', shown[0] ?? '', '--', 'true').stderr, /BERTH_ENAMEIDLE/)
 })
 
 test.needs(missing, 'explain prints a plan with origins and runs nothing', () => {
