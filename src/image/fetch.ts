@@ -51,7 +51,12 @@ interface RequestOptions {
   allowed?: (url: URL) => boolean
 }
 
+/** Whoever answers before that is not worth a word. */
+const PATIENCE_S = 2
+
 export class Fetcher {
+  /** Told each second of who lets a question wait: the host with its port, and for how long. */
+  onWait: ((host: string, seconds: number) => void) | undefined
   private readonly dispatchers = new Map<string, Dispatcher>()
   private system: string | undefined
 
@@ -65,11 +70,30 @@ export class Fetcher {
    * @throws BerthError BERTH_EREGISTRY, or the signal's reason
    */
   async ask(url: URL, options: RequestOptions = {}): Promise<Reply> {
+    const asking = { host: url.host }
+    const watch = this.watch(asking)
+    try {
+      return await this.askPatiently(url, options, asking)
+    } finally {
+      clearInterval(watch)
+    }
+  }
+
+  private watch(asking: { host: string }): NodeJS.Timeout {
+    let seconds = 0
+    return setInterval(() => {
+      seconds += 1
+      if (seconds >= PATIENCE_S) this.onWait?.(asking.host, seconds)
+    }, 1000)
+  }
+
+  /** @param asking is told of who is asked at a time */
+  private async askPatiently(url: URL, options: RequestOptions, asking: { host: string }): Promise<Reply> {
     for (let attempt = 0, silences = 0; ; attempt++) {
       const last = attempt + 1 >= this.policy.tries
       let wait = waitBefore(attempt, this.policy)
       try {
-        const reply = await this.request(url, options)
+        const reply = await this.request(url, options, asking)
         if (!isRetriedStatus(reply.status)) return reply
         await reply.body.dump()
         const asked = parseRetryAfter(String(reply.headers['retry-after'] ?? ''), Date.now()) ?? 0
@@ -88,7 +112,7 @@ export class Fetcher {
   }
 
   /** @throws BerthError BERTH_EREGISTRY for a redirect that must not be followed, undici's errors for the rest. */
-  private async request(start: URL, options: RequestOptions = {}): Promise<Reply> {
+  private async request(start: URL, options: RequestOptions, asking: { host: string }): Promise<Reply> {
     let url = start
     const headers: Record<string, string> = {
       'accept-encoding': 'identity',
@@ -96,6 +120,7 @@ export class Fetcher {
       ...options.headers,
     }
     for (let hop = 0; ; hop++) {
+      asking.host = url.host
       const {
         statusCode,
         headers: answer,

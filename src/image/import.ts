@@ -73,6 +73,12 @@ export class Importer {
     /** stderr is the worker's log. */
     private readonly log = createLog({ level: 'warn' }),
   ) {
+    for (const one of [fetcher, hasty])
+      one.onWait = (host, seconds) =>
+        this.send(Type.ASKING, [
+          [Tag.NAME, host],
+          [Tag.DONE, seconds],
+        ])
     this.socket = native.adopt(fd, {
       data: (bytes, fds) => {
         for (const frame of this.frames.push(bytes, fds)) this.receive(frame)

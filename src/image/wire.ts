@@ -4,6 +4,7 @@
  * importer may have been taken over by an image: take…() here checks all that comes back by shape and size.
  *
  *   RESOLVE REF [DIGEST] DATA(ResolveOrder) [fd archive] → RESOLVED DIGEST DATA(Resolved)
+ *       before that ASKING NAME(host) DONE(seconds)*, while a registry lets us wait
  *       without DIGEST: what the reference names now; with it: the image of this platform below that digest
  *   IMPORT  REF DIGEST DATA(ImportOrder [reuse: ReuseOrder[]]) fd output, fd of each stored image → IMPORTING DONE TOTAL DATA(ImportingData)* then
  *       IMPORTED DATA(Imported) (NAME ARG)*: captured files; DIGEST is what the RESOLVE before answered.
@@ -76,6 +77,13 @@ export interface Resolved {
   layers: StoredImage['layers']
 }
 
+export interface Asking {
+  /** With its port. */
+  host: string
+  /** Since when it is asked. */
+  seconds: number
+}
+
 interface ImportingData {
   /** Layers that have arrived. */
   layer: number
@@ -101,6 +109,8 @@ export interface Imported {
 
 const TEXT_CHARS_MAX = 8192
 const LIST_MAX = 5000
+/** URL.host: a name with a port, or an address. */
+const HOST = /^[\w.:[\]%-]{1,300}$/
 const DIGEST = /^sha256:[0-9a-f]{64}$/
 
 export function takeDigest(frame: Frame): string {
@@ -117,6 +127,12 @@ export function takeResolved(frame: Frame): Resolved {
 export function takeImporting(frame: Frame): ImportingData {
   const { layer, layers, reused } = takeData(frame)
   return { layer: takeCount(layer), layers: takeCount(layers), reused: takeCount(reused) }
+}
+
+export function takeAsking(frame: Frame): Asking {
+  const host = frame.text(Tag.NAME) ?? ''
+  if (!HOST.test(host)) throw malformed('host')
+  return { host, seconds: takeCount(frame.number(Tag.DONE)) }
 }
 
 export function takeImported(frame: Frame): Imported {

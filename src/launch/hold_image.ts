@@ -4,7 +4,7 @@ import type { ImageReference, StoredImage } from '../image/image.js'
 import { familiarName, pinReference } from '../image/reference.js'
 import type { NamespaceSpec } from '../native.js'
 import type { ImportEvent } from '../report/progress.js'
-import type { Access, ImportProgress, Store } from '../store/store.js'
+import type { Access, Asking, ImportProgress, Store } from '../store/store.js'
 import { holdDirectory } from './directory.js'
 import type { Undo } from './undo.js'
 
@@ -45,9 +45,9 @@ export async function ensureImage(
 ): Promise<StoredImage> {
   const digestKnown = turn.pinned?.digest ?? ''
   const wanted = digestKnown === '' ? reference : pinReference(reference, digestKnown)
-  const { digest } = await store.resolve(wanted, access)
   const report = new EventMaker(shortName(reference), turn.progress)
   try {
+    const { digest } = await store.resolve(wanted, access, (asking) => report.asking(asking))
     const image = await store.ensure(wanted, digest, {
       access,
       signal: turn.signal,
@@ -73,6 +73,7 @@ function shortName(reference: ImageReference): string {
 /** The store's view (phases, bytes) as what a waiting task is shown. */
 class EventMaker {
   private started = false
+  private asked = false
   private reused = 0
 
   constructor(
@@ -80,7 +81,16 @@ class EventMaker {
     private readonly tell: (event: ImportEvent) => void,
   ) {}
 
-  take({ done, total, layer, layers, reused, phase, node, silent }: ImportProgress): void {
+  asking(asking: Asking): void {
+    this.asked = true
+    this.tell({ kind: 'asking', ...asking, at: performance.now() })
+  }
+
+  take({ done, total, layer, layers, reused, phase, node, silent, asking }: ImportProgress): void {
+    if (asking !== undefined) {
+      this.asking(asking)
+      return
+    }
     const at = performance.now()
     if (!this.started) this.tell({ kind: 'start', image: this.image, at })
     this.started = true
@@ -104,6 +114,6 @@ class EventMaker {
   }
 
   failed(): void {
-    if (this.started) this.tell({ kind: 'failed', at: performance.now() })
+    if (this.started || this.asked) this.tell({ kind: 'failed', at: performance.now() })
   }
 }

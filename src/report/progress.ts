@@ -24,6 +24,8 @@ export type ImportEvent =
       reused?: number
       at: number
     }
+  /** A registry, or who gives its logins, that has let a question wait for so long. */
+  | { kind: 'asking'; host: string; seconds: number; at: number }
   /** A directory on another machine, which does not answer. */
   | { kind: 'silent'; directory: string; at: number }
   /** bytes: size of the converted image. */
@@ -58,6 +60,7 @@ export class Progress {
   private shown = 0
   private drawn = false
   private node = ''
+  private host = ''
 
   constructor(private readonly options: ProgressOptions) {}
 
@@ -71,6 +74,8 @@ export class Progress {
         return this.isLine() ? this.draw('') : `${this.heading()}\n`
       case 'bytes':
         return this.takeBytes(event)
+      case 'asking':
+        return this.takeAsking(event)
       case 'silent':
         return this.takeSilence(event)
       case 'end': {
@@ -79,7 +84,7 @@ export class Progress {
         return `${this.wipe()}berth: imported ${this.image} in ${seconds} s (${facts})\n`
       }
       case 'stored':
-        return this.options.mode === 'always' ? announce(event.image, event.bytes) : ''
+        return this.wipe() + (this.options.mode === 'always' ? announce(event.image, event.bytes) : '')
       case 'failed':
         return this.wipe()
     }
@@ -97,6 +102,16 @@ export class Progress {
     this.shown = event.at
     const numbers = ` ${describe(event, this.started)}`
     return this.isLine() ? this.draw(numbers) : `${this.heading()}${numbers}\n`
+  }
+
+  private takeAsking({ host, seconds, at }: ImportEvent & { kind: 'asking' }): string {
+    const isNews = this.host !== host
+    this.host = host
+    const text = `berth: asking ${host} …${isNews ? '' : ` no answer for ${seconds} s`}`
+    if (this.isLine()) return this.drawText(text)
+    if (!isNews && at - this.shown < PLAIN_INTERVAL_MS) return ''
+    this.shown = at
+    return `${text}\n`
   }
 
   private takeSilence({ directory, at }: ImportEvent & { kind: 'silent' }): string {
@@ -121,11 +136,19 @@ export class Progress {
    * or some terminals wrap the cursor to a second line that \r cannot take back.
    */
   private draw(numbers: string): string {
-    this.drawn = true
-    const width = Math.max(0, this.options.columns - 1)
+    const width = this.width()
     const room = Math.max(0, width - this.heading('').length - numbers.length)
     const image = this.image.length > room ? `…${this.image.slice(-Math.max(1, room - 1))}` : this.image
-    return `\r${(this.heading(image) + numbers).slice(0, width)}\u001b[K`
+    return this.drawText(this.heading(image) + numbers)
+  }
+
+  private drawText(text: string): string {
+    this.drawn = true
+    return `\r${text.slice(0, this.width())}\u001b[K`
+  }
+
+  private width(): number {
+    return Math.max(0, this.options.columns - 1)
   }
 
   private wipe(): string {

@@ -4,7 +4,15 @@ import { join } from 'node:path'
 import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageReference } from '../image/image.js'
 import { mirrorsOf } from '../image/mirror.js'
-import { type ReuseOrder, takeCount, takeDigest, takeImporting, takeResolved } from '../image/wire.js'
+import {
+  type Asking,
+  type ReuseOrder,
+  takeAsking,
+  takeCount,
+  takeDigest,
+  takeImporting,
+  takeResolved,
+} from '../image/wire.js'
 import { BerthError } from '../report/errors.js'
 import { type Fields, type Frame, Tag, Type } from '../worker/frame.js'
 import { type Access, openUserFile, readCredentials } from './access.js'
@@ -29,9 +37,13 @@ export interface ImportProgress {
   silent?: string
   /** Compressed bytes of layers that other images lend; not in total. */
   reused?: number
+  /** Nothing else has happened since. */
+  asking?: Asking
 }
 
 export const WAITING: ImportProgress = { phase: 'waiting', done: 0, total: 0, layer: 0, layers: 0 }
+
+export type { Asking } from '../image/wire.js'
 
 export type Report = (progress: ImportProgress) => void
 
@@ -40,10 +52,11 @@ export async function askDigest(
   intake: Intake,
   reference: ImageReference,
   access: Access,
+  asking: (asking: Asking) => void,
 ): Promise<{ digest: string; open: boolean }> {
   const credentials = await credentialsFor(intake, reference, access)
   return withImporter(intake, access.uid, undefined, async (process) => {
-    const frame = await askResolve(intake, process, reference, access, { credentials })
+    const frame = await askResolve(intake, process, reference, access, { credentials, asking })
     return { digest: takeDigest(frame), open: takeResolved(frame).open }
   })
 }
@@ -90,12 +103,19 @@ export async function credentialsFor(
   return readCredentials(native, access, source, mirrorsOf(source, mirrors))
 }
 
+export interface ResolveTurn {
+  credentials: CredentialDocument[]
+  digest?: string
+  /** Told of a registry that lets us wait. */
+  asking(asking: Asking): void
+}
+
 export async function askResolve(
   intake: Intake,
   process: ImporterProcess,
   reference: ImageReference,
   access: Access,
-  { credentials, digest }: { credentials: CredentialDocument[]; digest?: string },
+  { credentials, digest, asking }: ResolveTurn,
 ): Promise<Frame> {
   const { native, insecure, mirrors } = intake
   const { source } = reference
@@ -104,7 +124,10 @@ export async function askResolve(
     ...(digest === undefined ? [] : ([[Tag.DIGEST, digest]] as const)),
     [Tag.DATA, JSON.stringify({ credentials, insecure, mirrors })],
   ]
-  const opener = between(intake, reference, access)
+  const opener: Between = {
+    ...between(intake, reference, access),
+    asking: (frame) => asking(takeAsking(frame)),
+  }
   if (source.kind === 'dockerd') return process.ask(Type.RESOLVE, fields, [savedArchive(reference)], opener)
   const archive =
     source.kind === 'oci-archive' || source.kind === 'docker-archive'

@@ -36,6 +36,7 @@ export interface ImporterOptions {
 /** What may come in between an order and its answer. */
 export interface Between {
   importing?: (frame: Frame) => void
+  asking?: (frame: Frame) => void
   /** Descriptor of a file below the user's source; closed after it was sent. */
   open?: (name: string) => Promise<number>
 }
@@ -133,6 +134,7 @@ export class ImporterProcess {
     const { pending } = this
     if (pending === undefined) return
     if (frame.type === Type.IMPORTING) pending.between.importing?.(frame)
+    else if (frame.type === Type.ASKING) pending.between.asking?.(frame)
     else if (frame.type === Type.OPEN) void this.handOver(frame.text(Tag.NAME) ?? '', pending.between)
     else {
       this.pending = undefined

@@ -20,7 +20,7 @@ import { BerthError } from '../report/errors.js'
 import { type Fields, type Frame, Tag } from '../worker/frame.js'
 import type { Turns } from '../worker/turns.js'
 import type { Access } from './access.js'
-import { askImport, askResolve, between, type Report, WAITING, withImporter } from './ask.js'
+import { type Asking, askImport, askResolve, between, type Report, WAITING, withImporter } from './ask.js'
 import { type Borrowed, borrow } from './borrow.js'
 import type { FactsFiles } from './facts.js'
 import { factsOf } from './frame_facts.js'
@@ -83,7 +83,8 @@ export async function importImage(
   return withRoom(shelf, (want) =>
     withImporter(intake, access.uid, signal, async (process) => {
       report({ ...WAITING, phase: 'resolving' })
-      const frame = await askResolve(intake, process, reference, access, { credentials, digest })
+      const asking = (slow: Asking) => report({ ...WAITING, phase: 'resolving', asking: slow })
+      const frame = await askResolve(intake, process, reference, access, { credentials, digest, asking })
       const manifest = takeDigest(frame)
       const { open, bytes, layers } = takeResolved(frame)
       const learned = { digest, reference: reference.canonical, open }

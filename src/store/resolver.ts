@@ -2,7 +2,7 @@
 /** Names to digests, and by that the proof who may have which image. */
 import type { ImageReference } from '../image/image.js'
 import type { Access } from './access.js'
-import { askDigest } from './ask.js'
+import { type Asking, askDigest } from './ask.js'
 import { Flights } from './flight.js'
 import { Grants } from './grants.js'
 import type { Intake } from './intake.js'
@@ -16,7 +16,7 @@ interface Answer {
 const RECENT_MAX = 1000
 
 export class Resolver {
-  private readonly questions = new Flights<never, Answer>()
+  private readonly questions = new Flights<Asking, Answer>()
   private readonly recent = new Map<string, { digest: string; until: number }>()
   private readonly grants = new Grants()
 
@@ -30,11 +30,16 @@ export class Resolver {
    * A registry is asked with the user's own credentials, at most once for all who ask at a time. Afterwards the user
    * may have the image of that digest, or its place has proved it.
    */
-  async resolve(reference: ImageReference, access: Access): Promise<string> {
+  async resolve(
+    reference: ImageReference,
+    access: Access,
+    progress?: (asking: Asking) => void,
+  ): Promise<string> {
     const { source } = reference
     if (source.kind === 'squashfs' || source.kind === 'directory') return ''
     if (source.kind === 'dockerd' && source.archive === undefined && source.id !== undefined) return source.id
-    if (source.kind !== 'registry') return (await askDigest(this.intake, reference, access)).digest
+    if (source.kind !== 'registry')
+      return (await askDigest(this.intake, reference, access, () => undefined)).digest
     const { shelf } = this.intake
     if (source.digest !== undefined && shelf.byDigest(source.digest)?.open === true) return source.digest
     const key = `${access.uid} ${reference.canonical}`
@@ -46,8 +51,8 @@ export class Resolver {
       this.isStillProved(place, known.digest, access)
     )
       return known.digest
-    const { digest, open } = await this.questions.join(key, {}, () =>
-      askDigest(this.intake, reference, access),
+    const { digest, open } = await this.questions.join(key, { progress }, (report) =>
+      askDigest(this.intake, reference, access, report),
     )
     if (this.recent.size >= RECENT_MAX) this.recent.clear()
     this.recent.set(key, { digest, until: performance.now() + this.ttl_ms })

@@ -11,7 +11,7 @@ import type { LoopImage, Native } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
 import { Turns } from '../worker/turns.js'
 import type { Access } from './access.js'
-import { credentialsFor, type ImportProgress, type Report, WAITING } from './ask.js'
+import { type Asking, credentialsFor, type ImportProgress, type Report, WAITING } from './ask.js'
 import { Containers } from './containers.js'
 import { Devices, type Lease } from './device.js'
 import { FactsFiles } from './facts.js'
@@ -30,7 +30,7 @@ import { Shelf } from './shelf.js'
 import { isTrustedKey } from './squashfile.js'
 import { openNameless, reserveStepFile, type StepFile } from './step_file.js'
 
-export type { Access, ImportProgress, StoreOptions }
+export type { Access, Asking, ImportProgress, StoreOptions }
 
 /** Each takes as many threads as the site says; more at once would only make all of them late. Two for one user. */
 const IMPORTS_AT_ONCE_MAX = Math.max(3, Math.floor(availableParallelism() / 4))
@@ -100,9 +100,13 @@ export class Store {
    * The digest that the reference names now; with the user's own credentials, so that the answer is also the proof
    * that the user may have the image. A squashfs file has none: ''. @throws BerthError
    */
-  async resolve(reference: ImageReference, access: Access): Promise<{ digest: string }> {
+  async resolve(
+    reference: ImageReference,
+    access: Access,
+    asking?: (asking: Asking) => void,
+  ): Promise<{ digest: string }> {
     try {
-      return { digest: await this.resolver.resolve(reference, access) }
+      return { digest: await this.resolver.resolve(reference, access, asking) }
     } catch (error) {
       throw explain(error, reference, undefined)
     }
@@ -198,7 +202,8 @@ export class Store {
     { access, progress, signal }: EnsureOptions,
   ): Promise<StoredImage> {
     const fromRegistry = reference.source.kind === 'registry'
-    const asked = digest === '' ? await this.resolver.resolve(reference, access) : digest
+    const asking = (slow: Asking) => progress?.({ ...WAITING, asking: slow })
+    const asked = digest === '' ? await this.resolver.resolve(reference, access, asking) : digest
     const place = placeOf(reference)
     // A file of one's own proves nothing about others' images: its import is shared with nobody else. Nor does what
     // another registry calls by that digest.
@@ -220,7 +225,7 @@ export class Store {
         credentials = await credentialsFor(this.intake, reference, access)
       } else {
         // Others' work or image: it is there after the proof, or must be looked for again.
-        await this.resolver.resolve(pinReference(reference, asked), access)
+        await this.resolver.resolve(pinReference(reference, asked), access, asking)
         isAsked = true
       }
     }

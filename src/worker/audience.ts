@@ -63,7 +63,7 @@ export class Audience {
   }
 
   tell(event: ImportEvent): void {
-    if (event.kind === 'start') this.startEvent = event
+    if (event.kind === 'start') [this.startEvent, this.lastEvent] = [event, undefined]
     else this.lastEvent = event
     for (const listener of this.listeners) listener(event)
     this.noteEnd()

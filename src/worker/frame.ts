@@ -36,6 +36,7 @@ export const Type = {
   IMPORTED: 100,
   OPEN: 101,
   OPENED: 102,
+  ASKING: 103,
 } as const
 
 export const Tag = {

@@ -55,6 +55,29 @@ test('a shared store that does not answer is told at once, then every five secon
   assert.equal(drawn.take(silent(2000)), `\rberth: importing ${image} … no answer from /lustre/berth${WIPE}`)
 })
 
+test('a registry that lets a question wait is named, then for how long', () => {
+  const asking = (seconds: number, host = 'registry.example:5000') =>
+    ({ kind: 'asking', host, seconds, at: seconds * 1000 }) as const
+  const progress = new Progress({ columns: 0, mode: 'auto' })
+  assert.deepEqual(
+    [asking(2), asking(3), asking(7), asking(9), asking(10, 'auth.example')].map((one) => progress.take(one)),
+    [
+      'berth: asking registry.example:5000 …\n',
+      '',
+      'berth: asking registry.example:5000 … no answer for 7 s\n',
+      '',
+      'berth: asking auth.example …\n',
+    ],
+  )
+  assert.equal(progress.take({ kind: 'stored', image, bytes: 1 }), '')
+  const drawn = new Progress({ columns: 80, mode: 'auto' })
+  assert.equal(drawn.take(asking(2)), `\rberth: asking registry.example:5000 …${WIPE}`)
+  assert.equal(drawn.take(asking(3)), `\rberth: asking registry.example:5000 … no answer for 3 s${WIPE}`)
+  assert.equal(drawn.take({ kind: 'stored', image, bytes: 1 }), `\r${WIPE}`)
+  assert.equal(new NodeProgress('n7', 'auto').take(asking(60)), '')
+  assert.equal(new Progress({ columns: 80, mode: 'none' }).take(asking(60)), '')
+})
+
 test('a slow one adds a line every five seconds', () => {
   const progress = new Progress({ columns: 0, mode: 'auto' })
   progress.take({ kind: 'start', image, at: 0 })
