@@ -99,5 +99,7 @@ function ensureFor(
   turn: ImageErrand,
 ): Promise<StoredImage> {
   const access = accessOf(facts, undefined, turn.login)
-  return fromDockerd(store, reference, facts, turn.signal, (saved) => ensureImage(store, access, saved, turn))
+  return fromDockerd(store, reference, facts, turn, (saved, told) =>
+    ensureImage(store, access, saved, { ...turn, ...told }),
+  )
 }

@@ -233,8 +233,8 @@ export async function prepareStep(rooms: Rooms, facts: StepFacts, turn: Turn): P
     if (request.explain || reference === undefined || reference.source.kind === 'squashfs') return undefined
     if (existing !== undefined) return holdBase(rooms.store, existing, access, turn)
     if (reference.source.kind === 'dockerd')
-      return fromDockerd(rooms.store, reference, facts, turn.signal, (saved) =>
-        holdImage(rooms.store, access, saved, turn),
+      return fromDockerd(rooms.store, reference, facts, turn, (saved, told) =>
+        holdImage(rooms.store, access, saved, { ...turn, ...told }),
       )
     if (reference.source.kind !== 'registry' || willJoin(rooms.running, id, request)) return undefined
     // A site may bring images its own way; what it names is a file like any of the user's.

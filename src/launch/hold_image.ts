@@ -16,6 +16,8 @@ export interface HeldImage {
 export interface ImageTurn {
   signal: AbortSignal
   progress(event: ImportEvent): void
+  /** The start of the import was told: docker has saved it. */
+  begun?: true
   /** The image that an earlier worker had found for this step: the tag may have moved since. */
   pinned?: { key: string; digest: string }
 }
@@ -45,7 +47,7 @@ export async function ensureImage(
 ): Promise<StoredImage> {
   const digestKnown = turn.pinned?.digest ?? ''
   const wanted = digestKnown === '' ? reference : pinReference(reference, digestKnown)
-  const report = new EventMaker(shortName(reference), turn.progress)
+  const report = new EventMaker(shortName(reference), turn.progress, turn.begun === true)
   try {
     const { digest } = await store.resolve(wanted, access, (asking) => report.asking(asking))
     const image = await store.ensure(wanted, digest, {
@@ -62,7 +64,7 @@ export async function ensureImage(
 }
 
 /** As the user wrote it: a digest that was pinned to a tag at submit says nothing to a reader. */
-function shortName(reference: ImageReference): string {
+export function shortName(reference: ImageReference): string {
   const { source } = reference
   const name = familiarName(reference)
   return source.kind === 'registry' && source.tag !== undefined
@@ -72,13 +74,13 @@ function shortName(reference: ImageReference): string {
 
 /** The store's view (phases, bytes) as what a waiting task is shown. */
 class EventMaker {
-  private started = false
   private asked = false
   private reused = 0
 
   constructor(
     private readonly image: string,
     private readonly tell: (event: ImportEvent) => void,
+    private started: boolean,
   ) {}
 
   asking(asking: Asking): void {

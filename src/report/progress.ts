@@ -21,6 +21,8 @@ export type ImportEvent =
       layers: number
       /** Another node, which does it for this one too. */
       node?: string
+      /** Who gives the bytes, where that is no registry. */
+      from?: string
       reused?: number
       at: number
     }
@@ -61,6 +63,8 @@ export class Progress {
   private drawn = false
   private node = ''
   private host = ''
+  /** Rates count from here: docker's bytes are others than those of the import after it. */
+  private from: { who: string | undefined; at: number; done: number } = { who: undefined, at: 0, done: 0 }
 
   constructor(private readonly options: ProgressOptions) {}
 
@@ -71,6 +75,7 @@ export class Progress {
         this.image = event.image
         this.started = event.at
         this.shown = event.at
+        this.from = { who: undefined, at: event.at, done: 0 }
         return this.isLine() ? this.draw('') : `${this.heading()}\n`
       case 'bytes':
         return this.takeBytes(event)
@@ -98,9 +103,10 @@ export class Progress {
       this.shown = event.at
       return `berth: waiting for ${event.node}, which imports ${this.image}\n`
     }
+    if (event.from !== this.from.who) this.from = { who: event.from, at: event.at, done: event.done }
     if (event.at - this.shown < (this.isLine() ? REDRAW_INTERVAL_MS : PLAIN_INTERVAL_MS)) return ''
     this.shown = event.at
-    const numbers = ` ${describe(event, this.started)}`
+    const numbers = ` ${describe(event, this.from)}`
     return this.isLine() ? this.draw(numbers) : `${this.heading()}${numbers}\n`
   }
 
@@ -169,11 +175,12 @@ export function formatBytes(bytes: number): string {
   return bytes >= MEBIBYTE ? `${Math.round(bytes / MEBIBYTE)} MB` : `${Math.ceil(bytes / 1024)} KB`
 }
 
-function describe(event: ImportEvent & { kind: 'bytes' }, started: number): string {
-  const seconds = Math.max(event.at - started, 1) / 1000
+function describe(event: ImportEvent & { kind: 'bytes' }, since: { at: number; done: number }): string {
+  const seconds = Math.max(event.at - since.at, 1) / 1000
   const total = event.total > 0 ? ` of ${formatBytes(event.total)}` : ''
-  const rate = `${formatBytes(event.done / seconds)}/s`
+  const rate = `${formatBytes((event.done - since.done) / seconds)}/s`
   const where = event.node === undefined ? '' : ` on ${event.node}`
+  if (event.from !== undefined) return `${formatBytes(event.done)}${total} from ${event.from}, ${rate}`
   const layers = `layers ${event.layersDone}/${event.layers}${describeReuse(event.reused)}`
   return `${formatBytes(event.done)}${total}${where}, ${rate}, ${layers}`
 }

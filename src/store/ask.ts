@@ -103,7 +103,7 @@ export async function credentialsFor(
   return readCredentials(native, access, source, mirrorsOf(source, mirrors))
 }
 
-export interface ResolveTurn {
+interface ResolveTurn {
   credentials: CredentialDocument[]
   digest?: string
   /** Told of a registry that lets us wait. */

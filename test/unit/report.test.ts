@@ -78,6 +78,23 @@ test('a registry that lets a question wait is named, then for how long', () => {
   assert.equal(new Progress({ columns: 80, mode: 'none' }).take(asking(60)), '')
 })
 
+test('what docker saves is counted for itself, and the import after it from its own start', () => {
+  const progress = new Progress({ columns: 0, mode: 'auto' })
+  const saved = (done: number, at: number, total = 100) =>
+    progress.take({ ...bytes(done, at), total: total * MB, layers: 0, layersDone: 0, from: 'docker' })
+  progress.take({ kind: 'start', image, at: 0 })
+  assert.equal(saved(0, 0) + saved(20, 4000), '')
+  assert.equal(saved(50, 5000), `berth: importing ${image} … 50 MB of 100 MB from docker, 10 MB/s\n`)
+  assert.equal(saved(110, 10_000, 0), `berth: importing ${image} … 110 MB from docker, 11 MB/s\n`)
+  assert.equal(progress.take(bytes(10, 11_000)), '')
+  assert.equal(
+    progress.take(bytes(50, 15_000)),
+    `berth: importing ${image} … 50 MB of 100 MB, 10 MB/s, layers 1/4\n`,
+  )
+  const end = progress.take({ kind: 'end', bytes: 52 * MB, at: 16_000 })
+  assert.equal(end, `berth: imported ${image} in 16.0 s (52 MB)\n`)
+})
+
 test('a slow one adds a line every five seconds', () => {
   const progress = new Progress({ columns: 0, mode: 'auto' })
   progress.take({ kind: 'start', image, at: 0 })

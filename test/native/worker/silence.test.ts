@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What a user is shown while a registry does not answer. */
+/** What a user is shown while a registry does not answer, or docker saves an image. */
 import { deepEqual, equal, match } from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { makeTar } from '../../cluster/tar.js'
 import { suite } from '../../suite.js'
 import { MoodyRegistry } from './moody_registry.js'
 import { missingForNode, TestNode, UID } from './node.js'
@@ -107,6 +111,56 @@ test.needs(missing, 'a registry that refuses in the end has its error after the 
   equal(await step.exit(), 125)
   match(step.stderr, /^berth: asking .*\n(berth: asking .*\n)*berth: error\[BERTH_EIMAGENOTFOUND\]/)
   step.end()
+})
+
+/** A docker with one image that it saves in two halves, the second when somebody says so. */
+function fakeDocker(): { path: string; goOn(): void } {
+  const place = join(node.dir, 'docker')
+  mkdirSync(place)
+  const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+  const layer = makeTar([
+    { name: 'bin/', type: '5' },
+    { name: 'noise', content: Buffer.alloc(4 << 20, 'noise') },
+  ])
+  const rootfs = { type: 'layers', diff_ids: [`sha256:${sha256(layer)}`] }
+  const architecture = process.arch === 'x64' ? 'amd64' : process.arch
+  const config = JSON.stringify({ architecture, os: 'linux', config: {}, rootfs })
+  const manifest = [{ Config: 'config.json', RepoTags: ['lab/sim:1'], Layers: ['layer.tar'] }]
+  const archive = makeTar([
+    { name: 'layer.tar', content: layer },
+    { name: 'config.json', content: config },
+    { name: 'manifest.json', content: JSON.stringify(manifest) },
+  ])
+  const half = archive.length >> 1
+  writeFileSync(join(place, 'first'), archive.subarray(0, half))
+  writeFileSync(join(place, 'second'), archive.subarray(half))
+  const script = `#!/bin/sh
+case $1 in
+image) echo sha256:${sha256(Buffer.from(config))} ${archive.length} ;;
+save) cat ${place}/first; while [ ! -e ${place}/go ]; do sleep 0.1; done; cat ${place}/second ;;
+esac
+`
+  writeFileSync(join(place, 'docker'), script)
+  chmodSync(join(place, 'docker'), 0o755)
+  return { path: `${place}:/usr/bin:/bin`, goOn: () => writeFileSync(join(place, 'go'), '') }
+}
+
+test.needs(missing, 'while docker saves an image it is told how much of it is there', async () => {
+  const docker = fakeDocker()
+  const env = { PATH: docker.path }
+  const image = 'dockerd://lab/sim:1'
+  const step = node.step({ options: [`container-image=${image}`], env, command: ['/noise'] })
+  step.start(0)
+  await step.sees(`berth: importing ${image} … 2 MB of 4 MB from docker, `)
+  docker.goOn()
+  equal(await step.exit(), 126)
+  step.end()
+  const lines = linesOf(step.stderr).filter((line) => !line.includes('from docker'))
+  deepEqual(lines.slice(0, 2), [`berth: importing ${image} …`, `berth: imported ${image}`])
+  const again = node.step({ options: [`container-image=${image}`], env, command: ['/noise'] })
+  deepEqual(await again.run(), [126])
+  equal(again.stderr.includes('import'), false)
+  again.end()
 })
 
 test.run()
