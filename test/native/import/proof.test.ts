@@ -111,7 +111,7 @@ test.needs(
     refuse?.()
     assert.is((await stranger).code, 'BERTH_EAUTH')
     assert.is((await image).digest, digest)
-    assert.not(store.list(BOB.uid).some((one) => one.digest === digest))
+    assert.not(store.inventory.list(BOB.uid).some((one) => one.digest === digest))
   },
 )
 
