@@ -10,7 +10,7 @@ const STRINGS_MAX = 4096
 const LABEL_BYTES_MAX = 16 << 10
 const LABELS_BYTES_MAX = 64 << 10
 /** Each is a directory to be looked for at every start; images have a few. */
-const VOLUMES_MAX = 64
+export const VOLUMES_MAX = 64
 const DIFF_ID = /^sha256:[0-9a-f]{64}$/
 
 /** Of a root file system that nobody described. */

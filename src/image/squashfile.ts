@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream, fstatSync } from 'node:fs'
 import type { Native, NativeError } from '../native.js'
 import { BerthError } from '../report/errors.js'
+import { VOLUMES_MAX } from './config.js'
 import { readEnrootStart } from './enroot_start.js'
 import type { ImageConfig } from './image.js'
 import type { HostPlatform } from './platform.js'
@@ -18,9 +19,12 @@ export const GROUP = 'etc/group'
 /** Of a read that only feeds a hash. */
 const READ_BYTES = 1 << 20
 const PAD_BYTES = 4096
-/** Where enroot keeps an image's Env and, as a shell script, its WorkingDir and Entrypoint. */
+/** Where enroot keeps an image's Env, as a shell script its WorkingDir and Entrypoint, and among mounts its Volumes. */
 const ENVIRONMENT = 'etc/environment'
 const RC = 'etc/rc'
+const FSTAB = 'etc/fstab'
+/** `enroot import` has each mounted on itself. */
+const VOLUME = /^\$\{ENROOT_ROOTFS\}(\/\S*) \1 none \S*\bbind\b/gm
 
 /** The file of which it is told, and which part of it is the squashfs, if not all. */
 interface SquashfsPlace {
@@ -62,11 +66,11 @@ export async function takeSquashfs(
     const checked =
       output === undefined ? undefined : await copyVerified(native, source, output, order, place)
     const sha256 = order.check === true ? await checkWhole(native, source, order) : undefined
-    const own = part === undefined ? [ENVIRONMENT, RC] : SIF_FILES
+    const own = part === undefined ? [ENVIRONMENT, RC, FSTAB] : SIF_FILES
     const captured = await native.readSquashfs(output ?? source, [PASSWD, GROUP, SAVED_CONFIG, ...own])
     const said = () =>
       part === undefined
-        ? readConfig(captured[ENVIRONMENT], captured[RC])
+        ? readConfig(captured[ENVIRONMENT], captured[RC], captured[FSTAB])
         : sifConfig(captured, part.architecture)
     const imported: Imported = {
       size: checked?.size ?? fstatSync(source).size,
@@ -128,14 +132,21 @@ function roundUp(size: number): number {
 }
 
 /** enroot's /etc/environment has K=V lines, distributions quote the value. */
-export function readConfig(environment: Buffer | undefined, rc: Buffer | undefined): ImageConfig {
+export function readConfig(
+  environment: Buffer | undefined,
+  rc: Buffer | undefined,
+  fstab?: Buffer,
+): ImageConfig {
   const lines = (environment?.toString('utf8') ?? '').split('\n').map((line) => line.trim())
   const env = lines
     .filter((line) => /^[A-Za-z_][A-Za-z0-9_.-]*=/.test(line) && !line.includes('\0'))
     .map((line) => line.replace(/=(["'])(.*)\1$/, '=$2'))
   const { workdir, entrypoint, cmd, foreign } = readEnrootStart(rc?.toString('utf8') ?? '')
   const start = { workdir, entrypoint, cmd, ...(foreign ? { script: `/${RC}` } : {}) }
-  return { env, ...start, user: '', labels: {}, architecture: '' }
+  const mounts = fstab?.toString('utf8') ?? ''
+  const volumes = [...mounts.matchAll(VOLUME)].map(([, path = '']) => path).slice(0, VOLUMES_MAX)
+  const known = { ...start, ...(volumes.length === 0 ? {} : { volumes }) }
+  return { env, ...known, user: '', labels: {}, architecture: '' }
 }
 
 function explain(error: NativeError, path: string): BerthError {

@@ -105,4 +105,20 @@ test('who asks for the entrypoint is told that there is a script which is not ru
   assert.equal(warnings(['container-entrypoint=1']), [])
 })
 
+test('volumes are what enroot mounts on itself, and no other line of /etc/fstab', () => {
+  const root = '$' + '{ENROOT_ROOTFS}'
+  const options = 'none x-create=dir,bind,rw,nosuid,nodev'
+  const lines = [
+    '# UNCONFIGURED FSTAB FOR BASE SYSTEM',
+    `${root}/data /data ${options}`,
+    `${root}/var/lib/db /var/lib/db ${options}`,
+    `${root}/other /elsewhere ${options}`,
+    `/etc/passwd /etc/passwd ${options}`,
+    'tmpfs /run tmpfs rw',
+  ]
+  const { volumes } = readConfig(undefined, undefined, Buffer.from(`${lines.join('\n')}\n`))
+  assert.equal(volumes, ['/data', '/var/lib/db'])
+  assert.is(readConfig(undefined, undefined, Buffer.from(lines[0] ?? '')).volumes, undefined)
+})
+
 test.run()

@@ -212,6 +212,8 @@ function makeSquashfs(name: string, owner: number): string {
   mkdirSync(join(tree, 'etc'), { recursive: true })
   writeFileSync(join(tree, 'etc/environment'), 'FROM_FILE=1\n')
   writeFileSync(join(tree, 'etc/passwd'), 'x:x:5:5::/:/bin/sh\n')
+  const volume = '/data /data none x-create=dir,bind,rw,nosuid,nodev'
+  writeFileSync(join(tree, 'etc/fstab'), `\${ENROOT_ROOTFS}${volume}\n`)
   const path = join(folder, `${name}.sqsh`)
   execFileSync('mksquashfs', [tree, path, '-noappend', '-quiet', '-no-progress', '-comp', 'zstd'])
   chownSync(path, owner, owner)
@@ -225,7 +227,7 @@ test.needs(
     const path = makeSquashfs('user', ALICE.uid)
     const image = await pull(store, path)
     assert.match(image.key, /^copy-/)
-    assert.equal(image.config.env, ['FROM_FILE=1'])
+    assert.equal([image.config.env, image.config.volumes], [['FROM_FILE=1'], ['/data']])
     assert.match(image.passwd, /^x:x:5:5/)
     assert.is((await pull(store, './user.sqsh', { ...BOB, cwd: join(lab.folder, 'squash') })).key, image.key)
     const lease = await store.hold(image)
