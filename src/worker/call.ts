@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** CALL: what the command line asks of the worker, by name; each answer is JSON. */
+import type { StoredImage } from '../image/image.js'
 import { BerthError } from '../report/errors.js'
 import { formatBytes } from '../report/progress.js'
 import type { Connection } from './connection.js'
@@ -84,9 +85,14 @@ export async function call(worker: Worker, connection: Connection, frame: Frame)
   connection.end()
 }
 
+async function pull(call: Call): Promise<unknown> {
+  const [reference = ''] = call.words
+  const { digest, key, size, config } = await importNow(call, reference)
+  return { reference, digest, key, size, config }
+}
+
 /** The user's own credentials, the user's own rights on local files; the result is the node's. */
-async function pull({ worker, connection, frame, words, signal }: Call): Promise<unknown> {
-  const [image = ''] = words
+async function importNow({ worker, connection, frame, signal }: Call, image: string): Promise<StoredImage> {
   const facts = { ...factsOfPeer(connection.peer, frame, 'run'), options: [`container-image=${image}`] }
   const progress = lineProgress(connection, frame.number(Tag.TTY) ?? 0)
   const stored = await worker.errands.take(facts.uid, signal, () =>
@@ -94,8 +100,7 @@ async function pull({ worker, connection, frame, words, signal }: Call): Promise
   )
   if (stored === undefined)
     throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
-  const { digest, key, size, config } = stored
-  return { reference: image, digest, key, size, config }
+  return stored
 }
 
 /** Words: shared or own, remove or keep, images. One line before each, as it may take minutes. */
@@ -122,15 +127,10 @@ async function create({ worker, connection, frame, words, signal }: Call): Promi
 }
 
 /** As pull, and the result where the user can read it: a program beside berth wants the file (pyxis' importer). */
-async function importerGet({ worker, connection, frame, words, signal }: Call): Promise<unknown> {
+async function importerGet(call: Call): Promise<unknown> {
+  const { worker, connection, words, signal } = call
   const [image = '', job = '', step = ''] = words
-  const facts = { ...factsOfPeer(connection.peer, frame, 'run'), options: [`container-image=${image}`] }
-  const progress = lineProgress(connection, frame.number(Tag.TTY) ?? 0)
-  const stored = await worker.errands.take(facts.uid, signal, () =>
-    worker.story.pull(facts, { signal, progress, login: loginOver(connection) }),
-  )
-  if (stored === undefined)
-    throw new BerthError('BERTH_EIMAGEREF', { reference: image, problem: 'names no image' })
+  const stored = await importNow(call, image)
   const { uid, gid, pid } = connection.peer
   const open = worker.rooms.store.inventory.list(NOBODY).some(({ key }) => key === stored.key)
   const uri = /^\w+:\/\//.test(image) ? image : `docker://${image}`

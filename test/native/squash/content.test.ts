@@ -4,25 +4,15 @@ import * as fs from 'node:fs'
 import * as assert from 'uvu/assert'
 import { suite } from '../../suite.js'
 import { dir, file, type TarEntry, tar } from './tar_writer.js'
-import { Bench, build, list, run } from './workbench.js'
+import { Bench, build, run } from './workbench.js'
 
 const test = suite('squash content')
 const bench = new Bench(build())
 test.after(() => bench.close())
 
-/** Converts layers of entries and lists what the kernel shows; the converter must succeed. */
-function merged(...layers: TarEntry[][]): Map<string, string> {
-  const done = bench.convert(bench.save(layers.map((entries) => tar(...entries))))
-  assert.is(done.error, '')
-  const root = bench.mount()
-  const listing = list(root)
-  bench.unmount()
-  return listing
-}
-
 test("user xattrs and file capabilities stay, overlay's own and labels go", () => {
   const capability = Buffer.from('0100000200200000000000000000000000000000', 'hex')
-  const seen = merged([
+  const seen = bench.merged([
     file('f', 'x', {
       pax: {
         'SCHILY.xattr.user.note': 'hello',

@@ -11,16 +11,6 @@ const test = suite('squash merge')
 const bench = new Bench(build())
 test.after(() => bench.close())
 
-/** Converts layers of entries and lists what the kernel shows; the converter must succeed. */
-function merged(...layers: TarEntry[][]): Map<string, string> {
-  const done = bench.convert(bench.save(layers.map((entries) => tar(...entries))))
-  assert.is(done.error, '')
-  const root = bench.mount()
-  const listing = list(root)
-  bench.unmount()
-  return listing
-}
-
 /** The same as overlayfs over layers that were unpacked one by one. */
 function sameAsOverlay(...layers: TarEntry[][]): void {
   const files = bench.save(layers.map((entries) => tar(...entries)))
@@ -104,17 +94,22 @@ test('a parent that only a lower layer has as a symlink becomes a directory', ()
 })
 
 test('a parent that the same layer made a symlink is followed', () => {
-  const seen = merged([dir('usr'), dir('usr/lib'), symlink('lib', '/usr/lib'), file('lib/b', 'content')])
+  const seen = bench.merged([
+    dir('usr'),
+    dir('usr/lib'),
+    symlink('lib', '/usr/lib'),
+    file('lib/b', 'content'),
+  ])
   assert.equal(names(seen), ['lib', 'usr', 'usr/lib', 'usr/lib/b'])
 })
 
 test("the layer's own symlink is followed even where an upper layer hides it", () => {
-  const seen = merged([dir('usr'), symlink('lib', 'usr'), file('lib/b')], [whiteout('', 'lib')])
+  const seen = bench.merged([dir('usr'), symlink('lib', 'usr'), file('lib/b')], [whiteout('', 'lib')])
   assert.equal(names(seen), ['usr', 'usr/b'])
 })
 
 test('names with .., with a leading slash and through escaping symlinks stay inside the root', () => {
-  const seen = merged([
+  const seen = bench.merged([
     file('../../up', '1'),
     file('/abs', '2'),
     file('a/../../b', '3'),
@@ -128,7 +123,7 @@ test('names with .., with a leading slash and through escaping symlinks stay ins
 })
 
 test('the last of several entries of one name in a layer wins', () => {
-  const seen = merged([
+  const seen = bench.merged([
     file('f', 'first'),
     file('f', 'second', { mode: 0o600 }),
     dir('d'),
@@ -144,7 +139,7 @@ test('the last of several entries of one name in a layer wins', () => {
 })
 
 test("directories without an entry of their own are root's, or what a lower layer says", () => {
-  const seen = merged(
+  const seen = bench.merged(
     [dir('known', { mode: 0o750, uid: 9 })],
     [file('known/x'), file('new/deep/y'), whiteout('never/', 'was')],
   )
@@ -154,7 +149,7 @@ test("directories without an entry of their own are root's, or what a lower laye
 })
 
 test('hard links to a file of a lower layer share its inode', () => {
-  const seen = merged(
+  const seen = bench.merged(
     [file('low', 'data', { mode: 0o640, uid: 7 })],
     [dir('up'), hardlink('up/a', 'low')],
     [hardlink('top', 'up/a')],
@@ -163,7 +158,7 @@ test('hard links to a file of a lower layer share its inode', () => {
 })
 
 test('hard links to a lower file that an upper layer removed or replaced keep the content', () => {
-  const seen = merged(
+  const seen = bench.merged(
     [file('low', 'data')],
     [hardlink('a', 'low'), hardlink('b', 'low')],
     [whiteout('', 'low')],

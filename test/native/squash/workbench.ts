@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import { type TarEntry, tar } from './tar_writer.js'
 
 const HERE = import.meta.dirname
 const BUILD = join(HERE, '../../../build/test-squash')
@@ -113,6 +114,15 @@ export class Bench {
     this.mounts.push(point)
     this.shown.add(image)
     return point
+  }
+
+  /** Converts layers of entries, which must succeed, and lists what the kernel shows. */
+  merged(...layers: TarEntry[][]): Map<string, string> {
+    const { error } = this.convert(this.save(layers.map((entries) => tar(...entries))))
+    if (error !== '') throw new Error(error)
+    const listing = list(this.mount())
+    this.unmount()
+    return listing
   }
 
   /** An empty directory in memory, until unmount(). */
