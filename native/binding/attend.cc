@@ -61,4 +61,31 @@ void attend(Napi::Env env, int fd, int waitMsMax, std::function<bool()> step,
   (new Attendance(env, std::move(step), std::move(takeChild)))->begin(fd, waitMsMax);
 }
 
+static void attendFd(Napi::Env env, int waitMsMax, Napi::Promise::Deferred deferred,
+                     std::shared_ptr<FdFromChild> answer) {
+  auto step = [env, deferred, answer] {
+    auto fd = answer->finish(0);
+    if (fd)
+      deferred.Resolve(Napi::Number::New(env, fd->release()));
+    else
+      deferred.Reject(toError(env, fd.error()).Value());
+    return true;
+  };
+  attend(env, answer->fd(), waitMsMax, step, [answer] { return answer->takeChild(); });
+}
+
+Napi::Value promiseFd(Napi::Env env, int waitMsMax,
+                      std::function<std::optional<Error>(FdFromChild &)> start) {
+  auto answer = std::make_shared<FdFromChild>();
+  auto work = [start = std::move(start), answer] { return start(*answer); };
+  auto settle = [answer, waitMsMax](Napi::Env where, Napi::Promise::Deferred &deferred,
+                                    std::optional<Error> &error) {
+    if (error)
+      deferred.Reject(toError(where, *error).Value());
+    else
+      attendFd(where, waitMsMax, deferred, answer);
+  };
+  return Task<decltype(work), decltype(settle)>::start(env, std::move(work), std::move(settle));
+}
+
 } // namespace berth::binding

@@ -2,7 +2,7 @@
 /** Waits on the loop for a child process at work: no thread is held while it may hang in a file system. */
 #pragma once
 
-#include "core/ns/child.hh"
+#include "core/host/fd_from_child.hh"
 
 #include <functional>
 #include <memory>
@@ -17,5 +17,8 @@ namespace berth::binding {
  */
 void attend(Napi::Env env, int fd, int waitMsMax, std::function<bool()> step,
             std::function<std::shared_ptr<Child>()> takeChild);
+
+/** Runs `start` on the pool, then waits for the descriptor that its child answers. */
+Napi::Value promiseFd(Napi::Env env, int waitMsMax, std::function<std::optional<Error>(FdFromChild &)> start);
 
 } // namespace berth::binding

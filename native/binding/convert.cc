@@ -2,6 +2,7 @@
 #include "convert.hh"
 
 #include <cstring>
+#include <fcntl.h>
 #include <uv.h>
 
 namespace berth::binding {
@@ -78,5 +79,7 @@ Identity identityOf(const Napi::Object &object) {
     identity.groups.push_back(list.Get(i).As<Napi::Number>().Uint32Value());
   return identity;
 }
+
+std::shared_ptr<Fd> keep(int fd) { return std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 } // namespace berth::binding

@@ -5,6 +5,7 @@
 #include "core/ns/identity.hh"
 #include "core/result.hh"
 
+#include <memory>
 #include <napi.h>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ std::vector<std::string> textsOf(const Napi::Value &value);
 int64_t numberOf(const Napi::Object &object, const char *name, int64_t otherwise = 0);
 /** uid, gid, gids. */
 Identity identityOf(const Napi::Object &object);
+
+/** A copy: a promise runs later, and what it works on must not be closed or reused by then. Empty: EBADF. */
+std::shared_ptr<Fd> keep(int fd);
 
 /** Runs `work` on the pool and `settle(env, deferred, answer)` on JavaScript's thread. */
 template <typename Work, typename Settle> class Task final : public Napi::AsyncWorker {

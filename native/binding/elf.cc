@@ -6,7 +6,6 @@
 
 #include "core/elf/scan.hh"
 
-#include <fcntl.h>
 #include <memory>
 #include <sys/stat.h>
 
@@ -80,16 +79,13 @@ Napi::Value scanOf(Napi::Env env, const Scan &scan) {
   return object;
 }
 
-/** JavaScript may close its descriptor while the pool still reads. */
-std::shared_ptr<Fd> keep(const Napi::Value &value) {
-  return std::make_shared<Fd>(fcntl(value.ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3));
-}
-
 /** scanImage(fd, options) */
 Napi::Value ScanImage(const Napi::CallbackInfo &info) {
   return promise(
       info.Env(),
-      [fd = keep(info[0]), options = optionsOf(info[1])] { return elf::scanImage(fd->get(), options); },
+      [fd = keep(info[0].ToNumber().Int32Value()), options = optionsOf(info[1])] {
+        return elf::scanImage(fd->get(), options);
+      },
       scanOf);
 }
 
@@ -107,9 +103,8 @@ Result<std::optional<Found>> readHost(int fd, const std::string &path, const Sca
 Napi::Value ReadElf(const Napi::CallbackInfo &info) {
   return promise(
       info.Env(),
-      [fd = keep(info[0]), path = info[1].ToString().Utf8Value(), options = optionsOf(info[2])] {
-        return readHost(fd->get(), path, options);
-      },
+      [fd = keep(info[0].ToNumber().Int32Value()), path = info[1].ToString().Utf8Value(),
+       options = optionsOf(info[2])] { return readHost(fd->get(), path, options); },
       [](Napi::Env env, const std::optional<Found> &found) -> Napi::Value {
         return found ? objectOf(env, *found) : env.Undefined();
       });

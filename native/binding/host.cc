@@ -21,26 +21,10 @@ namespace berth::binding {
 
 static Napi::Value nothing(Napi::Env env, const Nothing &) { return env.Undefined(); }
 
-/** A promise runs later: what it works on must not be closed or reused by then. */
-static std::shared_ptr<Fd> keep(int fd) { return std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
-
 static Napi::Value CloseFd(const Napi::CallbackInfo &info) {
   if (close(info[0].ToNumber().Int32Value()) < 0 && errno == EBADF)
     return raise(info.Env(), fail("close"));
   return info.Env().Undefined();
-}
-
-static void attendOpening(Napi::Env env, Napi::Promise::Deferred deferred,
-                          std::shared_ptr<berth::OpenAs> opening) {
-  auto step = [env, deferred, opening] {
-    auto fd = opening->finish(0);
-    if (fd)
-      deferred.Resolve(Napi::Number::New(env, fd->release()));
-    else
-      deferred.Reject(toError(env, fd.error()).Value());
-    return true;
-  };
-  attend(env, opening->fd(), kOpenWaitMsMax, step, [opening] { return opening->takeChild(); });
 }
 
 static Napi::Value OpenFor(const Napi::CallbackInfo &info) {
@@ -58,15 +42,8 @@ static Napi::Value OpenFor(const Napi::CallbackInfo &info) {
     if (!*mountNs)
       return raise(info.Env(), fail("fcntl"));
   }
-  auto opening = std::make_shared<berth::OpenAs>();
-  auto work = [request, mountNs, opening] { return opening->start(request); };
-  auto settle = [opening](Napi::Env env, Napi::Promise::Deferred &deferred, std::optional<Error> &error) {
-    if (error)
-      deferred.Reject(toError(env, *error).Value());
-    else
-      attendOpening(env, deferred, opening);
-  };
-  return Task<decltype(work), decltype(settle)>::start(info.Env(), std::move(work), std::move(settle));
+  return promiseFd(info.Env(), kOpenWaitMsMax,
+                   [request, mountNs](FdFromChild &opening) { return startOpening(request, opening); });
 }
 
 static Napi::Value OnlyRootWrote(const Napi::CallbackInfo &info) {

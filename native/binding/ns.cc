@@ -41,8 +41,7 @@ static Napi::Value AttachImage(const Napi::CallbackInfo &info) {
 
 static Napi::Value AttachImageFd(const Napi::CallbackInfo &info) {
   const auto offset = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
-  // A copy: the caller may close its own before the pool comes to it.
-  const auto file = std::make_shared<Fd>(fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3));
+  const auto file = keep(info[0].ToNumber().Int32Value());
   if (!*file)
     return raise(info.Env(), fail("fcntl"));
   auto work = [file, offset] { return attachImage(file->get(), "", offset); };
@@ -54,7 +53,7 @@ static Napi::Value ReserveFor(const Napi::CallbackInfo &info) {
   const auto options = info[1].ToObject();
   const auto user = static_cast<uid_t>(numberOf(options, "uid"));
   const auto bytes = static_cast<uint64_t>(numberOf(options, "bytes"));
-  const auto file = std::make_shared<Fd>(fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3));
+  const auto file = keep(info[0].ToNumber().Int32Value());
   if (!*file)
     return raise(info.Env(), fail("fcntl"));
   return promise(
@@ -64,7 +63,7 @@ static Napi::Value ReserveFor(const Napi::CallbackInfo &info) {
 
 /** (fd) */
 static Napi::Value AttachDisk(const Napi::CallbackInfo &info) {
-  const auto file = std::make_shared<Fd>(fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3));
+  const auto file = keep(info[0].ToNumber().Int32Value());
   if (!*file)
     return raise(info.Env(), fail("fcntl"));
   auto work = [file] { return takeLoop({file->get(), "berth-step", 0, true}); };

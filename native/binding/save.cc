@@ -8,14 +8,10 @@
 #include "core/squash/assemble.hh"
 #include "init.hh"
 
-#include <fcntl.h>
-
 namespace berth::binding {
 namespace {
 
 using Action = ChangeRequest::Action;
-
-std::shared_ptr<Fd> keep(int fd) { return std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 template <typename Row>
 std::vector<Row> rowsOf(const Napi::Object &object, const char *name, Row (*rowOf)(const Napi::Object &)) {
@@ -78,18 +74,6 @@ Napi::Value AssembleSquash(const Napi::CallbackInfo &info) {
       });
 }
 
-void attendChange(Napi::Env env, Napi::Promise::Deferred deferred, std::shared_ptr<ChangeAs> change) {
-  auto step = [env, deferred, change] {
-    auto fd = change->finish(0);
-    if (fd)
-      deferred.Resolve(Napi::Number::New(env, fd->release()));
-    else
-      deferred.Reject(toError(env, fd.error()).Value());
-    return true;
-  };
-  attend(env, change->fd(), kOpenWaitMsMax, step, [change] { return change->takeChild(); });
-}
-
 Napi::Value Change(const Napi::CallbackInfo &info) {
   const auto object = info[0].ToObject();
   const std::string action = textOf(object, "action");
@@ -108,15 +92,8 @@ Napi::Value Change(const Napi::CallbackInfo &info) {
   request.user = identityOf(object);
   request.durable = flagOf(object, "durable", request.durable);
   request.mode = static_cast<mode_t>(numberOf(object, "mode", 0600));
-  auto change = std::make_shared<ChangeAs>();
-  auto work = [request, directory, change] { return change->start(request); };
-  auto settle = [change](Napi::Env env, Napi::Promise::Deferred &deferred, std::optional<Error> &error) {
-    if (error)
-      deferred.Reject(toError(env, *error).Value());
-    else
-      attendChange(env, deferred, change);
-  };
-  return Task<decltype(work), decltype(settle)>::start(info.Env(), std::move(work), std::move(settle));
+  return promiseFd(info.Env(), kOpenWaitMsMax,
+                   [request, directory](FdFromChild &change) { return startChange(request, change); });
 }
 
 /** Kills and reaps on the pool. */

@@ -58,31 +58,11 @@ static Result<Fd> change(const ChangeRequest &request) {
   return fail(EINVAL, "change");
 }
 
-std::optional<Error> ChangeAs::start(const ChangeRequest &request) {
-  name_ = request.name;
-  auto child = Child::start([&](ParentLink &parent) {
+std::optional<Error> startChange(const ChangeRequest &request, FdFromChild &answer) {
+  return answer.start(request.name, [&] {
     umask(0);
-    auto fd = change(request);
-    if (fd)
-      parent.send(Report::kDone, fd->get());
-    else
-      parent.failed(fd.error(), -1);
+    return change(request);
   });
-  if (!child)
-    return child.error();
-  child_ = std::make_shared<Child>(std::move(*child));
-  return std::nullopt;
-}
-
-Result<Fd> ChangeAs::finish(int waitMsMax) {
-  auto report = child_->receive(waitMsMax);
-  if (!report) {
-    report.error().path = name_;
-    return report.error();
-  }
-  if (report->kind == Report::kFailed)
-    return report->error;
-  return std::move(report->fd);
 }
 
 } // namespace berth

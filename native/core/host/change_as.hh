@@ -2,10 +2,9 @@
 /** Names in a directory that a user may write to, made and changed with that user's rights. */
 #pragma once
 
-#include "core/ns/child.hh"
+#include "core/host/fd_from_child.hh"
 #include "core/ns/identity.hh"
 
-#include <memory>
 #include <optional>
 #include <string>
 
@@ -35,20 +34,8 @@ struct ChangeRequest {
   bool durable = true;
 };
 
-/** Runs in a forked child that takes the user's file identity: a dead file server costs a process, no thread.
- */
-class ChangeAs {
-public:
-  std::optional<Error> start(const ChangeRequest &request);
-  /** Readable when finish() will not wait. */
-  int fd() const { return child_->fd(); }
-  /** The new file of `create`, else an empty one. */
-  Result<Fd> finish(int waitMsMax);
-  std::shared_ptr<Child> takeChild() { return std::move(child_); }
-
-private:
-  std::string name_;
-  std::shared_ptr<Child> child_;
-};
+/** Runs in a forked child that takes the user's file identity; it answers the new file of `create`, else an
+ * empty one. */
+std::optional<Error> startChange(const ChangeRequest &request, FdFromChild &answer);
 
 } // namespace berth

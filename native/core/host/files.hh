@@ -2,7 +2,7 @@
 /** Files of the store and of users, as the root worker must handle them. */
 #pragma once
 
-#include "core/ns/child.hh"
+#include "core/host/fd_from_child.hh"
 #include "core/ns/identity.hh"
 
 #include <memory>
@@ -31,19 +31,7 @@ struct OpenRequest {
  * descriptors. Files of a FUSE server that a user started give EREMOTE: it could leave whoever reads, or only
  * closes, such a descriptor waiting for ever (close(2) asks the server too, and no signal ends that).
  */
-class OpenAs {
-public:
-  std::optional<Error> start(const OpenRequest &request);
-  /** Readable when finish() will not wait: a dead file server costs a child process and no thread. */
-  int fd() const { return child_->fd(); }
-  Result<Fd> finish(int waitMsMax);
-  /** Dropping it kills and reaps the child. */
-  std::shared_ptr<Child> takeChild() { return std::move(child_); }
-
-private:
-  std::string path_;
-  std::shared_ptr<Child> child_;
-};
+std::optional<Error> startOpening(const OpenRequest &request, FdFromChild &opening);
 
 /** Automounters and busy file servers may need seconds. */
 constexpr int kOpenWaitMsMax = 30'000;

@@ -102,30 +102,8 @@ static Result<Fd> answer(const OpenRequest &request) {
   return fd && request.copyMax > 0 ? copyOf(*fd, request) : std::move(fd);
 }
 
-std::optional<Error> OpenAs::start(const OpenRequest &request) {
-  path_ = request.path;
-  auto child = Child::start([&](ParentLink &parent) {
-    auto fd = answer(request);
-    if (fd)
-      parent.send(Report::kDone, fd->get());
-    else
-      parent.failed(fd.error(), -1);
-  });
-  if (!child)
-    return child.error();
-  child_ = std::make_shared<Child>(std::move(*child));
-  return std::nullopt;
-}
-
-Result<Fd> OpenAs::finish(int waitMsMax) {
-  auto report = child_->receive(waitMsMax);
-  if (!report) {
-    report.error().path = path_;
-    return report.error();
-  }
-  if (report->kind == Report::kFailed)
-    return report->error;
-  return std::move(report->fd);
+std::optional<Error> startOpening(const OpenRequest &request, FdFromChild &opening) {
+  return opening.start(request.path, [&] { return answer(request); });
 }
 
 } // namespace berth

@@ -121,12 +121,12 @@ static void exerciseSockets() {
 }
 
 static void exerciseFiles() {
-  OpenAs opening;
-  check(!opening.start({"/etc/passwd", "/", {4321, 4321, {}}, -1, O_RDONLY}), "start");
+  FdFromChild opening;
+  check(!startOpening({"/etc/passwd", "/", {4321, 4321, {}}, -1, O_RDONLY}, opening), "start");
   auto opened = opening.finish(kOpenWaitMsMax);
   check(opened && onlyRootWrote(opened->get()).value(), "only root wrote");
-  OpenAs refused;
-  check(!refused.start({"shadow", "/etc", {4321, 4321, {}}, -1, O_RDONLY}), "start");
+  FdFromChild refused;
+  check(!startOpening({"shadow", "/etc", {4321, 4321, {}}, -1, O_RDONLY}, refused), "start");
   check(refused.finish(kOpenWaitMsMax).error().code == EACCES, "refused");
 }
 
