@@ -197,8 +197,9 @@ void flag_variable(const struct flag *flag, const char *prefix, char buffer[FLAG
     *at = (char)(is_mark(*at) ? '_' : toupper((unsigned char)*at));
 }
 
-void flag_spank_variable(const struct flag *flag, const char *prefix, char buffer[FLAG_VARIABLE_MAX]) {
-  (void)text_join(buffer, FLAG_VARIABLE_MAX, prefix, "_SLURM_SPANK_OPTION_berth_", flag->name, NULL);
+void flag_spank_variable(const struct flag *flag, const char *prefix, const char *plugin,
+                         char buffer[FLAG_VARIABLE_MAX]) {
+  (void)text_join(buffer, FLAG_VARIABLE_MAX, prefix, "_SLURM_SPANK_OPTION_", plugin, "_", flag->name, NULL);
   for (char *at = buffer; *at; at++)
     if (is_mark(*at))
       *at = '_';

@@ -58,8 +58,13 @@ extern const struct flag flags[FLAG_COUNT];
 
 /** PREFIX + the flag's name in capitals with underscores, e.g. SLURM_BERTH_ + CONTAINER_IMAGE. */
 void flag_variable(const struct flag *flag, const char *prefix, char buffer[FLAG_VARIABLE_MAX]);
-/** How Slurm spells a SPANK option in the environment: PREFIX_SLURM_SPANK_OPTION_berth_container_image. */
-void flag_spank_variable(const struct flag *flag, const char *prefix, char buffer[FLAG_VARIABLE_MAX]);
+/** plugin_name of berth.so, and of what jobs may have been submitted with before a site went over to berth.
+ */
+#define FLAG_PLUGIN "berth"
+#define FLAG_PLUGIN_BEFORE "pyxis"
+/** How Slurm spells a plugin's option in the environment: PREFIX_SLURM_SPANK_OPTION_berth_container_image. */
+void flag_spank_variable(const struct flag *flag, const char *prefix, const char *plugin,
+                         char buffer[FLAG_VARIABLE_MAX]);
 /** The row that says the opposite, or NULL. */
 const struct flag *flag_opposite(const struct flag *flag);
 /** False for another product's word that this plugstack line does not ask for. */

@@ -64,9 +64,15 @@ void options_take_spank(struct options *options, char *const *environment, const
   char name[FLAG_VARIABLE_MAX];
 
   for (size_t i = 0; i < FLAG_COUNT; i++) {
-    flag_spank_variable(&flags[i], prefix, name);
+    flag_spank_variable(&flags[i], prefix, FLAG_PLUGIN, name);
     const char *value = text_variable(environment, name);
     if (value)
+      options_take(options, i, value, SOURCE_SPANK);
+    if (options->values[i].source >= SOURCE_SPANK || flags[i].group != FLAG_OURS)
+      continue;
+    /* Of a job that was submitted before the site went over: it must not run on the host. */
+    flag_spank_variable(&flags[i], prefix, FLAG_PLUGIN_BEFORE, name);
+    if ((value = text_variable(environment, name)))
       options_take(options, i, value, SOURCE_SPANK);
   }
 }

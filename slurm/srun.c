@@ -45,7 +45,9 @@ static void take_inherited(void) {
   for (size_t i = 0; i < FLAG_COUNT; i++) {
     flag_variable(&flags[i], "SLURM_BERTH_", name);
     (void)unsetenv(name);
-    flag_spank_variable(&flags[i], "SLURM_SPANK_", name);
+    flag_spank_variable(&flags[i], "SLURM_SPANK_", FLAG_PLUGIN, name);
+    (void)unsetenv(name);
+    flag_spank_variable(&flags[i], "SLURM_SPANK_", FLAG_PLUGIN_BEFORE, name);
     (void)unsetenv(name);
   }
   (void)unsetenv(ARGV0_VARIABLE);
@@ -119,7 +121,7 @@ static void carry_by_job(spank_t spank, const struct options *options) {
   for (size_t i = 0; i < FLAG_COUNT; i++) {
     if (!is_said(options, i))
       continue;
-    flag_spank_variable(&flags[i], "", name);
+    flag_spank_variable(&flags[i], "", FLAG_PLUGIN, name);
     (void)spank_job_control_setenv(spank, name, options->values[i].value, 1);
   }
 }

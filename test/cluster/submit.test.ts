@@ -59,6 +59,22 @@ test('sbatch --export=NONE keeps the container', async () => {
   prints(seen, [otherRelease()])
 })
 
+test('a job that was queued while the site had pyxis runs in its image, and so do the steps of an old salloc', async () => {
+  // What Slurm keeps of pyxis' options in the environment of a job; the submitting host has no plugin of ours.
+  const kept = 'SLURM_SPANK__SLURM_SPANK_OPTION_pyxis_container_image'
+  const env = { [kept]: at.images.debian }
+  const SLURM_CONF = join(at.cluster.shared, 'before.conf')
+  writeFileSync(SLURM_CONF, readFileSync(at.cluster.conf, 'utf8').replace(/^PlugStackConfig=.*$/m, ''))
+  const script = '#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME\n'
+  // With --export=NONE Slurm keeps this one all the same.
+  for (const more of [[], [`--export=${kept}`]])
+    prints(await at.cluster.batch(script, ['-n1', ...more], { env: { ...env, SLURM_CONF } }), [
+      otherRelease(),
+    ])
+  prints(await at.cluster.srun(['-n1', ...codename], { env }), [otherRelease()])
+  prints(await at.cluster.srun(['-n1', '--container-image=none', ...codename], { env }), [hostRelease()])
+})
+
 test('srun --export=NONE keeps the container', async () => {
   const bare = '. /etc/os-release; echo $VERSION_CODENAME [$MINE]'
   const seen = await at.cluster.srun(['-n1', '--export=NONE', flag(), '/bin/sh', '-c', bare], {

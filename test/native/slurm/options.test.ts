@@ -45,6 +45,20 @@ test('flag over inherited over Slurm over BERTH_ over PYXIS_', () => {
   }
 })
 
+test("what Slurm carries for pyxis' options counts where it carries none of ours", () => {
+  const carried = 'SLURM_SPANK__SLURM_SPANK_OPTION_'
+  const env = {
+    [`${carried}pyxis_container_image`]: 'pyxis',
+    [`${carried}pyxis_no_container_mount_home`]: '(null)',
+    BERTH_CONTAINER_IMAGE: 'variable',
+  }
+  const home = 'no-container-mount-home=1'
+  assert.equal(settle([], env), ['container-image=pyxis', home, 'container'])
+  const ours = { ...env, [`${carried}berth_container_image`]: 'ours' }
+  assert.equal(settle([], ours), ['container-image=ours', home, 'container'])
+  assert.equal(settle(['container-image=none'], env), ['container-image=none', home, 'bare'])
+})
+
 test('a list given by flags adds up and replaces what was inherited', () => {
   const env = { SLURM_BERTH_CONTAINER_MOUNTS: '/i:/i', PYXIS_CONTAINER_MOUNTS: '/p:/p' }
   assert.equal(
@@ -104,8 +118,8 @@ test('values with commas, equals signs, newlines and 64 KiB travel as they are',
 
 test('what cannot be meant on the line of plugstack.conf is told with the word that says it', () => {
   const read = (...words: string[]): string => spawnSync(settings, words, { encoding: 'utf8' }).stdout
-  assert.is(read(), '/run/berth - 1 0\n')
-  assert.is(read('runtime_dir=/x', 'node=', 'sbatch_support=n', 'threads=2'), '/x - 0 1\n')
+  assert.is(read(), '/run/berth - - 1 0\n', 'which store it is, berth.conf may say')
+  assert.is(read('runtime_dir=/x', 'store=/s', 'node=', 'sbatch_support=n', 'threads=2'), '/x /s - 0 1\n')
   for (const [word, problem] of [
     ['store', 'store has no value: write store=VALUE'],
     ['store=', 'store= is no absolute path'],
