@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { COMMANDS } from '../../src/cli/main.js'
 import { ENGINES } from '../../src/engine/engines.js'
 import { enginePage, GENERATED_END } from '../../src/engine/page.js'
 import { ERRORS } from '../../src/report/errors.js'
@@ -124,6 +125,17 @@ test('every behaviour of pyxis has a test of the name given, or the reason why i
   )
   assert.deepEqual(numbers, wanted)
   for (const row of rows) assert.match(row, /\| (`test\/[\w/.]+\.ts`: “[^|]*|prose: [^|]*) \|$/)
+})
+
+test("the operators' table of commands has each command, and says which are for root", async () => {
+  const page = readFileSync(join(docs, 'operators.md'), 'utf8')
+  const table = page.slice(page.indexOf('\n## Commands\n'))
+  const rows = table.split('\n').filter((line) => line.startsWith('| `berth '))
+  for (const [name, load] of Object.entries(COMMANDS)) {
+    const row = rows.find((line) => line.includes(`\`berth ${name}`))
+    assert.ok(row, name)
+    if ((await load()).summary.endsWith('(root)')) assert.match(row, /\| root \|/)
+  }
 })
 
 const noGroff = spawnSync('groff', ['--version']).error === undefined ? '' : 'no groff'
