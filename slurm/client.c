@@ -43,9 +43,10 @@ static int start_keeper(const struct settings *settings, const struct place *pla
     return error_set(error, "BERTH_EPLUGSTACK", HINT_NODE, "cannot run ", node,
                      ", which runs the worker: ", text_errno(errno), NULL);
   own[count++] = text_new("--runtime-dir=", settings->runtime_dir, NULL);
-  own[count++] = text_new("--store=", settings->store, NULL);
   own[count++] = text_new("--config=", settings->config, NULL);
   own[count++] = text_new("--node=", node, NULL);
+  if (settings->store)
+    own[count++] = text_new("--store=", settings->store, NULL);
   for (size_t i = 0; i < settings->more_count; i++)
     own[count++] = text_new("--", settings->more[i], NULL);
 

@@ -71,7 +71,6 @@ static bool take_known(struct settings *settings, const char *argument, struct e
 void settings_read(struct settings *settings, int count, char *const *arguments, struct error *error) {
   *settings = (struct settings){
       .runtime_dir = RUNTIME_DIR_DEFAULT,
-      .store = "/var/lib/berth",
       .config = "/etc/berth/berth.conf",
       .sbatch = true,
   };

@@ -17,6 +17,7 @@
 
 struct settings {
   const char *runtime_dir;
+  /** NULL: what berth.conf says. */
   const char *store;
   const char *config;
   /** NULL: the node binary beside the plugin. */

@@ -21,12 +21,14 @@ import { type Command, type CommandInput, Exit } from './command.js'
 import { unreadChange } from './config_age.js'
 import { renderOptions } from './edf_host.js'
 import { table } from './help.js'
+import { ownLine, settingsHere, wordsWithoutValue } from './plugin_line.js'
 
 export const check: Command = {
   summary: 'check container options, or the site configuration',
   usage: '[IMAGE] [OPTIONS]',
   about: `With an image: says whether a step with these options would be accepted, and which digest it would get if a
-worker here can ask the registry. Without one: reads the site configuration and names every line it cannot use.
+worker here can ask the registry. Without one: reads the site configuration, also that on berth's line in
+plugstack.conf, names every line that it cannot use and exits 3 if there is one.
 Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
   examples: [
     ['berth check python:3.12 --mounts=/data:/data:ro', 'before sbatch'],
@@ -52,11 +54,10 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
     const named = image === undefined ? [] : [`container-image=${image}`]
     const words = [...named, ...args.container, ...(args.all.option ?? [])]
     const options = await renderOptions(words, input.places)
-    const site = loadSite(siteSettings(input))
+    const site = loadSite(await settingsHere(input.places))
     if (options.length === 0 && args.values.context === undefined) {
       await tellUnread(input)
-      const problems = [await sharedProblem(site), sifKeysFailure(site), ...(await storeProblems(site))]
-      return checkSite(site, problems, json)
+      return checkSite(site, [...(await lineProblems(input)), ...(await siteProblems(site))], json)
     }
     const request = checkRequest(options, args.values.context ?? 'run', site)
     // With --context the plugin asks, which has said it already.
@@ -70,9 +71,19 @@ Mounts are written SRC:DST[:FLAG[+FLAG...]], several separated by commas.`,
   },
 }
 
-function siteSettings({ args, places }: CommandInput): Record<string, string> {
-  const config = args.values.config ?? process.env.BERTH_CONFIG
-  return { runtime_dir: places.runtimeDir, store: places.store, ...(config ? { config: places.config } : {}) }
+/** What the files and arguments say that no step, or not each step, could use. */
+export async function siteProblems(site: Site): Promise<BerthError[]> {
+  const places = [await sharedProblem(site), sifKeysFailure(site), ...(await storeProblems(site))]
+  return [...site.errors, ...checkLines(site), ...places.filter((problem) => problem !== undefined)]
+}
+
+/** Words on berth's line for which the plugin refuses each container. */
+export async function lineProblems({ places }: Pick<CommandInput, 'places'>): Promise<BerthError[]> {
+  const line = await ownLine(places.runtimeDir)
+  return wordsWithoutValue(line).map((word) => {
+    const problem = `${line?.file}:${line?.line}: ${word} has no value: write ${word}=VALUE`
+    return new BerthError('BERTH_EPLUGSTACK', { problem })
+  })
 }
 
 /** Whoever has edited the files asks what is wrong with them, and would take them for being in force. */
@@ -96,21 +107,20 @@ async function storeProblems(site: Site): Promise<BerthError[]> {
   return storeFailures(site)
 }
 
-/** Mistakes in profiles fail only the steps that use them; here they count, since somebody asks. */
-function checkSite(site: Site, places: (BerthError | undefined)[], json: boolean): number {
-  const other = places.filter((problem) => problem !== undefined)
-  const found = [...site.errors, ...checkLines(site), ...other]
+/** Mistakes in profiles fail only the steps that use them, and unknown keys none; here they count, since somebody asks. */
+function checkSite(site: Site, found: readonly BerthError[], json: boolean): number {
   const profiles = [...checkProfiles(site.profiles), ...checkHooks(site)]
-  const usable = found.length === 0 && profiles.length === 0
+  const usable = found.length === 0 && profiles.length === 0 && site.warnings.length === 0
   if (json) {
     const errors = found.map(({ code, message }) => ({ code, message }))
     const names = [...site.profiles.byName.values()].map(({ name, place, help }) => ({ name, place, help }))
-    const report = { errors, warnings: site.warnings, problems: profiles, profiles: names }
+    const report = { errors, warnings: site.warnings, notes: site.notes, problems: profiles, profiles: names }
     process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
   } else {
     for (const error of found) process.stderr.write(renderError(error))
     for (const line of profiles) process.stderr.write(`berth: profile: ${line}\n`)
     for (const line of site.warnings) process.stderr.write(`berth: warning: ${line}\n`)
+    for (const line of site.notes) process.stderr.write(`berth: note: ${line}\n`)
     if (usable) process.stdout.write(`ok: the site configuration can be used\n${listProfiles(site)}`)
   }
   return usable ? Exit.OK : Exit.CHECK

@@ -191,7 +191,7 @@ function startKeeper(words: readonly string[]): Promise<string> {
 const UNREACHABLE: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket',
   ECONNREFUSED: 'nobody listens there',
-  EACCES: 'you may not reach it',
+  EACCES: 'you may not reach it: `berth doctor`, run by root, says why',
   MODULE_NOT_FOUND: 'the native addon of `berth` is not there, so it cannot tell who listens',
   ERR_DLOPEN_FAILED: 'the native addon of `berth` cannot be loaded, so it cannot tell who listens',
 }

@@ -43,9 +43,9 @@ export interface CommandInput {
   json: boolean
 }
 
-/** Where this instance of berth lives; the same three words as in plugstack.conf. */
+/** Where this instance of berth lives; the same three words as in plugstack.conf, the last two where somebody says them. */
 export interface Places {
   runtimeDir: string
-  store: string
-  config: string
+  store?: string
+  config?: string
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+import { loadSite } from '../site/site.js'
 import { UsageError } from './arguments.js'
 import { type Command, type CommandInput, Exit } from './command.js'
 import { checkKernel } from './doctor_kernel.js'
 import { checkParts } from './doctor_parts.js'
+import { checkReach } from './doctor_reach.js'
+import { checkSettings } from './doctor_site.js'
 import { checkSlurm } from './doctor_slurm.js'
 import { checkShared, checkStepDisk, checkStore, checkWorker } from './doctor_worker.js'
+import { settingsHere } from './plugin_line.js'
 
 /** One line of the report; `fix` says what to do when it is not ok. */
 export interface Finding {
@@ -60,14 +64,18 @@ async function findingsOf(input: CommandInput): Promise<Finding[]> {
     if (check === undefined) throw new UsageError(`no checks of the name ${topic}`)
     return check(input)
   }
+  const site = loadSite(await settingsHere(places))
+  const settings = await checkSettings(site, places)
   return [
     ...(await checkParts()),
+    ...(await checkReach(places)),
     ...(await checkKernel()),
     ...(await checkSlurm(places)),
-    ...(await checkStore(places)),
-    ...(await checkStepDisk(places)),
-    ...(await checkShared(places)),
-    ...(await checkWorker(places)),
+    ...settings,
+    ...(await checkStore(site)),
+    ...(await checkStepDisk(site)),
+    ...(await checkShared(site)),
+    ...(await checkWorker(places, settings)),
   ]
 }
 

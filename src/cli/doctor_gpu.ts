@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `berth doctor gpu [IMAGE]`: which devices a step here has, what comes into an image with them, and why not more. */
-import { accessSync, constants, existsSync } from 'node:fs'
+import { accessSync, constants } from 'node:fs'
 import { compareVersions } from '../image/elf_names.js'
 import { expandGlob } from '../launch/glob.js'
 import { libraryNeeds } from '../launch/host_library.js'
@@ -18,6 +18,7 @@ import { loadSite, type Site } from '../site/site.js'
 import type { CommandInput, Places } from './command.js'
 import type { Finding } from './doctor.js'
 import { describeImage } from './doctor_image.js'
+import { settingsHere } from './plugin_line.js'
 
 export interface DeviceFacts {
   site: Pick<Site, 'get' | 'origin' | 'profiles'>
@@ -48,8 +49,8 @@ export async function checkGpu({ args, places }: CommandInput): Promise<Finding[
   return image === undefined ? findings : [...findings, ...(await describeImage(places, words))]
 }
 
-async function gather({ config }: Places): Promise<DeviceFacts> {
-  const site = loadSite(existsSync(config) ? { config } : {})
+async function gather(places: Places): Promise<DeviceFacts> {
+  const site = loadSite(await settingsHere(places))
   const probe = (patterns: readonly string[]) =>
     patterns.flatMap((pattern) => expandGlob(pattern)).map(probeNode)
   const root = site.get('driver_root')

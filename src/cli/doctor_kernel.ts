@@ -9,12 +9,19 @@ interface Feature {
   check: string
   /** Without it nothing works; else there is a slower or weaker way. */
   needed: boolean
+  /** It cannot be tried without these. */
+  after?: readonly (keyof KernelFeatures)[]
   /** Found out by a mount or a namespace, which is tried as root would: another user's failure says nothing. */
   byRoot: boolean
   present: string
   absent: string
   fix: string
 }
+
+/** As hardening guides do (CIS names squashfs); modprobe says nothing but "invoked /bin/false" then. */
+const FORBIDDEN = 'if that fails, take away the line that forbids it in /etc/modprobe.d'
+const NAMESPACE_LIMIT =
+  'sysctl user.max_user_namespaces=65536, and the same in /etc/sysctl.d for the next boot'
 
 const FEATURES: readonly Feature[] = [
   {
@@ -27,13 +34,24 @@ const FEATURES: readonly Feature[] = [
     fix: 'use Linux 5.12 or later',
   },
   {
+    name: 'loop',
+    check: 'loop devices',
+    needed: true,
+    byRoot: true,
+    present: 'available',
+    absent: '/dev/loop-control cannot be used',
+    after: ['mountApi'],
+    fix: `modprobe loop; ${FORBIDDEN}`,
+  },
+  {
     name: 'squashfs',
     check: 'squashfs',
     needed: true,
     byRoot: true,
     present: 'available',
     absent: 'not available',
-    fix: 'modprobe squashfs',
+    after: ['mountApi', 'loop'],
+    fix: `modprobe squashfs; ${FORBIDDEN}`,
   },
   {
     name: 'overlay',
@@ -42,16 +60,7 @@ const FEATURES: readonly Feature[] = [
     byRoot: true,
     present: 'available',
     absent: 'not available',
-    fix: 'modprobe overlay',
-  },
-  {
-    name: 'loop',
-    check: 'loop devices',
-    needed: true,
-    byRoot: true,
-    present: 'available',
-    absent: 'no /dev/loop-control',
-    fix: 'modprobe loop',
+    fix: `modprobe overlay; ${FORBIDDEN}`,
   },
   {
     name: 'userNamespaces',
@@ -60,7 +69,8 @@ const FEATURES: readonly Feature[] = [
     byRoot: true,
     present: 'available',
     absent: 'cannot be made',
-    fix: 'sysctl user.max_user_namespaces=65536',
+    after: ['mountApi', 'loop', 'squashfs', 'overlay'],
+    fix: NAMESPACE_LIMIT,
   },
   {
     name: 'squashfsIdmap',
@@ -69,6 +79,7 @@ const FEATURES: readonly Feature[] = [
     byRoot: true,
     present: "root's files in images appear as the user's",
     absent: "files keep the image's owners",
+    after: ['mountApi', 'loop', 'squashfs', 'overlay', 'userNamespaces'],
     fix: 'use Linux 6.2 or later',
   },
   {
@@ -111,7 +122,7 @@ const KNOBS: readonly Knob[] = [
     path: '/proc/sys/user/max_user_namespaces',
     check: 'namespace limit',
     fits: (value) => value > 0,
-    fix: 'sysctl user.max_user_namespaces=65536',
+    fix: NAMESPACE_LIMIT,
   },
   {
     path: '/proc/sys/kernel/unprivileged_userns_clone',
@@ -130,7 +141,11 @@ const KNOBS: readonly Knob[] = [
 export async function checkKernel(): Promise<Finding[]> {
   const features = await loadFeatures()
   if (features instanceof Error) {
-    const fix = 'run `npm run build:addon` with the Node.js that dist/node names'
+    const library = /(lib\S+?): cannot open shared object/.exec(features.message)?.[1]
+    const fix =
+      library === undefined
+        ? 'run `npm run build:addon` with the Node.js that dist/node names'
+        : `install the package of this system that has ${library}, as on the machine of the build`
     return [{ check: 'addon', state: 'fail', found: features.message, fix }]
   }
   const knobs = await Promise.all(KNOBS.map(checkKnob))
@@ -138,7 +153,7 @@ export async function checkKernel(): Promise<Finding[]> {
   return [
     { check: 'kernel', state: 'ok', found: features.release },
     ...(isRoot ? [] : [NOT_TRIED]),
-    ...FEATURES.filter(({ byRoot }) => isRoot || !byRoot).map((feature) => checkFeature(feature, features)),
+    ...checkFeatures(features, isRoot),
     ...knobs.filter((finding) => finding !== undefined),
   ]
 }
@@ -151,8 +166,16 @@ async function loadFeatures(): Promise<KernelFeatures | Error> {
   }
 }
 
+/** Pure part: what cannot be tried without another is not called missing. */
+export function checkFeatures(features: KernelFeatures, isRoot: boolean): Finding[] {
+  return FEATURES.filter(({ byRoot }) => isRoot || !byRoot).map((feature) => checkFeature(feature, features))
+}
+
 function checkFeature(feature: Feature, features: KernelFeatures): Finding {
-  const { check, needed, present, absent, fix } = feature
+  const { check, needed, present, absent, fix, after = [] } = feature
+  const lacking = FEATURES.find(({ name }) => after.includes(name) && !features[name])
+  if (lacking !== undefined)
+    return { check, state: 'warn', found: `not tried without ${lacking.check}`, fix: 'mend that first' }
   if (features[feature.name]) return { check, state: 'ok', found: present }
   return { check, state: needed ? 'fail' : 'warn', found: absent, fix }
 }

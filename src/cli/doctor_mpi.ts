@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `berth doctor mpi [IMAGE]`: the node's MPI, how a step reaches its process manager, and what an image gets of both. */
-import { existsSync } from 'node:fs'
 import { gatherMpi } from '../launch/host_mpi.js'
 import type { HostMpi } from '../plan/host.js'
 import { MPI_REMEDIES, type MpiKeptCode } from '../plan/mpi_kept.js'
@@ -8,6 +7,7 @@ import { loadSite, type Site } from '../site/site.js'
 import type { CommandInput, Places } from './command.js'
 import type { Finding } from './doctor.js'
 import { describeImage } from './doctor_image.js'
+import { settingsHere } from './plugin_line.js'
 
 export interface MpiNode {
   site: Pick<Site, 'get' | 'origin'>
@@ -27,8 +27,8 @@ export async function checkMpi({ args, places }: CommandInput): Promise<Finding[
   return [...findings, ...judgeMpi(seen)]
 }
 
-async function gather({ config }: Places): Promise<MpiNode> {
-  const site = loadSite(existsSync(config) ? { config } : {})
+async function gather(places: Places): Promise<MpiNode> {
+  const site = loadSite(await settingsHere(places))
   // The addon is there only once all is built; what the lines say does not need it.
   const { native } = await import('../native.js')
   return {

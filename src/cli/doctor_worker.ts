@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Is there room for images, and does the worker answer, in this very version. */
-import { existsSync } from 'node:fs'
 import { access, constants, stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { BerthError } from '../report/errors.js'
-import { loadSite } from '../site/site.js'
+import type { Site } from '../site/site.js'
 import { filesystemName, mountsFromThere } from '../store/shared/policy.js'
 import type { WorkerStatus } from '../worker/status.js'
 import { callWorker } from './client.js'
@@ -13,32 +12,33 @@ import type { Places } from './command.js'
 import { unreadChange } from './config_age.js'
 import type { Finding } from './doctor.js'
 import { berthVersion } from './doctor_parts.js'
+import { checkArguments } from './doctor_site.js'
 import { socketOf } from './places.js'
+import { ownLine } from './plugin_line.js'
 
 /** One large image with its temporary copy. */
 const FREE_BYTES_WANTED = 10 * 2 ** 30
 
-export async function checkStore({ store }: Places): Promise<Finding[]> {
+export async function checkStore(site: Site): Promise<Finding[]> {
+  const store = site.get('store')
   const there = await stat(store).catch(() => undefined)
-  const place = there === undefined ? dirname(store) : store
+  const place = there === undefined ? await firstAbove(store) : store
   const findings: Finding[] = []
   if (process.getuid?.() === 0) {
     const writable = await access(place, constants.W_OK).then(
       () => true,
       () => false,
     )
+    const found = `${store}${there === undefined ? ' (made at first use)' : ''} (${site.origin('store')})`
+    const fix = 'name another directory with store='
     findings.push(
       writable
-        ? {
-            check: 'store',
-            state: 'ok',
-            found: `${store}${there === undefined ? ' (made at first use)' : ''}`,
-          }
+        ? { check: 'store', state: 'ok', found }
         : {
             check: 'store',
             state: 'fail',
-            found: `${place} cannot be written`,
-            fix: 'name another directory with store=',
+            found: `${place} cannot be written (${site.origin('store')})`,
+            fix,
           },
     )
   }
@@ -57,9 +57,16 @@ export async function checkStore({ store }: Places): Promise<Finding[]> {
   return findings
 }
 
+/** The worker makes what is missing. */
+async function firstAbove(path: string): Promise<string> {
+  const above = dirname(path)
+  return above === path || (await stat(above).catch(() => undefined)) !== undefined
+    ? above
+    : firstAbove(above)
+}
+
 /** Only where steps write there without asking. */
-export async function checkStepDisk({ config }: Places): Promise<Finding[]> {
-  const site = loadSite(existsSync(config) ? { config } : {})
+export async function checkStepDisk(site: Site): Promise<Finding[]> {
   if (site.get('container_writable_on') !== 'disk') return []
   const { stepDiskFailure } = await import('../launch/step_disk.js')
   const failure = stepDiskFailure(site)
@@ -69,8 +76,7 @@ export async function checkStepDisk({ config }: Places): Promise<Finding[]> {
 }
 
 /** Nothing where the site has none. */
-export async function checkShared({ config }: Places): Promise<Finding[]> {
-  const site = loadSite(existsSync(config) ? { config } : {})
+export async function checkShared(site: Site): Promise<Finding[]> {
   const directory = site.get('shared_store')
   if (directory === '') return []
   // Only here: the other checks run where the addon cannot be loaded, and say so.
@@ -86,23 +92,27 @@ export async function checkShared({ config }: Places): Promise<Finding[]> {
   return [{ check: 'shared store', state: 'ok', found }]
 }
 
-export async function checkWorker(places: Places): Promise<Finding[]> {
+/** @param known what the settings were found to say already */
+export async function checkWorker(places: Places, known: readonly Finding[]): Promise<Finding[]> {
   try {
     const status = (await callWorker(places, 'status', [], [], false)) as WorkerStatus
     const mine = await berthVersion()
     const found = `pid ${status.pid}, ${showBytes(status.rss)} resident, ${status.steps} steps`
-    const problems = status.siteErrors.map(
+    const restart = `kill ${status.pid}: running steps go on, and the next step starts a new worker`
+    const more = status.siteErrors.filter((problem) => !known.some((one) => one.found === problem))
+    const problems = more.map(
       (problem): Finding => ({
         check: 'site',
         state: 'fail',
         found: problem,
-        fix: 'mend the line and restart the worker',
+        fix: `correct the line, then ${restart}`,
       }),
     )
     const unread = unreadChange(status)
     if (unread !== undefined) problems.push({ check: 'site', state: 'warn', ...unread })
+    problems.push(...checkArguments(status, await ownLine(places.runtimeDir), places))
     if (status.version === mine) return [{ check: 'worker', state: 'ok', found }, ...problems]
-    const fix = 'restart the worker: running steps go on'
+    const fix = restart
     return [
       { check: 'worker', state: 'warn', found: `version ${status.version}, this is ${mine}`, fix },
       ...problems,

@@ -12,7 +12,7 @@ const FILE_BYTES_MAX = 1 << 20
 
 /** @param systemPath the site's directories where the plugstack line names them, which no file tells */
 export function edfHost(places: Places, systemPath?: string): EdfHost {
-  const site = loadSite({ config: places.config })
+  const site = loadSite(places.config === undefined ? {} : { config: places.config })
   return {
     environment: new Map(Object.entries(process.env).map(([name, value]) => [name, value ?? ''])),
     cwd: process.cwd(),

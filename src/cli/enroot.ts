@@ -17,7 +17,7 @@ import { showTable } from './enroot_list.js'
 import { mountOption } from './enroot_mount.js'
 import { findListed, type Listed, listed, nameOnDisk, unnamedStep } from './enroot_names.js'
 import { execIn, type Likeness } from './exec.js'
-import { placesFrom } from './places.js'
+import { placesHere } from './places.js'
 import type { StepRow } from './ps.js'
 import { runContainer } from './run.js'
 
@@ -83,7 +83,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     const { own, words } = splitCommand(name, rest)
     const parsed = parseArgs({ args: own, options: row.options, allowPositionals: true })
     const given = { values: { ...parsed.values }, words: [...parsed.positionals, ...words] }
-    return await row.run({ ...given, places: placesFrom({}) })
+    return await row.run({ ...given, places: await placesHere({}) })
   } catch (error) {
     if (error instanceof BerthError) process.stderr.write(renderError(error))
     else process.stderr.write(`enroot: ${messageOf(error)}\n`)

@@ -8,7 +8,7 @@ import { type Arguments, parseArguments, UsageError } from './arguments.js'
 import { type Command, Exit, type OptionSpec } from './command.js'
 import { berthVersion } from './doctor_parts.js'
 import { commandHelp, overview } from './help.js'
-import { placesFrom } from './places.js'
+import { placesHere } from './places.js'
 
 /** Loaded when named only: `berth run` must not pay for the others. */
 export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -38,9 +38,13 @@ const SHARED: Readonly<Record<string, OptionSpec>> = {
   'runtime-dir': {
     type: 'string',
     value: 'DIR',
-    help: "where the worker's socket is (BERTH_RUNTIME_DIR, /run/berth)",
+    help: "where the worker's socket is (BERTH_RUNTIME_DIR, else plugstack.conf, else /run/berth)",
   },
-  store: { type: 'string', value: 'DIR', help: 'where images are kept (BERTH_STORE, /var/lib/berth)' },
+  store: {
+    type: 'string',
+    value: 'DIR',
+    help: 'where images are kept (BERTH_STORE, else what the site says)',
+  },
   config: { type: 'string', value: 'FILE', help: 'site configuration (BERTH_CONFIG, /etc/berth/berth.conf)' },
 }
 
@@ -84,7 +88,7 @@ async function runCommand(name: string, command: Command, words: readonly string
       return Exit.OK
     }
     checkWords(args, command.wordsMax)
-    return await command.run({ args, places: placesFrom(args.values), json: args.flags.has('json') })
+    return await command.run({ args, places: await placesHere(args.values), json: args.flags.has('json') })
   } catch (error) {
     const failed = command.runsProgram === true ? FAILED : Exit.USER
     if (error instanceof UsageError) return complain(error.message, `see \`berth ${name} --help\``, failed)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where Slurm is told of berth: slurm.conf → plugstack.conf (with its includes) → the line that names berth.so. */
 import { readdir, readFile } from 'node:fs/promises'
-import { basename, dirname, isAbsolute, join } from 'node:path'
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { SLURM_CONFS } from '../launch/slurm_files.js'
 import { KEYS } from '../site/keys.js'
 import type { Places } from './command.js'
@@ -26,18 +26,52 @@ interface SlurmConf {
  * Arguments of a keeper as the plugin of this node would start it: what its line says, what it forbids too, holds
  * whoever needs the worker first. Other directories than that line's are another instance, with nothing but its files.
  */
-export async function keeperArguments({ runtimeDir, store, config }: Places): Promise<string[]> {
-  const places = { runtime_dir: runtimeDir, store, config }
-  const conf = await findSlurmConf()
-  const line = conf === undefined ? undefined : (await readPlugstack(plugstackPath(conf))).find(isOwn)
-  const given = new Map((line?.args ?? []).flatMap(splitArgument))
-  const isSame = (given.get('runtime_dir') ?? KEYS.runtime_dir.default) === runtimeDir
-  for (const [key, value] of Object.entries(places)) {
-    const said = isSame && value === KEYS[key as keyof typeof places].default ? given.get(key) : undefined
-    given.set(key, said ?? value)
+export async function keeperArguments(places: Places): Promise<string[]> {
+  const settings = Object.entries(await settingsHere(places))
+  return settings.map(([key, value]) => `--${key.replace('runtime_dir', 'runtime-dir')}=${value}`)
+}
+
+/** For loadSite: what a worker of these places is told besides its files, as keeperArguments. */
+export async function settingsHere({ runtimeDir, store, config }: Places): Promise<Record<string, string>> {
+  const { config: named, ...said } = settingsOf(await ownLine(runtimeDir))
+  return {
+    ...said,
+    // The default file need not exist, also where the line names it.
+    ...(named === undefined || named === KEYS.config.default ? {} : { config: named }),
+    runtime_dir: runtimeDir,
+    ...(store === undefined ? {} : { store }),
+    ...(config === undefined ? {} : { config }),
   }
-  const used = isSame ? [...given] : [...given].filter(([key]) => key in places)
-  return used.map(([key, value]) => `--${key.replace('runtime_dir', 'runtime-dir')}=${value}`)
+}
+
+/** Of the first line that is berth's; the default where it says nothing that can be used. */
+export async function ownRuntimeDir(): Promise<string> {
+  return runtimeDirOf((await ownLines())[0])
+}
+
+/** Berth's line in plugstack.conf that has this runtime directory. */
+export async function ownLine(runtimeDir: string): Promise<PluginLine | undefined> {
+  return (await ownLines()).find((line) => runtimeDirOf(line) === runtimeDir)
+}
+
+/** KEY=VALUE arguments. */
+export function settingsOf(line: PluginLine | undefined): Record<string, string> {
+  return Object.fromEntries((line?.args ?? []).flatMap(splitArgument))
+}
+
+/** What the plugin refuses: each step with a container fails with it. */
+export function wordsWithoutValue(line: PluginLine | undefined): string[] {
+  return (line?.args ?? []).filter((argument) => !argument.includes('='))
+}
+
+async function ownLines(): Promise<PluginLine[]> {
+  const conf = await findSlurmConf()
+  return conf === undefined ? [] : (await readPlugstack(plugstackPath(conf))).filter(isOwn)
+}
+
+function runtimeDirOf(line: PluginLine | undefined): string {
+  const named = settingsOf(line).runtime_dir ?? ''
+  return isAbsolute(named) ? resolve(named) : KEYS.runtime_dir.default
 }
 
 function splitArgument(argument: string): [string, string][] {

@@ -3,7 +3,7 @@
 import type { Abilities, Engine, EngineNeeds } from './engine.js'
 
 /** The prepared root needs these, whichever engine is started around it. */
-export const KERNEL: EngineNeeds['kernel'] = ['mountApi', 'squashfs', 'overlay', 'loop', 'userNamespaces']
+export const KERNEL: EngineNeeds['kernel'] = ['mountApi', 'loop', 'squashfs', 'overlay', 'userNamespaces']
 
 /** What berth does itself, before and after an engine: the same for all that are started around its root. */
 export const ABILITIES: Abilities = {

@@ -5,12 +5,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { native } from '../native.js'
 import { messageOf } from '../report/errors.js'
+import { codeOf } from '../site/trusted_file.js'
 
 const NAME = 'worker.lock'
 const MODE = 0o600
 /** A worker that was killed is gone when the kernel has closed its files, and a helper's that it had just forked. */
 const WAIT_MS_MAX = 2000
 const RETRY_MS = 10
+const NO_SPACE: readonly string[] = ['ENOSPC', 'EDQUOT']
 
 /**
  * From now on the store is this process's; the kernel ends that with the process, whatever ended it.
@@ -32,8 +34,18 @@ export async function lockStore(directory: string, log: (line: string) => void):
     }
     await sleep(RETRY_MS)
   }
-  writeFileSync(path, `${process.pid}\n`)
+  notePid(path, directory, log)
   return undefined
+}
+
+/** For the message of who comes second; on a disk that is full it is no reason to refuse steps of images that are there. */
+function notePid(path: string, directory: string, log: (line: string) => void): void {
+  try {
+    writeFileSync(path, `${process.pid}\n`)
+  } catch (error) {
+    if (!NO_SPACE.includes(codeOf(error))) throw error
+    log(`store ${directory}: ${messageOf(error)}: free space there: only images that are stored can be used`)
+  }
 }
 
 /** A file system without locks is no reason to have no store. */

@@ -27,6 +27,7 @@ const PROFILE = /^\s*\[\s*profile\s+"?([^\s"\]]+)"?\s*\]\s*([;#].*)?$/
 /** What is wrong besides single values. */
 export interface Findings {
   warnings: string[]
+  notes: string[]
   /** Files that say something which nobody could read. */
   unread: { file: string; problem: string }[]
 }
@@ -56,7 +57,7 @@ export function readDropIns(directory: string, findings: Findings): ConfigLine[]
 }
 
 /** '' also where only the node may read it: a login node's `berth check` decides nothing. */
-function readText(file: string, required: boolean, { warnings }: Findings): string | Error {
+function readText(file: string, required: boolean, { warnings, notes }: Findings): string | Error {
   const read = readRegular(file, CONFIG_BYTES_MAX, false)
   if (!(read instanceof Error)) {
     if (!read.trusted)
@@ -66,7 +67,7 @@ function readText(file: string, required: boolean, { warnings }: Findings): stri
   const code = codeOf(read.cause)
   if (code === 'ENOENT' && !required && lstatSync(file, { throwIfNoEntry: false }) === undefined) return ''
   if (code === 'EACCES' && process.geteuid?.() !== 0) {
-    warnings.push(`${file}: only for root to read`)
+    notes.push(`${file}: only for root to read`)
     return ''
   }
   return read

@@ -13,8 +13,8 @@ later one overrides an earlier one:
 2. \`conf.d/*.conf\` beside it, in order of name
 3. \`KEY=VALUE\` on berth's line in plugstack.conf
 
-\`KEY[] = VALUE\` adds to a list. A \`;\` or \`#\` starts a comment. An unknown key is a warning with its file and line. A value
-that cannot be read fails steps with BERTH_ESITE until it is corrected.
+\`KEY[] = VALUE\` adds to a list. A \`;\` or \`#\` starts a comment. An unknown key is a warning with its file and line, and
+fails \`berth check\`. A value that cannot be read fails steps with BERTH_ESITE until it is corrected.
 
 | key | value | default | meaning |
 |---|---|---|---|

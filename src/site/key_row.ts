@@ -23,6 +23,8 @@ export interface KeyRow {
   min?: number
   max?: number
   powerOfTwo?: true
+  /** Read by the plugin, which reads no file. */
+  lineOnly?: true
   /** Of each item of a list; what matches nothing would forbid nothing. */
   item?: { pattern: RegExp; grammar: string }
 }

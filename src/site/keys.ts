@@ -8,13 +8,15 @@ export const KEYS = {
   runtime_dir: {
     type: 'path',
     default: '/run/berth',
-    help: 'directory for the socket, pid files and leases of running steps; if it is not the default, steps on the host get it as BERTH_RUNTIME_DIR, so that `berth ps` finds the worker',
+    lineOnly: true,
+    help: 'directory for the socket, pid files and leases of running steps (plugstack line only, and the units of systemd); if it is not the default, steps on the host get it as BERTH_RUNTIME_DIR, so that `berth ps` finds the worker',
   },
   store: { type: 'path', default: '/var/lib/berth', help: 'converted images of this node' },
   config: {
     type: 'path',
     default: '/etc/berth/berth.conf',
-    help: 'the configuration file; conf.d/*.conf beside it are read after it, in order of name',
+    lineOnly: true,
+    help: 'the configuration file (plugstack line only); conf.d/*.conf beside it are read after it, in order of name',
   },
   importer_user: {
     type: 'name',
@@ -38,21 +40,25 @@ export const KEYS = {
   node: {
     type: 'text',
     default: '',
+    lineOnly: true,
     help: 'Node.js that runs the worker (plugstack line only); empty: the one that built berth',
   },
   sbatch: {
     type: 'boolean',
     default: 'yes',
+    lineOnly: true,
     help: 'whether sbatch and salloc have the options too (plugstack line only)',
   },
   shifter_flags: {
     type: ['no', 'short', 'long'],
     default: 'no',
+    lineOnly: true,
     help: "Shifter's options; short: as --image, --volume, --module, long: as --shifter.image, ... (plugstack line only)",
   },
   gsi_flags: {
     type: 'boolean',
     default: 'no',
+    lineOnly: true,
     help: "options and variables of GSI's slurm-singularity-exec (plugstack line only)",
   },
 } as const satisfies Record<string, KeyRow>

@@ -5,6 +5,7 @@
  */
 import { dirname, join } from 'node:path'
 import { BerthError } from '../report/errors.js'
+import { nearest } from '../report/nearest.js'
 import { type ConfigLine, type Findings, readConfig, readDropIns } from './config_file.js'
 import type { KeyRow } from './key_row.js'
 import { isKey, KEYS, type Key, keyRow, PYXIS_KEYS } from './keys.js'
@@ -32,8 +33,10 @@ export interface Site {
   get<K extends Key>(key: K): ValueOf<K>
   /** "/etc/berth/berth.conf:12", "plugstack argument" or "default". */
   origin(key: Key): string
-  /** For the log, once: unknown keys and pyxis' arguments without a meaning here, each with its place. */
+  /** What somebody should correct, though steps run: unknown keys and files that others can write, each with its place. */
   readonly warnings: readonly string[]
+  /** What is as it should be and has no effect: pyxis' arguments without a meaning here. */
+  readonly notes: readonly string[]
   /** Values that could not be read, BERTH_ESITE; their keys keep the value below. No step may start while there are any. */
   readonly errors: readonly BerthError[]
   readonly profiles: ProfileSet
@@ -61,6 +64,7 @@ export function loadSite(settings: Readonly<Record<string, string>>): Site {
 
 class Collected implements Site, Findings {
   readonly warnings: string[] = []
+  readonly notes: string[] = []
   readonly unread: Findings['unread'] = []
   readonly errors: BerthError[] = []
   readonly sections: ConfigLine[] = []
@@ -94,9 +98,16 @@ class Collected implements Site, Findings {
     const pyxis = PYXIS_KEYS[written]
     const key = pyxis?.as ?? written
     if (pyxis !== undefined && pyxis.as === undefined) {
-      this.warnings.push(`${place}: ${written} ${pyxis.note}`)
+      this.notes.push(`${place}: ${written} ${pyxis.note}`)
     } else if (!isKey(key)) {
-      this.warnings.push(`${place}: unknown key ${written}`)
+      const meant = nearest(written, Object.keys(KEYS))
+      this.warnings.push(
+        `${place}: unknown key ${written}${meant === undefined ? '' : `: did you mean ${meant}?`}`,
+      )
+    } else if (keyRow(key).lineOnly === true && place !== PLUGSTACK) {
+      this.warnings.push(
+        `${place}: ${written} has no effect in a file: it belongs on berth's line in plugstack.conf`,
+      )
     } else {
       this.lines.push({ key, value, place })
       this.set(key, keyRow(key), value, place)

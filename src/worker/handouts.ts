@@ -68,7 +68,7 @@ const known = new WeakMap<Worker, Handouts>()
 
 /** The worker's; what ended steps left behind is given back when it is asked for first, at the worker's start. */
 export function handoutsOf(worker: Worker): Handouts {
-  const found = known.get(worker) ?? new Handouts(worker.options.store, worker.log)
+  const found = known.get(worker) ?? new Handouts(worker.site.get('store'), worker.log)
   if (!known.has(worker)) found.sweep(true)
   known.set(worker, found)
   return found

@@ -96,7 +96,7 @@ export class LiveStep {
 
   get state(): string {
     if (this.failed) return 'failed'
-    return this.running ? 'running' : 'starting'
+    return this.running || this.reopened !== undefined ? 'running' : 'starting'
   }
 
   get signal(): AbortSignal {

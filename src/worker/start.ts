@@ -29,12 +29,7 @@ const STAGING_MODE = 0o755
 
 export async function startWorker(argv: readonly string[]): Promise<void> {
   const options = readOptions(argv)
-  const site = loadSite({
-    ...options.overrides,
-    runtime_dir: options.runtimeDir,
-    store: options.store,
-    ...(options.config === undefined ? {} : { config: options.config }),
-  })
+  const site = loadSite({ ...withoutDefault(options.given), runtime_dir: options.runtimeDir })
   const {
     info: log,
     warn,
@@ -43,7 +38,7 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
     level: site.get('log_level'),
     write: toBoundedFile(join(options.runtimeDir, 'worker.log')),
   })
-  for (const line of site.warnings) warn(`site: ${line}`)
+  for (const line of [...site.warnings, ...site.notes]) warn(`site: ${line}`)
   for (const { message } of site.errors) error(`site: ${message}`)
   for (const problem of site.profiles.problems) error(`site: profile: ${problem}`)
 
@@ -119,19 +114,17 @@ async function openPlaces(
 
 /** @throws Error on an argument that is no --KEY=VALUE */
 function readOptions(argv: readonly string[]): WorkerOptions {
-  const overrides: Record<string, string> = {}
+  const settings: Record<string, string> = {}
   for (const argument of argv) {
     const match = /^--([a-z][a-z_-]*)=(.*)$/s.exec(argument)
     if (match?.[1] === undefined) throw new Error(`not understood: ${argument}`)
-    overrides[match[1].replaceAll('-', '_')] = match[2] ?? ''
+    settings[match[1].replaceAll('-', '_')] = match[2] ?? ''
   }
-  const { runtime_dir, store, config, ...others } = overrides
-  // The default file need not exist; one that somebody named must.
-  const named = config === undefined || config === KEYS.config.default ? {} : { config }
-  return {
-    runtimeDir: runtime_dir ?? KEYS.runtime_dir.default,
-    store: store ?? KEYS.store.default,
-    ...named,
-    overrides: others,
-  }
+  const { runtime_dir, ...given } = settings
+  return { runtimeDir: runtime_dir ?? KEYS.runtime_dir.default, given }
+}
+
+/** The default file need not exist; one that somebody named must. */
+function withoutDefault({ config, ...others }: Record<string, string>): Record<string, string> {
+  return config === undefined || config === KEYS.config.default ? others : { ...others, config }
 }

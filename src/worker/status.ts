@@ -17,6 +17,8 @@ export interface WorkerStatus {
   siteErrors: string[]
   /** The file that it has read. */
   config: string
+  /** KEY=VALUE arguments that it was started with; a worker of before this field tells none. */
+  given?: Record<string, string>
 }
 
 export function workerStatus(worker: Worker): WorkerStatus {
@@ -28,6 +30,7 @@ export function workerStatus(worker: Worker): WorkerStatus {
     steps: worker.steps.list().length,
     siteErrors: worker.site.errors.map(({ message }) => message),
     config: worker.site.get('config'),
+    given: worker.options.given,
   }
 }
 

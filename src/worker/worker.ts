@@ -10,11 +10,8 @@ import type { Turns } from './turns.js'
 
 export interface WorkerOptions {
   runtimeDir: string
-  store: string
-  /** Absent: the default place, which need not exist. */
-  config?: string
-  /** KEY=VALUE arguments of plugstack.conf that are not ours. */
-  overrides: Record<string, string>
+  /** KEY=VALUE arguments that it was started with, except the directory. */
+  given: Record<string, string>
 }
 
 export interface Worker {

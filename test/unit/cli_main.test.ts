@@ -172,6 +172,39 @@ test('check --config names a wrong bind of a file in conf.d, with that file, lin
   }
 })
 
+test("check reads what stands on berth's line in plugstack.conf, which a step would be refused for", () => {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-check-'))
+  try {
+    const plugstack = join(directory, 'plugstack.conf')
+    const line = 'required /opt/berth.so runtime_dir=/nonexistent/berth'
+    const file = join(directory, 'slurm.conf')
+    writeFileSync(file, `PlugStackConfig=${plugstack}\n`)
+    const check = (words: string) => {
+      writeFileSync(plugstack, `${line} config=${join(directory, 'berth.conf')} ${words}\n`)
+      return berth(['check'], { SLURM_CONF: file })
+    }
+    writeFileSync(join(directory, 'berth.conf'), 'registries_alow = a\n')
+    const { stderr, status } = check('store_quota=lots sbatch')
+    equal(status, 3)
+    const words = `${plugstack}:1: sbatch has no value: write sbatch=VALUE`
+    match(stderr, new RegExp(`BERTH_EPLUGSTACK\\]: .*${words}\nhint: `))
+    match(stderr, /BERTH_ESITE\]: plugstack argument: store_quota: "lots" should be bytes/)
+    match(stderr, /warning: .*berth\.conf:1: unknown key registries_alow: did you mean registries_allow\?/)
+    equal(check('').status, 3)
+    writeFileSync(join(directory, 'berth.conf'), '')
+    const pyxis = check('use_squashfuse=1 execute_entrypoint=1')
+    equal(pyxis.status, 0)
+    match(pyxis.stderr, /^berth: note: plugstack argument: use_squashfuse has no meaning here/)
+    // A policy of the line holds at submit too, where no worker answers.
+    writeFileSync(plugstack, `${line} registries_deny=docker.io\n`)
+    const denied = berth(['check', '--context=sbatch', '--container-image=python:3.12'], { SLURM_CONF: file })
+    equal(denied.status, 1)
+    match(denied.stderr, /BERTH_EPOLICY/)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+})
+
 test('check --config names a line that cannot be used, exit 3', () => {
   const { stderr, status } = berth(['check', `--config=${join(import.meta.dirname, 'cli_bad.conf')}`])
   equal(status, 3)

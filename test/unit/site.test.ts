@@ -79,10 +79,22 @@ test('an unknown key is a warning with file and line and stops nothing', () => {
   const site = load('[berth]\nlevle = 3\nlevel = 3')
   assert.deepEqual(warnings(site), [
     '/berth.conf:1: sections have no meaning here: [berth]',
-    '/berth.conf:2: unknown key levle',
+    '/berth.conf:2: unknown key levle: did you mean level?',
   ])
   assert.equal(site.get('level'), 3)
   assert.deepEqual(site.errors, [])
+})
+
+test('a setting that is for the plugin, in a file that the plugin does not read, is told', () => {
+  const site = load('runtime_dir = /run/other\nsbatch = no\nfrobnicate = 1')
+  const told = "has no effect in a file: it belongs on berth's line in plugstack.conf"
+  assert.deepEqual(warnings(site), [
+    `/berth.conf:1: runtime_dir ${told}`,
+    `/berth.conf:2: sbatch ${told}`,
+    '/berth.conf:3: unknown key frobnicate',
+  ])
+  assert.equal(site.get('runtime_dir'), '/run/berth')
+  assert.deepEqual(warnings(load('', {}, { runtime_dir: '/run/other', sbatch: 'no' })), [])
 })
 
 test('a value that cannot be read is an error with file and line, and the value below stays', () => {
@@ -134,9 +146,10 @@ test("pyxis' plugstack arguments are accepted, those without a meaning with one 
   assert.equal(site.get('importer'), '/bin/x')
   assert.deepEqual(site.errors, [])
   assert.deepEqual(
-    site.warnings.map((line) => line.split(' ')[2]),
+    site.notes.map((line) => line.split(' ')[2]),
     ['runtime_path', 'use_enroot_load', 'use_squashfuse'],
   )
+  assert.deepEqual(site.warnings, [])
 })
 
 test('a file that was named and is not there is an error: nobody knows what it forbids', () => {

@@ -17,7 +17,7 @@ int main(int argc, char **argv) {
     error_print(&error, STDOUT_FILENO);
     return 1;
   }
-  printf("%s %s %d %zu\n", settings.runtime_dir, settings.node ? settings.node : "-", settings.sbatch,
-         settings.more_count);
+  printf("%s %s %s %d %zu\n", settings.runtime_dir, settings.store ? settings.store : "-",
+         settings.node ? settings.node : "-", settings.sbatch, settings.more_count);
   return 0;
 }

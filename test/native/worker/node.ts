@@ -24,6 +24,9 @@ const BASE = '/run'
 export { DIST, OTHER_UID, UID } from './stand_in.js'
 export { until } from './until.js'
 
+/** A setting that is not given to the worker. */
+export const UNSAID = ''
+
 export interface Said {
   status: number | null
   stdout: string
@@ -70,9 +73,10 @@ export class TestNode {
 
   startKeeper(): void {
     const places = { 'runtime-dir': this.runtime, store: this.store, ...this.settings }
+    const given = Object.entries(places).filter(([, value]) => value !== UNSAID)
     must(
       join(DIST, 'berth-keeper'),
-      Object.entries(places).map(([name, value]) => `--${name}=${value}`),
+      given.map(([name, value]) => `--${name}=${value}`),
     )
   }
 
@@ -162,7 +166,9 @@ export class TestNode {
   }
 
   environment(): NodeJS.ProcessEnv {
-    return { PATH: process.env.PATH, HOME: '/root', BERTH_RUNTIME_DIR: this.runtime, BERTH_STORE: this.store }
+    const { PATH } = process.env
+    const places = { BERTH_RUNTIME_DIR: this.runtime, BERTH_STORE: this.settings.store ?? this.store }
+    return { PATH, HOME: '/root', ...places }
   }
 
   /** Ends everything; the answer names what stayed behind. */
