@@ -2,7 +2,8 @@
 /**
  * Writes build/rooms/ROOM-N.cc, which include the sources of a folder of native/, some in each, and prints their names
  * for binding.gyp. Most of what a compiler reads is headers of the standard library: read once for a room and not once
- * a file, the addon builds in a third of the time (docs/decisions/0027). A file that is as it should be stays, for make.
+ * a file, the addon builds in a third of the time (docs/decisions/0027-compiling-by-folder.md). A file that is as it
+ * should be stays, for make.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
