@@ -286,6 +286,8 @@ export interface Native {
   watchProcess(pid: number, ended: () => void): { close(): void; unref(): void; ref(): void }
   /** Start time of a process in clock ticks (field 22 of /proc/pid/stat), 0 when gone: tells a reused pid. */
   processStart(pid: number): number
+  /** /proc/PID/environ; may never settle: a process can keep it from being read. E2BIG beyond `bytesMax`. */
+  readEnvironment(pid: number, bytesMax: number): Promise<Buffer>
   /**
    * errno of access(2) for reading and writing, 0 where it is allowed, from inside the device cgroup of a process: 1
    * (EPERM) is the cgroup's no. Rejects where there is no such process or cgroup.

@@ -5,6 +5,7 @@
 #include "attend.hh"
 #include "convert.hh"
 #include "core/host/cgroup.hh"
+#include "core/host/environment.hh"
 #include "core/host/features.hh"
 #include "core/host/files.hh"
 #include "core/host/lock.hh"
@@ -116,6 +117,35 @@ static Napi::Value ProcessStart(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), static_cast<double>(processStart(info[0].ToNumber().Int32Value())));
 }
 
+/** A reading that takes for ever keeps no process alive. */
+static Napi::Value ReadEnvironment(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const pid_t pid = info[0].ToNumber().Int32Value();
+  const auto bytesMax = static_cast<size_t>(info[1].ToNumber().Int64Value());
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  const auto nobody = Napi::Function::New(env, [](const Napi::CallbackInfo &) {});
+  auto wake = Napi::ThreadSafeFunction::New(env, nobody, "environment", 0, 1);
+  wake.Unref(env);
+  auto settle = [deferred](Napi::Env where, Napi::Function, Result<std::string> *answer) {
+    const std::unique_ptr<Result<std::string>> text(answer);
+    if (*text)
+      deferred.Resolve(Napi::Buffer<char>::Copy(where, (*text)->data(), (*text)->size()));
+    else
+      deferred.Reject(toError(where, text->error()).Value());
+  };
+  auto done = [wake, settle](Result<std::string> text) {
+    auto answer = std::make_unique<Result<std::string>>(std::move(text));
+    if (wake.NonBlockingCall(answer.get(), settle) == napi_ok)
+      (void)answer.release();
+    wake.Release();
+  };
+  if (auto started = readEnvironment(pid, bytesMax, done); !started) {
+    wake.Release();
+    return raise(env, started.error());
+  }
+  return deferred.Promise();
+}
+
 static Napi::Value ShareCgroups(const Napi::CallbackInfo &info) {
   const pid_t pid = info[0].ToNumber().Int32Value();
   const pid_t like = info[1].ToNumber().Int32Value();
@@ -212,6 +242,7 @@ void InitHost(Napi::Env env, Napi::Object exports) {
   exports.Set("treeSize", Napi::Function::New<TreeSizeOf>(env));
   exports.Set("lockFile", Napi::Function::New<LockFile>(env));
   exports.Set("processStart", Napi::Function::New<ProcessStart>(env));
+  exports.Set("readEnvironment", Napi::Function::New<ReadEnvironment>(env));
   exports.Set("shareCgroups", Napi::Function::New<ShareCgroups>(env));
   exports.Set("probeDevices", Napi::Function::New<ProbeDevices>(env));
   exports.Set("userByUid", Napi::Function::New<UserByUid>(env));

@@ -164,7 +164,7 @@ class RunningEngine {
         throw this.error(run, exitProblem(this.wish.engine, run))
       }
       if (came === 'late') throw this.error(run, `no container after ${START_MS_MAX / 1000} s`)
-      const holder = openHolder(came)
+      const holder = await openHolder(came)
       if (holder === undefined) throw this.error(run, 'its container ended at once')
       this.holder = holder
       return holder

@@ -46,13 +46,13 @@ export class HolderDoor {
  * What the holder lives in; undefined when it is gone. The process is its user's: nothing is looked up in its file
  * systems here, where a FUSE server of the user's could hold the worker up.
  */
-export function openHolder(socket: NativeSocket): Holder | undefined {
+export async function openHolder(socket: NativeSocket): Promise<Holder | undefined> {
   const proc = `/proc/${socket.peer.pid}`
   const open: number[] = []
   try {
     open.push(openSync(`${proc}/ns/mnt`, 'r'))
     open.push(openSync(`${proc}/root`, O_PATH | constants.O_DIRECTORY))
-    const environment = environmentOf(socket.peer.pid) ?? new Map<string, string>()
+    const environment = (await environmentOf(socket.peer.pid)) ?? new Map<string, string>()
     const [mountNs = -1, root = -1] = open
     return { mountNs, root, environment, close: () => socket.close() }
   } catch {

@@ -85,18 +85,27 @@ export class JobEnds {
   }
 }
 
+/**
+ * Slurm's run as root, or as whoever runs all of it. Of others it is not even asked: their memory may be such that a
+ * reader waits for ever. Who owns the directory says nothing (PR_SET_DUMPABLE).
+ */
+function isSlurms(pid: string): boolean {
+  const uid = /^Uid:\t(\d+)/m.exec(readFile(`/proc/${pid}/status`))?.[1]
+  return uid === '0' || uid === String(process.getuid?.())
+}
+
 /** slurmstepd names itself "slurmstepd: [JOB.batch]" (setproctitle in its main). */
 function findProcesses(job: number): JobProcess[] {
   const title = new RegExp(`^slurmstepd: \\[${job}\\.(batch|extern|interactive)\\]`)
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && title.test(readTitle(name)))
+    .filter((name) => /^\d+$/.test(name) && isSlurms(name) && title.test(readFile(`/proc/${name}/cmdline`)))
     .map((name) => ({ pid: Number(name), start: native.processStart(Number(name)) }))
     .filter(({ start }) => start !== 0)
 }
 
-function readTitle(pid: string): string {
+function readFile(path: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1')
+    return readFileSync(path, 'latin1')
   } catch {
     return ''
   }

@@ -76,7 +76,7 @@ async function join(asker: Asker, connection: Connection, quiet: () => void): Pr
 /** One node's first task prints the plan, the others leave without a word. */
 async function explain(asker: Asker, connection: Connection): Promise<void> {
   const speaks = asker.localId === 0 && asker.step.facts.node === 0
-  const text = speaks ? await asker.step.explain(environmentOf(connection.peer.pid)) : ''
+  const text = speaks ? await asker.step.explain(await environmentOf(connection.peer.pid)) : ''
   connection.send(Type.PRINT, [
     [Tag.TEXT, text],
     [Tag.EXIT, 0],

@@ -183,13 +183,13 @@ export class LiveStep {
 
   /** Builds while Slurm still starts the task, unless the plan needs what only the launcher's environment says. */
   prepareOpening(): void {
-    if (!this.explains && !waitsForLauncher(this.facts, this.request)) void this.open(() => undefined)
+    if (!this.explains && !waitsForLauncher(this.facts, this.request)) void this.open(async () => undefined)
   }
 
   /** Builds the namespaces at the first call; every later one gets the same. */
-  open(environment: () => ReadonlyMap<string, string> | undefined): Promise<OpenedStep> {
+  open(environment: () => Promise<ReadonlyMap<string, string> | undefined>): Promise<OpenedStep> {
     if (this.opened === undefined) {
-      this.opened = this.openOnce(this.placeWith(environment()))
+      this.opened = this.openOnce(environment())
       this.opened.catch(() => undefined)
     }
     return this.opened
@@ -275,7 +275,8 @@ export class LiveStep {
     return prepared
   }
 
-  private async openOnce(place: StepPlace): Promise<OpenedStep> {
+  private async openOnce(environment: Promise<ReadonlyMap<string, string> | undefined>): Promise<OpenedStep> {
+    const place = this.placeWith(await environment)
     const prepared = await this.prepareResult()
     const opened = await this.ports.story.open(prepared, place, this.turn()).catch((error: unknown) => {
       this.noteFailure(error)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where a step's tasks live: directory and namespaces as root announced them with the first task, or found again. */
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { native } from '../native.js'
 import type { Reopen, StepPlace } from '../step.js'
 import { type Frame, Tag } from './frame.js'
@@ -15,8 +16,8 @@ export interface TaskPlace extends StepPlace {
 const ROLES = ['mnt', 'user'] as const
 /** A launcher's environment is bounded by execve(2); what is larger is not one. */
 const ENVIRONMENT_BYTES_MAX = 8 << 20
-/** procfs gives a page or so at a time. */
-const READ_BYTES = 64 << 10
+/** It is memory that is read; also of a process that is swapped out. */
+const READ_MS_MAX = 10_000
 
 /** Takes the descriptors of the frame. */
 export function takePlace(frame: Frame): TaskPlace {
@@ -61,34 +62,37 @@ export function reopenPlace(
   return undefined
 }
 
-/** The environment a launcher was started with (proc(5)); undefined when it is gone. */
-export function environmentOf(pid: number): ReadonlyMap<string, string> | undefined {
+/** Readings that are under way, by pid: one that waits for a process for ever is not begun again. */
+const readings = new Map<number, Promise<Buffer | undefined>>()
+
+/**
+ * The environment a launcher was started with (proc(5)); undefined when it is gone, or when its memory cannot be looked at
+ * in time: a process with a FUSE server of its own can see to that, and nothing of the worker's may wait for it.
+ */
+export async function environmentOf(pid: number): Promise<ReadonlyMap<string, string> | undefined> {
+  const late = new AbortController()
+  const timeout = sleep(READ_MS_MAX, undefined, { signal: late.signal }).catch(() => undefined)
+  const bytes = await Promise.race([reading(pid), timeout])
+  late.abort()
+  const entries = bytes?.toString('utf8').split('\0')
+  if (entries === undefined) return undefined
+  return new Map(entries.filter((entry) => entry.indexOf('=') > 0).map(splitEntry))
+}
+
+function reading(pid: number): Promise<Buffer | undefined> {
+  const known = readings.get(pid)
+  if (known !== undefined) return known
+  const begun = read(pid).finally(() => readings.delete(pid))
+  readings.set(pid, begun)
+  return begun
+}
+
+async function read(pid: number): Promise<Buffer | undefined> {
   try {
-    const fd = openSync(`/proc/${pid}/environ`, 'r')
-    try {
-      const bytes = readUpTo(fd, ENVIRONMENT_BYTES_MAX)
-      const entries = bytes?.toString('utf8').split('\0')
-      if (entries === undefined) return undefined
-      return new Map(entries.filter((entry) => entry.indexOf('=') > 0).map(splitEntry))
-    } finally {
-      closeSync(fd)
-    }
+    return await native.readEnvironment(pid, ENVIRONMENT_BYTES_MAX)
   } catch {
     return undefined
   }
-}
-
-/** Undefined beyond `max`: its process may say of any memory that it is the environment (prctl(2), PR_SET_MM_MAP). */
-function readUpTo(fd: number, max: number): Buffer | undefined {
-  const pieces: Buffer[] = []
-  for (let total = 0; total <= max; ) {
-    const piece = Buffer.allocUnsafe(READ_BYTES)
-    const got = readSync(fd, piece)
-    if (got === 0) return Buffer.concat(pieces)
-    pieces.push(piece.subarray(0, got))
-    total += got
-  }
-  return undefined
 }
 
 function splitEntry(entry: string): [string, string] {
