@@ -6,6 +6,7 @@
  *     container.json                     the image below, who made it when
  *     upper/ work/                       of overlayfs, made with the first mount
  *   store/containers/.new/, .trash/      what is not there yet, or not any more
+ *   store/containers/.unreadable/        what nobody knows any more, for the operator
  *
  * A container appears and goes by one rename, so half of one never stays.
  */
@@ -99,10 +100,16 @@ export class Containers {
     const path = join(this.folder, String(id.uid), id.scope, id.name)
     const created = Math.floor(Date.now() / 1000)
     const fresh = join(this.folder, '.new', randomBytes(8).toString('hex'))
-    mkdirSync(fresh, { mode: MODE })
-    writeFileSync(join(fresh, RECORD), JSON.stringify({ version: 1, created, ...facts }), { mode: 0o600 })
-    mkdirSync(join(path, '..'), { recursive: true, mode: MODE })
-    renameSync(fresh, path)
+    try {
+      mkdirSync(fresh, { mode: MODE })
+      writeFileSync(join(fresh, RECORD), JSON.stringify({ version: 1, created, ...facts }), { mode: 0o600 })
+      mkdirSync(join(path, '..'), { recursive: true, mode: MODE })
+      if (!this.known.has(keyOf(id)) && existsSync(path)) this.setAside(id, path)
+      renameSync(fresh, path)
+    } catch (error) {
+      rmSync(fresh, { recursive: true, force: true })
+      throw error
+    }
     const container: Container = { ...id, ...facts, path, created }
     this.known.set(keyOf(id), container)
     return container
@@ -137,6 +144,15 @@ export class Containers {
   /** Bytes on disk beyond the image's own. */
   size(container: Container): Promise<number> {
     return this.native.treeSize(join(container.path, 'upper'))
+  }
+
+  /** One without a record that can be read, as after the power's end: its files are its user's, its name is free. */
+  private setAside({ uid, name }: ContainerId, path: string): void {
+    const folder = join(this.folder, '.unreadable')
+    mkdirSync(folder, { recursive: true, mode: MODE })
+    const aside = join(folder, `${uid}-${randomBytes(8).toString('hex')}`)
+    renameSync(path, aside)
+    this.log(`container ${name} of user ${uid} has no readable record; its files are in ${aside}`)
   }
 
   private read(): Container[] {

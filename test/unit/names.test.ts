@@ -53,9 +53,11 @@ test('half of one never stays, and one that was taken away is not there', () => 
 })
 
 test('a second one of that name cannot be made', () => {
-  const containers = new Containers(newStore('twice'), TREES)
+  const store = newStore('twice')
+  const containers = new Containers(store, TREES)
   containers.create(ID, FACTS)
   throws(() => containers.create(ID, FACTS), /ENOTEMPTY|EEXIST/)
+  deepEqual(readdirSync(join(store, 'containers/.new')), [])
 })
 
 test('buried, its name is free; its files go when that is asked', async () => {
@@ -102,6 +104,25 @@ test('a record that cannot be read hides its container and harms no other', () =
     new Containers(store, TREES).list().map(({ name }) => name),
     ['other'],
   )
+})
+
+test('a container that cannot be read does not keep its name for ever: its files stay, and it is told where', () => {
+  const store = newStore('unreadable')
+  const made = new Containers(store, TREES).create(ID, FACTS)
+  writeFileSync(join(made.path, 'mine'), 'x')
+  // As the power's end leaves a file that was new.
+  writeFileSync(join(made.path, 'container.json'), '')
+  const lines: string[] = []
+  const containers = new Containers(store, TREES, (line) => lines.push(line))
+  equal(containers.find(ID), undefined)
+  containers.create(ID, FACTS)
+  deepEqual(
+    new Containers(store, TREES).list().map(({ name }) => name),
+    ['tools'],
+  )
+  const [, aside = ''] =
+    /^container tools of user 1000 has no readable record; its files are in (.+)$/.exec(lines[0] ?? '') ?? []
+  deepEqual(readdirSync(aside).sort(), ['container.json', 'mine'])
 })
 
 test('a step is named as sacct does, or by the pid of its berth run', () => {
