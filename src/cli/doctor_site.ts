@@ -34,12 +34,12 @@ async function problemsOf(site: Site): Promise<BerthError[]> {
 
 /** A worker of systemd is given no arguments of plugstack.conf, and one of a keeper those of when the keeper began. */
 export function checkArguments(
-  { given, pid }: WorkerStatus,
+  { given, pid, config }: WorkerStatus,
   line: PluginLine | undefined,
-  { runtimeDir, config }: Places,
+  { runtimeDir }: Places,
 ): Finding[] {
   if (given === undefined || line === undefined) return []
-  const files = loadSite(config === undefined ? {} : { config })
+  const files = loadSite({ config })
   const missing = Object.entries(settingsOf(line)).filter(([name, value]) => {
     const key = PYXIS_KEYS[name] === undefined ? name : PYXIS_KEYS[name].as
     if (key === undefined || !isKey(key) || (keyRow(key).lineOnly && key !== 'config')) return false
@@ -51,7 +51,7 @@ export function checkArguments(
   const keeper = join(runtimeDir, 'keeper.pid')
   const fix = existsSync(keeper)
     ? `kill $(cat ${keeper}): running steps go on, and the next step starts a worker with it`
-    : 'put it into berth.conf: a worker that systemd starts is not given arguments of plugstack.conf'
+    : 'put it into berth.conf, config= into the unit: systemd gives a worker no arguments of plugstack.conf'
   const found = `the worker (pid ${pid}) was started without ${said} of ${line.file}:${line.line}`
   return [{ check: 'arguments', state: 'warn', found, fix }]
 }

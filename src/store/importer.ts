@@ -74,7 +74,10 @@ export class ImporterProcess {
         this.fail(new BerthError('BERTH_EIMPORTER', { problem: how }))
         resolve(how)
       }
-      this.child.once('error', (error) => end(`cannot be started (${(error as NodeJS.ErrnoException).code})`))
+      this.child.once('error', (error) => {
+        const place = `user ${options.user.uid} must be able to run ${nodeOf(options.distDir)}`
+        end(`cannot start: ${place} (${(error as NodeJS.ErrnoException).code})`)
+      })
       this.child.once('exit', (status, signal) => {
         if (signal !== null) end(`was ended by ${signal}`)
         else if (this.answered) end(`ended with status ${status}`)

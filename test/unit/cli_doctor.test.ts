@@ -116,11 +116,12 @@ test('a command that is told of no directory takes that of the line', async () =
 })
 
 test('a worker that was started without what the line says: told with the way to mend it', () => {
-  const status = { version: '1', pid: 7, rss: 1, started: 1, steps: 0, siteErrors: [], config: '/none' }
+  const config = join(dir, 'site.conf')
+  const status = { version: '1', pid: 7, rss: 1, started: 1, steps: 0, siteErrors: [], config }
   const args = ['runtime_dir=/run/berth', 'container_scope=job', 'execute_entrypoint=1', 'use_squashfuse=1']
   const line = { file: '/etc/plugstack.conf', line: 3, required: true, plugin: 'berth.so', args }
-  const where = { runtimeDir: dir, config: join(dir, 'site.conf') }
-  writeFileSync(where.config, '')
+  const where = { runtimeDir: dir }
+  writeFileSync(config, '')
   const ask = (given?: Record<string, string>) =>
     checkArguments(given === undefined ? status : { ...status, given }, line, where)
   deepEqual(ask(), [])
@@ -131,10 +132,13 @@ test('a worker that was started without what the line says: told with the way to
     finding?.found,
     'the worker (pid 7) was started without container_scope=job execute_entrypoint=1 of /etc/plugstack.conf:3',
   )
-  match(finding?.fix ?? '', /^put it into berth\.conf: a worker that systemd starts/)
+  match(
+    finding?.fix ?? '',
+    /^put it into berth\.conf, config= into the unit: systemd gives a worker no arguments/,
+  )
   writeFileSync(join(dir, 'keeper.pid'), '6')
   match(ask({})[0]?.fix ?? '', /^kill \$\(cat .*keeper\.pid\): running steps go on/)
-  writeFileSync(where.config, 'container_scope = job\nexecute_entrypoint = 1\n')
+  writeFileSync(config, 'container_scope = job\nexecute_entrypoint = 1\n')
   deepEqual(ask({}), [])
 })
 

@@ -10,6 +10,7 @@ import {
   readFileSync,
   readlinkSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
@@ -45,6 +46,26 @@ test.after(async () => {
   await lab.close()
   assert.equal(importers(), [])
 })
+
+test.needs(
+  needed,
+  'a Node.js that lies where the importer may not go is named, with the account',
+  async () => {
+    const dist = lab.publicFolder('dist')
+    const hidden = join(lab.folder, 'nvm')
+    mkdirSync(hidden, { mode: 0o700 })
+    symlinkSync(process.execPath, join(hidden, 'node'))
+    symlinkSync(join(hidden, 'node'), join(dist, 'node'))
+    fake.putImage([BIG])
+    const other = await lab.open({ distDir: dist, directory: join(lab.folder, 'other') })
+    const error = await failure(pull(other, `${fake.host}/big`, ALICE))
+    assert.is(error.code, 'BERTH_EIMPORTER')
+    assert.match(
+      error.message,
+      /the importer cannot start: user \d+ must be able to run .*\/dist\/node \(EACCES\)$/,
+    )
+  },
+)
 
 /** Sends half of the large blob, then nothing more. */
 function stall(): () => void {
