@@ -43,7 +43,8 @@ export function planVolumes(input: PlanInput): PlannedMount[] {
   const why = isWritable(input)
     ? { reason: 'VOLUME of the image, where its layers lack it' }
     : { reason: 'VOLUME of the image, writable though the root is not', writable: true }
-  return paths.map((target) => ({
+  // Those above first: what is below them is writable with them.
+  return paths.sort().map((target) => ({
     ...{ kind: 'dir', target, mode: DIRECTORY_MODE, optional: true, ...why, origin: IMAGE_CONFIG },
   }))
 }

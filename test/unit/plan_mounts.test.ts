@@ -57,11 +57,11 @@ test('the home is a directory of the user’s, and fails no start', () => {
 })
 
 test('volumes of the image are directories, below what the user mounts', () => {
-  const volumes = ['/data', '/', '/var/../lib/db']
+  const volumes = ['/lib/db/log', '/data', '/', '/var/../lib/db']
   const all = plan({ config: { volumes }, options: ['container-mounts=/scratch:/data'] })
   assert.deepEqual(
     all.filter(({ origin }) => origin === 'image config').map(({ kind, target }) => `${kind} ${target}`),
-    ['dir /data', 'dir /lib/db'],
+    ['dir /data', 'dir /lib/db', 'dir /lib/db/log'],
   )
   assert.equal(at('/data', all)?.kind, 'bind')
 })

@@ -116,29 +116,13 @@ std::optional<StepFailure> MountPlan::apply(const Root &root) {
   return std::nullopt;
 }
 
-/**
- * The same files as a mount, with flags of its own and all that is mounted below. What lies on another file
- * system has such flags already.
- */
-static Result<> setApart(const Fd &directory, const MountStep &step, const Root &root) {
-  struct stat there {};
-  if (fstat(directory.get(), &there) < 0 || !S_ISDIR(there.st_mode) || !root.owns(directory.get()))
-    return Nothing{};
-  const Fd copy = kernel::cloneTree(directory.get(), true);
-  if (!copy)
-    return fail("open_tree", step.target);
-  if (kernel::moveMount(copy.get(), directory.get()) < 0)
-    return fail("move_mount", step.target);
-  return Nothing{};
-}
-
-static Result<> makeDirectory(const MountStep &step, const Root &root) {
+Result<> MountPlan::makeDirectory(const MountStep &step, const Root &root) {
   auto directory = root.ensure(step.target, S_IFDIR, step.mode);
   Result<> done = Nothing{};
   if (!directory)
     done = directory.error();
   else if (step.writable)
-    done = setApart(*directory, step, root);
+    done = apart_.set(*directory, step.target, root);
   return step.optional ? Result<>(Nothing{}) : done;
 }
 

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "apart.hh"
 #include "spec.hh"
 #include "target.hh"
 
@@ -51,6 +52,7 @@ private:
   Result<Source> openSource(const MountStep &step, const Note &note) const;
   Result<Source> readSource(const MountStep &step, int found) const;
   Result<> applyStep(size_t index, const Root &root);
+  Result<> makeDirectory(const MountStep &step, const Root &root);
   Result<> bind(const MountStep &step, Source &source, const Root &root) const;
   Result<> attach(const Fd &mount, const MountStep &step, mode_t type, const Root &root) const;
   Result<> mountTmpfs(const MountStep &step, const Root &root) const;
@@ -65,6 +67,7 @@ private:
   const Identity &user_;
   bool newIpc_;
   std::vector<Source> sources_;
+  Apart apart_;
 };
 
 } // namespace berth

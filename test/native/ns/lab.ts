@@ -207,6 +207,7 @@ function makeTree(tree: string): void {
   symlinkSync('/proc/self/root', join(tree, 'magic'))
   symlinkSync('/somewhere/else', join(tree, 'etc/resolv.conf'))
   symlinkSync('loop', join(tree, 'loop'))
+  symlinkSync('/', join(tree, 'top'))
   execFileSync('chmod', ['555', join(tree, 'locked')])
   execFileSync('mkfifo', [join(tree, 'fifo')])
 }

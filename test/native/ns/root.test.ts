@@ -89,6 +89,30 @@ test.needs(
   },
 )
 
+function writable(target: string): MountStep {
+  return { kind: 'dir', target, mode: 0o755, optional: true, writable: true }
+}
+
+const COUNT_ROOTS = `grep -c ' - overlay ' /proc/self/mountinfo`
+
+test.needs(needs, 'writable directories in one another are not mounted again for each of them', async () => {
+  const levels = Array.from({ length: 10 }, (_, i) => '/a'.repeat(i + 1))
+  const script = `${COUNT_ROOTS}; for place in /a ${levels.at(-1)}; do echo x > $place/new && cat $place/new; done`
+  const down = await lab.run([PROC, ...levels.map(writable)], script, { readonly: true })
+  assert.is(down.stdout, '2\nx\nx\n', down.stderr)
+  // An image's links may name what is below first.
+  const up = await lab.run([PROC, ...levels.reverse().map(writable)], COUNT_ROOTS, { readonly: true })
+  assert.is(up.stdout, '2\n')
+})
+
+test.needs(needs, 'a writable directory that is a link to the root leaves that as it is', async () => {
+  const steps = [PROC, writable('/top'), file('/etc/passwd', 'given\n')]
+  const script = `cat /etc/passwd; ${COUNT_ROOTS}; echo x > /new`
+  const inside = await lab.run(steps, script, { readonly: true })
+  assert.is(inside.stdout, 'given\n1\n')
+  assert.match(inside.stderr, /Read-only file system/)
+})
+
 test.needs(needs, 'the size of the private layer is bounded', async () => {
   const inside = await lab.run([DEV], 'head -c 8000000 /dev/zero > /big; stat -c %s /big', {
     upperSize: '1m',
