@@ -11,16 +11,14 @@ import { BerthError, messageOf } from '../../report/errors.js'
 import { type Learned, learn, parseRecord, type StoreRecord } from '../record.js'
 import type { Shelf } from '../shelf.js'
 import { takeCopy } from './copy.js'
+import { type DirectoryOptions, SharedDirectory } from './directory.js'
 import { mountsFromThere, type ShareUse } from './policy.js'
-import { type Answered, type AskOptions, Sharer } from './sharer.js'
-import type { OrderName, Orders, Share, SharedRow, SharerSettings, ShareState } from './wire.js'
+import type { Share, SharedRow } from './wire.js'
 
-export interface SharedOptions extends SharerSettings {
+export interface SharedOptions extends DirectoryOptions {
   use: ShareUse
   /** Bytes up to which an image is copied whatever the file system. */
   copySize: number
-  /** Group of the account that may write there. */
-  gid: number
 }
 
 interface SharedProgress extends Share {
@@ -47,10 +45,6 @@ const openFile = promisify(open)
 /** As often as an eye can follow, and rarely enough for a metadata server with a thousand waiting nodes. */
 const POLL_MS_MIN = 250
 const POLL_MS_MAX = 2000
-/** A directory that failed is tried again after this; until then no step waits for it. */
-const REST_MS = 60_000
-/** A process without orders only holds memory. */
-const IDLE_MS_MAX = 30_000
 const BEAT_MS_MIN = 1000
 /** A user who waits for longer is told for what. */
 const SILENCE_MS = 2000
@@ -58,35 +52,29 @@ const SILENCE_MS = 2000
 const TOUCH_MS = 6 * 3_600_000
 
 export class Shared {
-  private sharer: Sharer | undefined
-  private state: ShareState | undefined
-  private restUntil = 0
-  private isClosed = false
-  private orders = 0
-  /** Leases that are this node's. */
-  private held = 0
-  private idle: NodeJS.Timeout | undefined
+  private readonly there: SharedDirectory
   private readonly touching: NodeJS.Timeout
 
   constructor(
     private readonly native: Native,
     private readonly shelf: Shelf,
-    private readonly distDir: string,
+    distDir: string,
     private readonly options: SharedOptions,
     private readonly isLeased: (key: string) => boolean,
     private readonly log: (line: string) => void,
   ) {
+    this.there = new SharedDirectory(native, distDir, options, log)
     this.touching = setInterval(() => void this.touchLeased(), TOUCH_MS)
     this.touching.unref()
   }
 
   get directory(): string {
-    return this.options.directory
+    return this.there.path
   }
 
   /** A first look, so that the log says what is wrong before a step needs it. */
   async check(): Promise<void> {
-    await this.usable()
+    await this.there.usable()
   }
 
   /**
@@ -99,10 +87,10 @@ export class Shared {
   ): Promise<StoreRecord> {
     const { signal } = wanted
     const alone = () => make(() => undefined)
-    for (let polls = 0; await this.aloud(wanted, () => this.usable()); polls++) {
+    for (let polls = 0; await this.aloud(wanted, () => this.there.usable()); polls++) {
       signal.throwIfAborted()
       const order = { key: wanted.key, place: wanted.place }
-      const turn = await this.aloud(wanted, () => this.try('acquire', order))
+      const turn = await this.aloud(wanted, () => this.there.try('acquire', order))
       if (turn === undefined || turn.state === 'readonly') return alone()
       if (turn.state === 'mine') return this.import(wanted, make)
       if (turn.state === 'published') {
@@ -121,7 +109,7 @@ export class Shared {
 
   /** On a loop device, through a descriptor that the sharer opened. @throws BerthError BERTH_ESHAREDIMAGE */
   async attach({ key, references, digest }: StoreRecord): Promise<LoopImage> {
-    const answered = await this.ask('find', { key }).catch((error: Error) => error)
+    const answered = await this.there.ask('find', { key }).catch((error: Error) => error)
     const fd = answered instanceof Error ? undefined : answered.fd
     if (fd === undefined) {
       this.shelf.remove(key)
@@ -130,7 +118,7 @@ export class Shared {
       throw new BerthError('BERTH_ESHAREDIMAGE', { image, directory: this.directory, problem })
     }
     try {
-      void this.try('touch', { keys: [key] })
+      void this.there.try('touch', { keys: [key] })
       return await this.native.attachImageFd(fd, 0)
     } finally {
       this.native.closeFd(fd)
@@ -140,8 +128,8 @@ export class Shared {
   /** Whether an image that the node mounts from there can still be had; if not, nothing of it stays here. */
   async keeps(record: StoreRecord): Promise<boolean> {
     if (record.shared !== true || this.isLeased(record.key)) return true
-    const found = (await this.usable())
-      ? await this.ask('find', { key: record.key }).catch(() => undefined)
+    const found = (await this.there.usable())
+      ? await this.there.ask('find', { key: record.key }).catch(() => undefined)
       : undefined
     if (found?.fd !== undefined) this.native.closeFd(found.fd)
     if (found?.answer.record !== undefined) return true
@@ -151,51 +139,29 @@ export class Shared {
 
   /** @throws BerthError BERTH_ESHARED */
   async list(): Promise<SharedRow[]> {
-    return (await this.demand('list', {})).images
+    return (await this.there.demand('list', {})).images
   }
 
   /** @throws BerthError BERTH_ESHARED */
   async remove(keys: string[]): Promise<{ key: string; size: number }[]> {
-    return (await this.demand('remove', { keys })).removed
+    return (await this.there.demand('remove', { keys })).removed
   }
 
   /** @throws BerthError BERTH_ESHARED */
   async collect(unused_s: number): Promise<{ key: string; size: number }[]> {
     await this.touchLeased()
-    return (await this.demand('collect', { unused_s })).removed
+    return (await this.there.demand('collect', { unused_s })).removed
   }
 
-  /** What its sharer publishes it finishes alone; leases it gives back. */
+  /** What is being published is finished; leases are given back. */
   close(): void {
-    this.isClosed = true
-    this.restUntil = Number.POSITIVE_INFINITY
     clearInterval(this.touching)
-    clearTimeout(this.idle)
-    this.sharer?.leave()
-  }
-
-  /** For who has to know: what fails is an error. */
-  async demand<N extends OrderName>(
-    name: N,
-    order: Orders[N]['order'],
-    fd?: number,
-  ): Promise<Orders[N]['answer']> {
-    const directory = this.directory
-    const { failure } =
-      (await this.usable()) || this.state === undefined ? { failure: undefined } : this.state
-    if (failure !== undefined) throw new BerthError('BERTH_ESHARED', { directory, ...failure })
-    try {
-      const options = { isLong: true, ...(fd === undefined ? {} : { fd }) }
-      return (await this.ask(name, order, options)).answer
-    } catch (error) {
-      const fix = 'see the log of the worker and the state of that file system'
-      throw new BerthError('BERTH_ESHARED', { directory, problem: messageOf(error), fix }, { cause: error })
-    }
+    this.there.close()
   }
 
   /** The squashfs itself, for who reads it; owned by the caller. @throws Error when it is not there */
   async open(key: string): Promise<number> {
-    const { fd } = await this.ask('find', { key })
+    const { fd } = await this.there.ask('find', { key })
     if (fd === undefined) throw new Error('it is not there any more')
     return fd
   }
@@ -217,7 +183,7 @@ export class Shared {
 
   private async import(wanted: Wanted, make: (tell: (share: Share) => void) => Promise<StoreRecord>) {
     const { key, place } = wanted
-    this.held++
+    const given = this.there.hold()
     let latest: Share = { done: 0, total: 0, layer: 0, layers: 0 }
     let timer: NodeJS.Timeout | undefined
     // The last word counts: after it a slow registry may be silent for long.
@@ -225,12 +191,8 @@ export class Shared {
       latest = { done, total, layer, layers }
       timer ??= setTimeout(() => {
         timer = undefined
-        void this.try('beat', { key, place, ...latest })
+        void this.there.try('beat', { key, place, ...latest })
       }, BEAT_MS_MIN)
-    }
-    const given = () => {
-      this.held--
-      this.startIdle()
     }
     try {
       const record = await make(tell).finally(() => clearTimeout(timer))
@@ -238,7 +200,7 @@ export class Shared {
       void this.publish(record, wanted).finally(given)
       return record
     } catch (error) {
-      void this.try('release', { key, place }).finally(given)
+      void this.there.try('release', { key, place }).finally(given)
       throw error
     }
   }
@@ -250,14 +212,14 @@ export class Shared {
     let fd: number | undefined
     try {
       fd = await openFile(record.path, 'r')
-      await this.ask(
+      await this.there.ask(
         'publish',
         { key: record.key, place, record: { ...kept, pinned: false, owners: [] } },
         { fd, isLong: true },
       )
     } catch (error) {
       this.log(`shared store ${this.directory}: ${record.key} is not published: ${messageOf(error)}`)
-      void this.try('release', { key: record.key, place })
+      void this.there.try('release', { key: record.key, place })
     } finally {
       if (fd !== undefined) this.native.closeFd(fd)
     }
@@ -269,17 +231,16 @@ export class Shared {
     json: Record<string, unknown>,
   ): Promise<StoreRecord | undefined> {
     const path = `${this.directory}/images/${key}.sqsh`
-    const { filesystem = 0 } = this.state ?? {}
     const { use, copySize } = this.options
     const own = this.shelf.byKey(key)
     if (own !== undefined && own.shared !== true) return own
     try {
       const record = { ...parseRecord(JSON.stringify(json), key, path), digest }
-      void this.try('touch', { keys: [key] })
-      if (!mountsFromThere(use, filesystem, record.size, copySize)) {
+      void this.there.try('touch', { keys: [key] })
+      if (!mountsFromThere(use, this.there.filesystem, record.size, copySize)) {
         const tell = (done: number, total: number) =>
           report({ phase: 'importing', done, total, layer: 0, layers: 1 })
-        const ask = (fd: number) => this.ask('copy', { key }, { fd, tell, isLong: true })
+        const ask = (fd: number) => this.there.ask('copy', { key }, { fd, tell, isLong: true })
         const copied = await takeCopy(
           this.native,
           this.shelf,
@@ -295,72 +256,13 @@ export class Shared {
       }
       return this.shelf.admit({ ...record, shared: true })
     } catch (error) {
-      this.rest(messageOf(error))
+      this.there.rest(messageOf(error))
       return undefined
     }
   }
 
   private async touchLeased(): Promise<void> {
     const keys = this.shelf.records().filter(({ key, shared }) => shared === true && this.isLeased(key))
-    if (keys.length > 0) await this.try('touch', { keys: keys.map(({ key }) => key) })
-  }
-
-  /** Undefined, and a line in the log, when it fails; then the directory has its rest. */
-  private async try<N extends OrderName>(
-    name: N,
-    order: Orders[N]['order'],
-  ): Promise<Orders[N]['answer'] | undefined> {
-    try {
-      return (await this.ask(name, order)).answer
-    } catch (error) {
-      this.rest(messageOf(error))
-      return undefined
-    }
-  }
-
-  private async usable(): Promise<boolean> {
-    if (performance.now() < this.restUntil) return false
-    if (this.sharer?.alive === true && this.state !== undefined) return this.state.failure === undefined
-    const state = await this.try('check', {})
-    if (state === undefined) return false
-    this.state = state
-    if (state.failure === undefined) return true
-    const { problem, fix } = state.failure
-    this.rest(`is not used: ${problem}; ${fix}`)
-    return false
-  }
-
-  private rest(why: string): void {
-    if (performance.now() < this.restUntil) return
-    this.restUntil = performance.now() + REST_MS
-    this.log(`shared store ${this.directory}: ${why}; the node's own store is used for ${REST_MS / 1000} s`)
-    this.sharer?.leave()
-  }
-
-  private async ask<N extends OrderName>(
-    name: N,
-    order: Orders[N]['order'],
-    options?: AskOptions,
-  ): Promise<Answered<N>> {
-    if (this.isClosed) throw new Error('the worker ends')
-    clearTimeout(this.idle)
-    this.orders++
-    try {
-      if (this.sharer?.alive !== true) {
-        const { directory, uid, gid, node, stale_ms } = this.options
-        this.sharer = new Sharer(this.native, this.distDir, { directory, uid, node, stale_ms }, { uid, gid })
-      }
-      return await this.sharer.ask(name, order, options)
-    } finally {
-      this.orders--
-      this.startIdle()
-    }
-  }
-
-  private startIdle(): void {
-    clearTimeout(this.idle)
-    if (this.orders > 0 || this.held > 0) return
-    this.idle = setTimeout(() => this.sharer?.leave(), IDLE_MS_MAX)
-    this.idle.unref()
+    if (keys.length > 0) await this.there.try('touch', { keys: keys.map(({ key }) => key) })
   }
 }
