@@ -14,7 +14,8 @@ constexpr size_t kLevelsMax = 2048;
 
 /** The directory's own and that of each above it, below the root; by "..", since links have no part in it. */
 static Result<std::set<ino_t>> levelsOf(const Fd &directory, const std::string &target, const Root &root) {
-  struct stat top {}, here {};
+  struct stat top {
+  }, here{};
   if (fstat(root.fd(), &top) < 0 || fstat(directory.get(), &here) < 0)
     return fail("fstat", target);
   std::set<ino_t> levels;

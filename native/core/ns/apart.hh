@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Directories of the root that become mounts of their own: the root's flags, read-only among them, are not theirs. */
+/** Directories of the root that become mounts of their own: the root's flags, read-only among them, are not
+ * theirs. */
 #pragma once
 
 #include "target.hh"
@@ -11,9 +12,9 @@ namespace berth {
 class Apart {
 public:
   /**
-   * The same files as a mount, with all that is mounted below. Nothing is done for the root itself, for what lies on
-   * another file system, which has flags of its own, and above or below what was set apart before: one more mount
-   * with all mounts below would double their number for each level of an image's directories.
+   * The same files as a mount, with all that is mounted below. Nothing is done for the root itself, for what
+   * lies on another file system, which has flags of its own, and above or below what was set apart before:
+   * one more mount with all mounts below would double their number for each level of an image's directories.
    */
   Result<> set(const Fd &directory, const std::string &target, const Root &root);
 
