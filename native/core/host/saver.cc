@@ -46,21 +46,26 @@ Result<> OpaqueWalk::walk(int directory, const std::string &path, size_t depth) 
   const std::unique_ptr<DIR, int (*)(DIR *)> names(copy < 0 ? nullptr : fdopendir(copy), closedir);
   if (!names)
     return fail("fdopendir", path);
-  while (const dirent *entry = readdir(names.get())) {
+  for (;;) {
+    errno = 0;
+    const dirent *entry = readdir(names.get());
+    if (entry == nullptr)
+      return errno == 0 ? Result<>(Nothing{}) : fail("readdir", path);
     const std::string name = entry->d_name;
     if (name == "." || name == ".." || (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN))
       continue;
-    const Fd child(openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!child)
-      continue; // No directory, or gone meanwhile.
     const std::string below = path.empty() ? name : path + "/" + name;
+    const Fd child(openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!child && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+      continue; // No directory, or gone meanwhile.
+    if (!child) // One that is not seen would show again what was deleted.
+      return fail("openat", below);
     if (isOpaque(child.get()) &&
         write(list_, below.c_str(), below.size() + 1) != static_cast<ssize_t>(below.size() + 1))
       return fail("write", "list of opaque directories");
     if (auto walked = walk(child.get(), below, depth + 1); !walked)
       return walked;
   }
-  return Nothing{};
 }
 
 /** Raw calls: the C library's would signal threads that exist only in the parent. */

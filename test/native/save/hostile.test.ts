@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../../suite.js'
@@ -19,6 +20,8 @@ const ROUNDS = Number(process.env.BERTH_TEST_ROUNDS ?? 100)
 const DIST = process.env.BERTH_TEST_DIST ?? join(import.meta.dirname, '../../../dist')
 /** No account. */
 const USER = 61_234
+/** Directories below each other: more than there are descriptors for. */
+const DEPTH = 60
 
 /** The same numbers in every run: a failure can be repeated. */
 function random(seed: number): () => number {
@@ -159,5 +162,29 @@ test.needs(missing, "another account's file in the upper directory stays closed 
   assert.is(answer.code, 'EACCES')
   assert.is(answer.path, 'root')
 })
+
+test.needs(
+  missing,
+  'without descriptors to find all opaque directories there is an error and no list',
+  () => {
+    const { upper } = lab.overlay(lab.pack(lab.tree('mkdir $T/a')))
+    const deep = join(upper, 'd/'.repeat(DEPTH))
+    fs.mkdirSync(deep, { recursive: true })
+    run('setfattr', '-n', 'trusted.overlay.opaque', '-v', 'y', deep)
+    const script = `
+    const native = require(${JSON.stringify(join(DIST, 'berth.node'))})
+    const [ours, theirs] = native.socketPair()
+    const upper = require('node:fs').openSync(${JSON.stringify(upper)}, 'r')
+    const argv = ['/bin/sh', '-c', 'cat <&5 >&3']
+    native.startSaver({ argv, uid: ${USER}, gid: ${USER}, fds: [theirs, upper], upper: 1 }).then((saver) => {
+      native.closeFd(theirs)
+      native.adopt(ours, { data: (bytes) => process.stdout.write(bytes), closed: () => saver.close() })
+    })`
+    const answer = (files: number) =>
+      spawnSync('prlimit', [`--nofile=${files}`, process.execPath, '-e', script], { encoding: 'utf8' }).stdout
+    assert.is(answer(4096), `${'d/'.repeat(DEPTH).slice(0, -1)}\0`)
+    assert.is(JSON.parse(answer(100)).error, constants.errno.EMFILE)
+  },
+)
 
 test.run()
