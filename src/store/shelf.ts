@@ -131,8 +131,8 @@ export class Shelf {
   note(key: string, facts: { pinned?: boolean; sha256?: string }): void {
     const entry = this.entries.get(key)
     if (entry === undefined) return
+    this.directory.write({ ...entry.record, ...facts })
     Object.assign(entry.record, facts)
-    this.directory.write(entry.record)
   }
 
   remove(key: string): Removed {

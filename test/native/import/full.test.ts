@@ -170,6 +170,10 @@ test.needs(
       }
       truncateSync(filler, statSync(filler).size - PAGE_BYTES)
       assert.throws(() => first.inventory.pin([digest], true), 'ENOSPC')
+      assert.equal(
+        first.inventory.list().map(({ pinned }) => pinned),
+        [false],
+      )
       await first.close()
       unlinkSync(filler)
       const second = await lab.open({ directory })
