@@ -24,6 +24,7 @@ import { readConfig } from '../../src/image/squashfile.js'
 import { indexTar } from '../../src/image/tarindex.js'
 import { BerthError } from '../../src/report/errors.js'
 import { makeTar } from '../cluster/tar.js'
+import { failure } from '../failure.js'
 import { sha256 } from '../registry.js'
 import { suite } from '../suite.js'
 
@@ -97,15 +98,6 @@ async function contents(reader: ImageReader): Promise<{ digest: string; layers: 
   const layers: Buffer[] = []
   for (const layer of image.layers) layers.push(await readBounded(reader.layer(layer), layer.size))
   return { digest: image.digest, layers }
-}
-
-async function failure(promise: Promise<unknown>): Promise<BerthError> {
-  const error = await promise.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  )
-  assert.instance(error, BerthError, String(error))
-  return error as BerthError
 }
 
 test('a layout is read by tag, or without one where there is one image', () =>

@@ -4,9 +4,10 @@ import * as assert from 'uvu/assert'
 import { readBounded } from '../../src/image/body.js'
 import { verified } from '../../src/image/reader.js'
 import type { RegistryReader } from '../../src/image/registry.js'
+import { failure } from '../failure.js'
 import type { Handler } from '../registry.js'
 import { suite } from '../suite.js'
-import { failure, isBlob, LAYER, withRegistry } from './image_place.js'
+import { isBlob, LAYER, withRegistry } from './image_place.js'
 
 const test = suite('registry blobs')
 

@@ -4,7 +4,7 @@ import { type ConvertProgress, convert } from '../../src/image/convert.js'
 import type { Descriptor } from '../../src/image/manifest.js'
 import type { ImageReader, OpenedImage } from '../../src/image/reader.js'
 import type { NativeError, NativeSquash, SquashResult } from '../../src/native.js'
-import { BerthError } from '../../src/report/errors.js'
+import { failure } from '../failure.js'
 import { sha256 } from '../registry.js'
 import { suite } from '../suite.js'
 
@@ -105,15 +105,6 @@ class FakeReader implements ImageReader {
       yield bytes.subarray(at, at + 100)
     }
   }
-}
-
-async function failure(promise: Promise<unknown>): Promise<BerthError> {
-  const error = await promise.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  )
-  assert.instance(error, BerthError, String(error))
-  return error as BerthError
 }
 
 test('layers start at the top, three at once, and all arrive; the progress is exact', async () => {

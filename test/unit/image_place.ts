@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One image in a scripted registry, and the client that reads it. */
 import { randomBytes } from 'node:crypto'
-import * as assert from 'uvu/assert'
 import type { CredentialDocument } from '../../src/image/credentials.js'
 import { Fetcher } from '../../src/image/fetch.js'
 import { hostPlatform } from '../../src/image/platform.js'
 import { parseReference } from '../../src/image/reference.js'
 import { RegistryReader } from '../../src/image/registry.js'
 import { RETRY } from '../../src/image/retry.js'
-import { BerthError } from '../../src/report/errors.js'
 import { FakeRegistry } from '../registry.js'
 export const FAST = { ...RETRY, tries: 4, wait_ms_min: 1, wait_ms_max: 5, retry_after_ms_max: 1000 }
 export const HOST = hostPlatform('x64', '')
@@ -41,16 +39,6 @@ export async function withRegistry(
 interface ReaderOptions {
   name?: string
   documents?: CredentialDocument[]
-}
-
-export async function failure(promise: Promise<unknown>): Promise<BerthError> {
-  try {
-    await promise
-  } catch (error) {
-    assert.instance(error, BerthError, error instanceof Error ? error.stack : String(error))
-    return error as BerthError
-  }
-  throw new Error('did not fail')
 }
 
 export const isBlob = (url: string | undefined) => url?.includes('/blobs/') === true

@@ -5,9 +5,10 @@ import type { CredentialDocument } from '../../src/image/credentials.js'
 import { Fetcher } from '../../src/image/fetch.js'
 import { verified } from '../../src/image/reader.js'
 import { RegistryReader } from '../../src/image/registry.js'
+import { failure } from '../failure.js'
 import { basic, FakeRegistry, type Handler } from '../registry.js'
 import { suite } from '../suite.js'
-import { FAST, failure, HOST, isBlob, LAYER, withRegistry } from './image_place.js'
+import { FAST, HOST, isBlob, LAYER, withRegistry } from './image_place.js'
 
 const test = suite('registry client')
 async function readLayer(reader: RegistryReader): Promise<Buffer> {

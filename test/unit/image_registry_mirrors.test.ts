@@ -8,9 +8,10 @@ import { badMirror, MirroredReader, mirrorsOf } from '../../src/image/mirror.js'
 import { verified } from '../../src/image/reader.js'
 import { parseReference } from '../../src/image/reference.js'
 import { RegistryReader } from '../../src/image/registry.js'
+import { failure } from '../failure.js'
 import { basic, FakeRegistry, freePort, type Handler } from '../registry.js'
 import { suite } from '../suite.js'
-import { FAST, failure, HOST, LAYER } from './image_place.js'
+import { FAST, HOST, LAYER } from './image_place.js'
 
 const test = suite('registry mirrors')
 

@@ -9,8 +9,9 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { readBounded } from '../../src/image/body.js'
 import { Fetcher } from '../../src/image/fetch.js'
+import { failure } from '../failure.js'
 import { suite } from '../suite.js'
-import { FAST, failure } from './image_place.js'
+import { FAST } from './image_place.js'
 
 const test = suite('registry transport')
 let folder: string

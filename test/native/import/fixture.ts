@@ -8,7 +8,6 @@ import { join } from 'node:path'
 import type { StoredImage } from '../../../src/image/image.js'
 import { parseReference } from '../../../src/image/reference.js'
 import type { Native } from '../../../src/native.js'
-import { BerthError } from '../../../src/report/errors.js'
 import { type Access, type ImportProgress, Store, type StoreOptions } from '../../../src/store/store.js'
 import { type FakeRegistry, sha256 } from '../../registry.js'
 
@@ -87,15 +86,6 @@ export async function pull(
   const reference = parseReference(name)
   const { digest } = await store.resolve(reference, access)
   return store.ensure(reference, digest, { access, ...more })
-}
-
-export async function failure(promise: Promise<unknown>): Promise<BerthError> {
-  const error = await promise.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  )
-  if (error instanceof BerthError) return error
-  throw new Error(`no BerthError but ${error instanceof Error ? error.stack : error}`)
 }
 
 /** Path, type and content of everything in a squashfs, as another program reads it. */

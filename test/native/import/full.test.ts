@@ -19,10 +19,11 @@ import * as assert from 'uvu/assert'
 import { parseReference } from '../../../src/image/reference.js'
 import type { Native } from '../../../src/native.js'
 import { makeTar } from '../../cluster/tar.js'
+import { failure } from '../../failure.js'
 import { FakeRegistry } from '../../registry.js'
 import { suite } from '../../suite.js'
 import { LoopDisk, missingFor } from '../loop_disk.js'
-import { ALICE, failure, importers, Lab, listImage, missing, pull } from './fixture.js'
+import { ALICE, importers, Lab, listImage, missing, pull } from './fixture.js'
 
 const test = suite('store: full disk')
 const needed = missing()

@@ -4,9 +4,10 @@ import { chownSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { makeTar, type TarEntry } from '../../cluster/tar.js'
+import { failure } from '../../failure.js'
 import { basic, FakeRegistry } from '../../registry.js'
 import { suite } from '../../suite.js'
-import { ALICE, BOB, failure, Lab, listImage, missing, pull } from './fixture.js'
+import { ALICE, BOB, Lab, listImage, missing, pull } from './fixture.js'
 
 const test = suite('store: impostors')
 const needed = missing()

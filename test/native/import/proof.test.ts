@@ -6,9 +6,10 @@ import * as assert from 'uvu/assert'
 import { parseReference } from '../../../src/image/reference.js'
 import type { Access, Store } from '../../../src/store/store.js'
 import { makeTar } from '../../cluster/tar.js'
+import { failure } from '../../failure.js'
 import { basic, FakeRegistry, type Handler } from '../../registry.js'
 import { suite } from '../../suite.js'
-import { ALICE, BOB, failure, Lab, missing, pull, until } from './fixture.js'
+import { ALICE, BOB, Lab, missing, pull, until } from './fixture.js'
 
 const test = suite('store: proof')
 const needed = missing()

@@ -10,9 +10,10 @@ import type { StoredImage } from '../../../src/image/image.js'
 import type { Access, ImportProgress, Store, StoreOptions } from '../../../src/store/store.js'
 import { writeLayout } from '../../cluster/layout.js'
 import { makeTar } from '../../cluster/tar.js'
+import { failure } from '../../failure.js'
 import { basic, FakeRegistry, type RealRegistry, sha256, startRegistry } from '../../registry.js'
 import { suite } from '../../suite.js'
-import { ALICE, BOB, failure, importers, Lab, listImage, missing, pull } from './fixture.js'
+import { ALICE, BOB, importers, Lab, listImage, missing, pull } from './fixture.js'
 
 const test = suite('store: reuse')
 const needed = missing()

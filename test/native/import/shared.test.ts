@@ -19,6 +19,7 @@ import type { SharedOptions } from '../../../src/store/shared/shared.js'
 import { Sharer } from '../../../src/store/shared/sharer.js'
 import type { ImportProgress, Store } from '../../../src/store/store.js'
 import { makeTar } from '../../cluster/tar.js'
+import { failure } from '../../failure.js'
 import { basic, FakeRegistry, sha256 } from '../../registry.js'
 import { suite } from '../../suite.js'
 import {
@@ -26,7 +27,6 @@ import {
   BOB,
   children,
   DIST,
-  failure,
   Lab,
   listImage,
   loopDevices,

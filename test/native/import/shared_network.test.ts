@@ -16,10 +16,11 @@ import { Sharer } from '../../../src/store/shared/sharer.js'
 import type { Turn } from '../../../src/store/shared/wire.js'
 import type { ImportProgress, Store } from '../../../src/store/store.js'
 import { makeTar } from '../../cluster/tar.js'
+import { failure } from '../../failure.js'
 import { FakeRegistry, sha256 } from '../../registry.js'
 import { suite } from '../../suite.js'
 import { missingForNetwork, NetworkMount } from '../network_mount.js'
-import { ALICE, children, DIST, failure, Lab, missing, pull, stall, until } from './fixture.js'
+import { ALICE, children, DIST, Lab, missing, pull, stall, until } from './fixture.js'
 
 const test = suite('store: shared on a network file system')
 const needed = missing() ?? missingForNetwork()

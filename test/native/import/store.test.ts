@@ -9,6 +9,7 @@ import { parseReference } from '../../../src/image/reference.js'
 import type { ImportProgress, Store } from '../../../src/store/store.js'
 import { writeLayout } from '../../cluster/layout.js'
 import { makeTar } from '../../cluster/tar.js'
+import { failure } from '../../failure.js'
 import {
   basic,
   FakeRegistry,
@@ -18,7 +19,7 @@ import {
   startRegistry,
 } from '../../registry.js'
 import { suite } from '../../suite.js'
-import { ALICE, BOB, failure, importers, Lab, listImage, loopDevices, missing, pull } from './fixture.js'
+import { ALICE, BOB, importers, Lab, listImage, loopDevices, missing, pull } from './fixture.js'
 
 const test = suite('store: import')
 const needed = missing()

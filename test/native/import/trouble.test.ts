@@ -20,9 +20,10 @@ import * as assert from 'uvu/assert'
 import { parseReference } from '../../../src/image/reference.js'
 import type { Store } from '../../../src/store/store.js'
 import { makeTar } from '../../cluster/tar.js'
+import { failure } from '../../failure.js'
 import { FakeRegistry, sha256 } from '../../registry.js'
 import { suite } from '../../suite.js'
-import { ALICE, BOB, failure, importers, Lab, listImage, missing, pull, until } from './fixture.js'
+import { ALICE, BOB, importers, Lab, listImage, missing, pull, until } from './fixture.js'
 
 const test = suite('store: trouble')
 const needed = missing()
