@@ -37,6 +37,7 @@ import {
   type Imported,
   type ImportOrder,
   parseData,
+  plainHost,
   type Resolved,
   type ResolveOrder,
   type ReuseOrder,
@@ -76,7 +77,7 @@ export class Importer {
     for (const one of [fetcher, hasty])
       one.onWait = (host, seconds) =>
         this.send(Type.ASKING, [
-          [Tag.NAME, host],
+          [Tag.NAME, plainHost(host)],
           [Tag.DONE, seconds],
         ])
     this.socket = native.adopt(fd, {

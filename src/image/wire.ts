@@ -109,8 +109,8 @@ export interface Imported {
 
 const TEXT_CHARS_MAX = 8192
 const LIST_MAX = 5000
-/** URL.host: a name with a port, or an address. */
-const HOST = /^[\w.:[\]%-]{1,300}$/
+const HOST_CHARS_MAX = 300
+const HOST = new RegExp(`^[\\w.:[\\]%?-]{1,${HOST_CHARS_MAX}}$`)
 const DIGEST = /^sha256:[0-9a-f]{64}$/
 
 export function takeDigest(frame: Frame): string {
@@ -127,6 +127,11 @@ export function takeResolved(frame: Frame): Resolved {
 export function takeImporting(frame: Frame): ImportingData {
   const { layer, layers, reused } = takeData(frame)
   return { layer: takeCount(layer), layers: takeCount(layers), reused: takeCount(reused) }
+}
+
+/** As takeAsking() takes it: URL.host may hold more, and a registry may send us anywhere. */
+export function plainHost(host: string): string {
+  return host.replace(/[^\w.:[\]%-]/g, '?').slice(0, HOST_CHARS_MAX)
 }
 
 export function takeAsking(frame: Frame): Asking {

@@ -4,6 +4,8 @@ import { deepEqual, equal, match } from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { type AddressInfo, createServer as createPlainServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { makeTar } from '../../cluster/tar.js'
 import { suite } from '../../suite.js'
@@ -18,10 +20,19 @@ let node: TestNode
 /** Of an image each. */
 let registry: MoodyRegistry
 let other: MoodyRegistry
+/** Lets all wait who want to leave this machine. */
+let proxy: Server
+const held: Socket[] = []
+
+async function portOf(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
 
 test.before(async () => {
   if (missing !== undefined) return
-  node = new TestNode({ tag_ttl: '0' })
+  proxy = createPlainServer((socket) => held.push(socket.on('error', () => undefined)))
+  node = new TestNode({ tag_ttl: '0', registry_proxy: `http://127.0.0.1:${await portOf(proxy)}` })
   node.startKeeper()
   registry = await MoodyRegistry.start()
   other = await MoodyRegistry.start()
@@ -30,6 +41,7 @@ test.after(async () => {
   if (missing !== undefined) return
   registry.stop()
   other.stop()
+  proxy.close()
   equal((await node.stop()).join('\n'), '')
 })
 
@@ -111,6 +123,21 @@ test.needs(missing, 'a registry that refuses in the end has its error after the 
   equal(await step.exit(), 125)
   match(step.stderr, /^berth: asking .*\n(berth: asking .*\n)*berth: error\[BERTH_EIMAGENOTFOUND\]/)
   step.end()
+})
+
+test.needs(missing, 'a host of odd characters, to which a registry sends us, ends no import', async () => {
+  const strange = createServer((_, response) => {
+    response.writeHead(307, { location: `https://a!\u00e9$(b)${'c'.repeat(400)}/v2/` }).end()
+  })
+  const image = `127.0.0.1:${await portOf(strange)}/moody/image:1`
+  const step = node.step({ options: [`container-image=${image}`] })
+  step.start(0)
+  await step.sees('berth: asking xn--a?')
+  for (const socket of held.splice(0)) socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
+  equal(await step.exit(), 125)
+  match(step.stderr, /^(berth: asking [\w?-]{300} .*\n)+berth: error\[BERTH_EREGISTRY\]/)
+  step.end()
+  strange.close()
 })
 
 /** A docker with one image that it saves in two halves, the second when somebody says so. */
