@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * berth-tend: starts an engine's program as the user in given namespaces and answers for all of its
+ * berth-tend: starts a program as the user, an engine's in given namespaces, and answers for all of its
  * processes, wherever they fork to: when the control connection ends, they end. Run by the worker as root,
  * before there is anything to start.
  *

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * berth-tend: starts a program for a user and answers for all that it leaves running. One is kept ready on nodes whose steps want one: to fork a process of the
- * worker's size takes 2 ms, as long as some engines need to start.
+ * berth-tend: starts a program for a user and answers for all that it leaves running. One is kept ready on nodes whose
+ * steps want one: to fork a process of the worker's size takes 2 ms, as long as some engines need to start.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
