@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Runs the test files below the named folders of test/, one process each, so that a crash or a leaked handle in one
- * file cannot hide in another; as many at once as the machine has processors, for most of a cluster's time is waiting.
+ * file cannot hide in another; one more at once than the machine has processors, for much of a cluster's time is waiting.
  * A file's output is printed in one piece when it ends. Last line: `N passed, N failed, N skipped`.
  */
 import { spawn } from 'node:child_process'
@@ -13,7 +13,7 @@ import { SKIP_MARK } from './suite.js'
 
 /** One file may not hang the whole run: the slowest cluster file needs about two minutes beside another. */
 const FILE_TIME_MAX_MS = 420_000
-/** More would make the waits of real daemons too long for their own limits. */
+/** Two lanes leave a quarter of two processors idle. More than this would make real daemons late for their own limits. */
 const LANES_MAX = 4
 /** Looks at the whole machine, so nothing else may run then. */
 const ALONE = new Set(['leak'])
@@ -99,7 +99,7 @@ async function runAll(files: string[], lanes: number): Promise<void> {
 }
 
 const only = process.env.BERTH_TEST_ONLY ?? ''
-const lanes = Number(process.env.BERTH_TEST_LANES ?? Math.min(availableParallelism(), LANES_MAX))
+const lanes = Number(process.env.BERTH_TEST_LANES ?? Math.min(availableParallelism() + 1, LANES_MAX))
 const testsOf = (folder: string) =>
   findTests(join(import.meta.dirname, folder)).filter((file) => file.includes(only))
 const folders = process.argv.slice(2)
