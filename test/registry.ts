@@ -197,3 +197,12 @@ export function sha256(bytes: Uint8Array): string {
 export function basic(user: string, password: string): string {
   return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
 }
+
+/** Refuses whoever comes without this login. */
+export function admitting(user: string, password: string): Handler {
+  return ({ headers }, response) => {
+    if (headers.authorization === basic(user, password)) return false
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+    return true
+  }
+}

@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A store of its own with real importers, and what the tests need to look at it from outside. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,6 +46,7 @@ export class Lab {
   readonly native = loadNative()
   readonly directory = join(this.folder, 'store')
   private readonly stores: Store[] = []
+  private homes = 0
 
   async open(options: Partial<StoreOptions> = {}): Promise<Store> {
     const store = await Store.open({
@@ -56,6 +67,20 @@ export class Lab {
     mkdirSync(path, { recursive: true })
     execFileSync('chmod', ['755', this.folder, path])
     return path
+  }
+
+  /** That user with a login of their own for a registry, which nobody else can read. */
+  withLogin(
+    access: Access,
+    host: string,
+    username: string,
+    password: string,
+  ): Access & Required<Pick<Access, 'env'>> {
+    const home = this.publicFolder(`home${this.homes++}`)
+    const file = join(home, 'auth.json')
+    writeFileSync(file, JSON.stringify({ auths: { [host]: { username, password } } }), { mode: 0o600 })
+    chownSync(file, access.uid, access.gid)
+    return { ...access, env: { REGISTRY_AUTH_FILE: file, HOME: home } }
   }
 
   /** Files that the store has now, without those of images that are complete. */

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Images are known by digests: what one user brings in must not stand in the store as an image of somebody else's. */
-import { chownSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { makeTar, type TarEntry } from '../../cluster/tar.js'
 import { failure } from '../../failure.js'
-import { basic, FakeRegistry } from '../../registry.js'
+import { admitting, FakeRegistry } from '../../registry.js'
 import { suite } from '../../suite.js'
 import { ALICE, BOB, Lab, listImage, missing, pull } from './fixture.js'
 
@@ -60,17 +60,10 @@ test.needs(
 test.needs(needed, 'an archive that claims the digest of a private image opens it to nobody', async () => {
   const store = await lab.open()
   fake.putImage([makeTar([{ name: 'secret', content: 'x' }])], { tag: 'private' })
-  fake.before.push(({ headers }, response) => {
-    if (headers.authorization === basic('alice', 'secret')) return false
-    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
-    return true
-  })
-  const home = lab.publicFolder('alice')
-  const file = join(home, 'auth.json')
-  writeFileSync(file, JSON.stringify({ auths: { [fake.host]: { username: 'alice', password: 'secret' } } }))
-  chownSync(file, ALICE.uid, ALICE.gid)
+  fake.before.push(admitting('alice', 'secret'))
+  const alice = lab.withLogin(ALICE, fake.host, 'alice', 'secret')
   const name = `${fake.host}/mine:private`
-  const { key } = await pull(store, name, { ...ALICE, env: { REGISTRY_AUTH_FILE: file, HOME: home } })
+  const { key } = await pull(store, name, alice)
   assert.is((await failure(pull(store, name, BOB))).code, 'BERTH_EAUTH')
   const stolen = await pull(store, `docker-archive:${disguise('private')}`, BOB).catch(() => undefined)
   assert.is(stolen && listImage(stolen.path).secret, undefined)

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** How long a registry's answer counts: as long as the site says for a tag, and never longer than it proves a right. */
-import { chmodSync, chownSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { parseReference } from '../../../src/image/reference.js'
 import type { Access, Store } from '../../../src/store/store.js'
 import { makeTar } from '../../cluster/tar.js'
 import { failure } from '../../failure.js'
-import { basic, FakeRegistry, type Handler } from '../../registry.js'
+import { admitting, FakeRegistry, type Handler } from '../../registry.js'
 import { suite } from '../../suite.js'
 import { ALICE, BOB, Lab, missing, pull, until } from './fixture.js'
 
@@ -32,17 +30,8 @@ test.before(async () => {
   lab = new Lab()
   store = await lab.open({ tagTtlSeconds: HOUR_S })
   fake = await FakeRegistry.start()
-  fake.before.push(({ headers }, response) => {
-    if (!isPrivate || headers.authorization === basic('alice', password)) return false
-    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
-    return true
-  })
-  const home = lab.publicFolder('alice')
-  const file = join(home, 'auth.json')
-  writeFileSync(file, JSON.stringify({ auths: { [fake.host]: { username: 'alice', password: 'secret' } } }))
-  chownSync(file, ALICE.uid, ALICE.gid)
-  chmodSync(file, 0o600)
-  access = { ...ALICE, env: { REGISTRY_AUTH_FILE: file, HOME: home } }
+  fake.before.push((...request) => isPrivate && admitting('alice', password)(...request))
+  access = lab.withLogin(ALICE, fake.host, 'alice', 'secret')
 })
 
 test.after(async () => {

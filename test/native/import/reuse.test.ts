@@ -2,7 +2,7 @@
 /** Layers that an image in the store lends to a new one: what is fetched, for whom, and what happens when it fails. */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chownSync, closeSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { request as ask } from 'node:http'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -11,7 +11,7 @@ import type { Access, ImportProgress, Store, StoreOptions } from '../../../src/s
 import { writeLayout } from '../../cluster/layout.js'
 import { makeTar } from '../../cluster/tar.js'
 import { failure } from '../../failure.js'
-import { basic, FakeRegistry, type RealRegistry, sha256, startRegistry } from '../../registry.js'
+import { admitting, FakeRegistry, type RealRegistry, sha256, startRegistry } from '../../registry.js'
 import { suite } from '../../suite.js'
 import { ALICE, BOB, importers, Lab, listImage, missing, pull } from './fixture.js'
 
@@ -30,7 +30,6 @@ const TOP = makeTar([
 ])
 const TREE = { app: 'top', etc: '/', 'etc/passwd': 'root:x:0:0::/root:/bin/sh\n', library: 'library' }
 
-let count = 0
 const labs: Lab[] = []
 const registries: FakeRegistry[] = []
 
@@ -170,17 +169,8 @@ test.needs(needed, 'the site may let all lend, or none', async () => {
 
 test.needs(needed, 'a manifest that names a private layer gets it only from who may give it', async () => {
   const { lab, store, fake, fetched } = await place({ reuse: 'all' })
-  fake.before.push((request, response) => {
-    if (request.headers.authorization === basic('alice', 'secret')) return false
-    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
-    return true
-  })
-  const home = lab.publicFolder(`home${count++}`)
-  const file = join(home, 'auth.json')
-  const login = { username: 'alice', password: 'secret' }
-  writeFileSync(file, JSON.stringify({ auths: { [fake.host]: login } }))
-  chownSync(file, ALICE.uid, ALICE.gid)
-  const alice = { ...ALICE, env: { REGISTRY_AUTH_FILE: file, HOME: home } }
+  fake.before.push(admitting('alice', 'secret'))
+  const alice = lab.withLogin(ALICE, fake.host, 'alice', 'secret')
   await pull(store, `${fake.host}/x:base`, alice)
   fetched()
   // Another registry says that it has the layer, and has only its name.

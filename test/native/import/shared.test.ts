@@ -20,7 +20,7 @@ import { Sharer } from '../../../src/store/shared/sharer.js'
 import type { ImportProgress, Store } from '../../../src/store/store.js'
 import { makeTar } from '../../cluster/tar.js'
 import { failure } from '../../failure.js'
-import { basic, FakeRegistry, sha256 } from '../../registry.js'
+import { admitting, FakeRegistry, sha256 } from '../../registry.js'
 import { suite } from '../../suite.js'
 import {
   ALICE,
@@ -320,11 +320,7 @@ test.needs(needed, 'a private image is for those whom its registry lets have it'
   const secret = await FakeRegistry.start()
   secret.putImage([BIG])
   const secretName = `${secret.host}/lab/noise`
-  secret.before.push((request, response) => {
-    if (request.headers.authorization === basic('alice', 'pw')) return false
-    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
-    return true
-  })
+  secret.before.push(admitting('alice', 'pw'))
   const home = lab.publicFolder('home')
   mkdirSync(join(home, '.docker'), { recursive: true })
   const auth = Buffer.from('alice:pw').toString('base64')

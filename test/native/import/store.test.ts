@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Images from a real registry and from files into the store, as steps of several users ask for them. */
 import { execFileSync } from 'node:child_process'
-import { chownSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import * as assert from 'uvu/assert'
@@ -11,7 +11,7 @@ import { writeLayout } from '../../cluster/layout.js'
 import { makeTar } from '../../cluster/tar.js'
 import { failure } from '../../failure.js'
 import {
-  basic,
+  admitting,
   FakeRegistry,
   type Handler,
   type RealRegistry,
@@ -211,24 +211,14 @@ test.needs(
 
 test.needs(needed, 'a private image in the store is only for users whose credentials open it', async () => {
   const fake = await FakeRegistry.start()
-  const secret = `Basic ${Buffer.from('alice:secret').toString('base64')}`
-  fake.before.push((request, response) => {
-    if (request.headers.authorization === secret) return false
-    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
-    return true
-  })
+  fake.before.push(admitting('alice', 'secret'))
   const { digest } = fake.putImage([makeTar([{ name: 'private', content: 'x' }])])
-  const home = lab.publicFolder('alice')
-  const file = join(home, 'auth.json')
-  writeFileSync(file, JSON.stringify({ auths: { [fake.host]: { username: 'alice', password: 'secret' } } }))
-  chownSync(file, ALICE.uid, ALICE.gid)
-  execFileSync('chmod', ['600', file])
-  const env = { REGISTRY_AUTH_FILE: file, HOME: home }
+  const alice = lab.withLogin(ALICE, fake.host, 'alice', 'secret')
   const name = `${fake.host}/private`
-  const image = await pull(store, name, { ...ALICE, env })
+  const image = await pull(store, name, alice)
   assert.equal(listImage(image.path), { private: 'x' })
   for (const reference of [name, `${name}@${digest}`]) {
-    const error = await failure(pull(store, reference, { ...BOB, env }))
+    const error = await failure(pull(store, reference, { ...BOB, env: alice.env }))
     assert.is(error.code, 'BERTH_EAUTH', reference)
     assert.match(error.message, /^failed to import docker image: 127\.0\.0\.1:\d+\/private/)
   }
@@ -241,17 +231,10 @@ test.needs(needed, 'a private image in the store is only for users whose credent
 
 test.needs(needed, "another registry's word opens nobody's private image, its layers do", async () => {
   const [fake, other] = [await FakeRegistry.start(), await FakeRegistry.start()]
-  fake.before.push((request, response) => {
-    if (request.headers.authorization === basic('alice', 'secret')) return false
-    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
-    return true
-  })
+  fake.before.push(admitting('alice', 'secret'))
   const layer = makeTar([{ name: 'private', content: 'y' }])
   const { digest } = fake.putImage([layer])
-  const home = lab.publicFolder('secretive')
-  const file = join(home, 'auth.json')
-  writeFileSync(file, JSON.stringify({ auths: { [fake.host]: { username: 'alice', password: 'secret' } } }))
-  const alice = { ...ALICE, env: { REGISTRY_AUTH_FILE: file, HOME: home } }
+  const alice = lab.withLogin(ALICE, fake.host, 'alice', 'secret')
   const image = await pull(store, `${fake.host}/mine`, alice)
   assert.is(image.digest, digest)
   const isSeen = () => store.inventory.list(BOB.uid).some(({ key }) => key === image.key)
