@@ -14,6 +14,7 @@
  *   OPEN NAME → OPENED fd | FAIL, in between, for the files of an oci: directory
  *   FAIL CODE DATA(fields of the error)
  */
+import type { SquashSettings } from '../native.js'
 import { BerthError, ERRORS, type ErrorCode, type ErrorFields } from '../report/errors.js'
 import { type Fields, type Frame, Tag } from '../worker/frame.js'
 import type { CredentialDocument } from './credentials.js'
@@ -28,13 +29,7 @@ export interface ResolveOrder {
   mirrors: string[]
 }
 
-export interface ImportOrder {
-  compressor: 'zstd' | 'lz4' | 'gzip' | 'none'
-  level: number
-  blockSize: number
-  threads: number
-  bytesMax: number
-  entriesMax: number
+export interface ImportOrder extends SquashSettings {
   /** Of a squashfs file without an output: read all of it. */
   check?: true
   /** 'root': all files of the image are root's. */

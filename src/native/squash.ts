@@ -3,18 +3,22 @@
 import type { Marks } from './elf.js'
 import type { MadeEntry } from './namespaces.js'
 
-export interface SquashOptions {
-  /** Output: an empty regular file opened read-write; not closed. */
-  fd: number
-  layers: number
+/** How layers become blocks, and how large they may be. */
+export interface SquashSettings {
   /** 'zstd' level 1 by default, 'lz4', 'gzip', 'none'. */
   compressor: 'zstd' | 'lz4' | 'gzip' | 'none'
   level: number
   blockSize: number
   threads: number
-  /** Refuse beyond: uncompressed bytes, entries. */
+  /** Uncompressed bytes and files beyond which an image is refused. */
   bytesMax: number
   entriesMax: number
+}
+
+export interface SquashOptions extends SquashSettings {
+  /** Output: an empty regular file opened read-write; not closed. */
+  fd: number
+  layers: number
   /** Keep file capabilities (security.capability); default true. */
   keepCapabilities?: boolean
   /** 'root': every file is root's, whoever the layers say; default 'keep'. */

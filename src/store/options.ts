@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the site tells the store, and what callers ask of it. */
 import type { SignatureOrder } from '../image/wire.js'
-import type { Native } from '../native.js'
+import type { Native, SquashSettings } from '../native.js'
 import type { Access } from './access.js'
 import type { ImportProgress } from './ask.js'
 import type { ReusePolicy } from './reuse.js'
 import type { SharedOptions } from './shared/shared.js'
 
-export interface StoreOptions {
+export interface StoreOptions extends SquashSettings {
   directory: string
   /** Account of the importers. */
   importerUser: { uid: number; gid: number }
-  compressor: 'zstd' | 'lz4' | 'gzip' | 'none'
-  level: number
-  blockSize: number
   /** 0: as many as there are processors, up to 16. */
   threads: number
-  /** Uncompressed bytes and files beyond which an image is refused. */
-  bytesMax: number
-  entriesMax: number
   /** Who owns the files of a converted image; default 'root'. */
   owners?: 'keep' | 'root'
   /** Bytes; 0: no limit of its own. */
