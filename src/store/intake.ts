@@ -26,7 +26,7 @@ import type { FactsFiles } from './facts.js'
 import { factsOf } from './frame_facts.js'
 import type { ImporterProcess } from './importer.js'
 import type { ImporterPool } from './pool.js'
-import { placeOf, type StoreRecord } from './record.js'
+import { type Learned, learn, placeOf, type StoreRecord } from './record.js'
 import type { ReusePolicy } from './reuse.js'
 import type { Shared, Wanted } from './shared/shared.js'
 import type { Shelf } from './shelf.js'
@@ -87,7 +87,7 @@ export async function importImage(
       const frame = await askResolve(intake, process, reference, access, { credentials, digest, asking })
       const manifest = takeDigest(frame)
       const { open, bytes, layers } = takeResolved(frame)
-      const learned = { digest, reference: reference.canonical, open }
+      const learned: Learned = { digest, reference: reference.canonical, open }
       const known = shelf.byDigest(manifest)
       // A manifest alone proves nothing: anybody who has read one can serve it. Who gave the layers once may speak.
       const isAllowed = known !== undefined && (known.open || isOwn(known, place, access.uid))
@@ -100,16 +100,16 @@ export async function importImage(
       const borrowed = borrow(shelf, { layers, place, uid: access.uid, policy }, LENDING_FORMATS)
       try {
         want(bytes)
+        const own: Learned = { ...learned, ...(place === '' ? { owner: access.uid } : { place }) }
         const make = (tell: Report) =>
-          landLayers(intake, process, { reference, manifest, access, borrowed, report: tell })
+          landLayers(intake, process, { reference, manifest, access, borrowed, learned: own, report: tell })
         const key = keyOf(manifest, intake.settings, false)
         const record = await onceForAll(
           intake,
           { key, digest: manifest, place, learned, report, signal },
           make,
         )
-        const own = place === '' ? { owner: access.uid } : { place }
-        shelf.use(record, { ...learned, ...own })
+        shelf.use(record, own)
         return record
       } finally {
         borrowed.release()
@@ -143,13 +143,14 @@ interface LayersOrder {
   manifest: string
   access: Access
   borrowed: Borrowed
+  learned: Learned
   report: Report
 }
 
 async function landLayers(
   intake: Intake,
   process: ImporterProcess,
-  { reference, manifest, access, borrowed, report }: LayersOrder,
+  { reference, manifest, access, borrowed, learned, report }: LayersOrder,
 ): Promise<StoreRecord> {
   const fields: Fields = [
     [Tag.REF, reference.canonical],
@@ -159,6 +160,7 @@ async function landLayers(
   const record = await land(intake, process, manifest, {
     key: ({ reused }) => keyOf(manifest, intake.settings, reused > 0),
     importers: ({ reused }) => [...new Set([access.uid, ...(reused > 0 ? borrowed.importers : [])])],
+    learned,
     ask: (fd) => askImport(intake, process, fields, [fd, ...borrowed.fds], report, opener, borrowed.layers),
   })
   if (record.reused > 0) intake.log(`${record.key} has ${record.reused} bytes of layers from stored images`)
@@ -190,6 +192,7 @@ export function importSquashfs(
       return land(intake, process, '', {
         key: () => key,
         importers: () => [access.uid],
+        learned: {},
         ask: (fd) => askImport(intake, process, [[Tag.REF, reference.canonical]], [source, fd], report),
       })
     }),
@@ -246,6 +249,8 @@ async function withRoom<T>(shelf: Shelf, attempt: (want: (bytes: number) => void
 interface Landing {
   key: (facts: Facts) => string
   importers: (facts: Facts) => number[]
+  /** Who may have it stands in its first record: a worker that dies after it must not leave an image to nobody. */
+  learned: Learned
   ask: (fd: number) => Promise<Frame>
 }
 
@@ -277,6 +282,7 @@ async function land(
     // The same image from another place: what is known of it stays.
     const before = shelf.byKey(key) ?? (digest === '' ? undefined : shelf.byDigest(digest))
     const record = { ...facts, key, digest, path, created, importers, ...unknown, ...known(before) }
+    learn(record, landing.learned)
     if (libraries !== undefined) factsFiles.set(key, libraries)
     shelf.add(record)
     return record
@@ -292,7 +298,7 @@ async function land(
 function known(record: StoreRecord | undefined): Partial<StoreRecord> {
   if (record === undefined) return {}
   const { aliases, references, places, open, owners, pinned } = record
-  return { aliases, references, places, open, owners, pinned }
+  return structuredClone({ aliases, references, places, open, owners, pinned })
 }
 
 /** What a disk or its owner has done is no bug of ours: other nodes can run the step. */

@@ -2,11 +2,12 @@
 /** Layers that an image in the store lends to a new one: what is fetched, for whom, and what happens when it fails. */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, cpSync, openSync, readdirSync, writeSync } from 'node:fs'
 import { request as ask } from 'node:http'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { StoredImage } from '../../../src/image/image.js'
+import type { Native } from '../../../src/native.js'
 import type { Access, ImportProgress, Store, StoreOptions } from '../../../src/store/store.js'
 import { writeLayout } from '../../cluster/layout.js'
 import { makeTar } from '../../cluster/tar.js'
@@ -255,5 +256,30 @@ test.needs(needed, 'a base is kept while it lends, canceled or not', async () =>
   assert.equal(listed(await pull(store, `${fake.host}/x:app`)), TREE)
   assert.equal(fetched(), ['top'])
 })
+
+test.needs(
+  needed,
+  'a worker that dies as soon as an image has its record leaves no reason to import it again',
+  async () => {
+    const { lab, store, fake, fetched } = await place()
+    fake.before.push(admitting('alice', 'secret'))
+    const alice = lab.withLogin(ALICE, fake.host, 'alice', 'secret')
+    await pull(store, `${fake.host}/x:base`, alice)
+    const images = join(lab.directory, 'images')
+    const left = join(lab.folder, 'left')
+    const closeFd: Native['closeFd'] = (fd) => {
+      lab.native.closeFd(fd)
+      if (readdirSync(images).some((name) => name.endsWith('-r2-root.json')))
+        cpSync(lab.directory, left, { recursive: true, preserveTimestamps: true, force: false })
+    }
+    const dying = await lab.open({ native: { ...lab.native, closeFd } })
+    const app = await pull(dying, `${fake.host}/x:app`, alice)
+    fetched()
+    const next = await lab.open({ directory: left })
+    assert.is((await pull(next, `${fake.host}/x:app`, alice)).key, app.key)
+    assert.equal(fetched(), [])
+    assert.is(next.inventory.list().length, 2, 'base and app, once each')
+  },
+)
 
 test.run()
