@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { native } from '../native.js'
+import { messageOf } from '../report/errors.js'
 import type { Site } from '../site/site.js'
 import type { Engine } from './engine.js'
 import { isOlder } from './version.js'
@@ -83,10 +84,15 @@ function run(path: string, words: readonly string[], directories: readonly strin
   const env = { PATH: directories.join(':'), ...home, USER: 'nobody', LANG: 'C.UTF-8' }
   const options = { uid: NOBODY, gid: NOBODY, cwd: PACKED_ROOT, timeout: ASK_MS_MAX, env }
   return new Promise((resolve) => {
-    const child = native.withoutForks(() =>
-      execFile(path, words, options, (_, stdout, stderr) => resolve(`${stdout}${stderr}`)),
-    )
-    child.stdin?.end()
+    try {
+      const child = native.withoutForks(() =>
+        execFile(path, words, options, (_, stdout, stderr) => resolve(`${stdout}${stderr}`)),
+      )
+      child.stdin?.end()
+    } catch (error) {
+      // Node throws where no memory is left to fork.
+      resolve(messageOf(error))
+    }
   })
 }
 

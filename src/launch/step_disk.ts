@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The disk of a step that writes there without a name: a file of the store, a loop device, ext4. */
-import { spawn } from 'node:child_process'
 import { close } from 'node:fs'
 import { findProgram } from '../engine/installed.js'
+import { startProgram } from '../native/spawn.js'
 import { native } from '../native.js'
 import { isWritable, writableLayer } from '../plan/writable.js'
 import { BerthError } from '../report/errors.js'
@@ -109,9 +109,8 @@ async function makeFilesystem(program: string, fd: number): Promise<void> {
   const more = ['-m', '0', '-O', FEATURES, '-E', 'lazy_itable_init=1,nodiscard', '/proc/self/fd/3']
   // A site's mke2fs.conf is for disks that last.
   const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8', MKE2FS_CONFIG: '/dev/null' }
-  const child = native.withoutForks(() =>
-    spawn(program, [...words, ...more], { cwd: '/', env, stdio: ['ignore', 'ignore', 'pipe', fd] }),
-  )
+  const stdio = ['ignore', 'ignore', 'pipe', fd] as const
+  const child = startProgram(native, program, [...words, ...more], { cwd: '/', env, stdio: [...stdio] })
   let said = ''
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-SAID_MAX)

@@ -3,9 +3,10 @@
  * berth-tend: starts a program for a user and answers for all that it leaves running. One is kept ready on nodes whose
  * steps want one: to fork a process of the worker's size takes 2 ms, as long as some engines need to start.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
+import { startProgram } from '../native/spawn.js'
 import { native } from '../native.js'
 
 export interface Tend {
@@ -52,9 +53,8 @@ export function takeTend(): Tend {
  * @param stdout a descriptor, borrowed until the program has ended
  */
 export function spawnTend(stdin: 'ignore' | 'pipe', stdout: 'pipe' | number = 'pipe'): Tend {
-  const child = native.withoutForks(() =>
-    spawn(PROGRAM, { cwd: '/', env: {}, stdio: [stdin, stdout, 'pipe', 'pipe'] }),
-  )
+  const stdio = [stdin, stdout, 'pipe', 'pipe'] as const
+  const child = startProgram(native, PROGRAM, [], { cwd: '/', env: {}, stdio: [...stdio] })
   // Whoever takes it listens, too; before that nobody does.
   child.on('error', () => undefined)
   // Node gives a child that met EMFILE none at all.

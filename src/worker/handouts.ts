@@ -181,7 +181,12 @@ export class Handouts {
   private drop(path: string): void {
     this.watches.get(path)?.close()
     this.watches.delete(path)
-    rmSync(path, { force: true })
+    try {
+      rmSync(path, { force: true })
+    } catch (error) {
+      // Nobody waits for it; the next sweep tries again.
+      this.log(`cannot give back ${path}: ${messageOf(error)}`)
+    }
   }
 }
 

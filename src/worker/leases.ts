@@ -75,14 +75,15 @@ export class Leases {
       renameSync(`${path}.new`, path)
       this.failing = false
     } catch (error) {
-      rmSync(`${path}.new`, { force: true })
+      this.drop(`${path}.new`)
       if (!this.failing) this.log(`cannot keep leases of steps in ${this.directory}: ${messageOf(error)}`)
       this.failing = true
     }
   }
 
+  /** Where the disk refuses that, the next worker finds out that the step has ended. */
   remove(handle: string): void {
-    rmSync(this.path(handle), { force: true })
+    this.drop(this.path(handle))
   }
 
   /** Leases of an earlier worker; what cannot be read is removed and named in `broken`. */
@@ -96,7 +97,7 @@ export class Leases {
         continue
       }
       broken.push(name)
-      rmSync(join(this.directory, name), { force: true })
+      this.drop(join(this.directory, name))
     }
     return { leases, broken }
   }
@@ -115,6 +116,15 @@ export class Leases {
       }
     } catch {
       return undefined
+    }
+  }
+
+  /** Never throws: one file that stays is no reason to end the worker of all users. */
+  private drop(path: string): void {
+    try {
+      rmSync(path, { force: true })
+    } catch (error) {
+      this.log(`cannot remove ${path}: ${messageOf(error)}`)
     }
   }
 

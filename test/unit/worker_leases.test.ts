@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { equal } from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Lease, Leases } from '../../src/worker/leases.js'
@@ -62,6 +62,18 @@ test('what is cut off, strange or of another version is named and removed', () =
 test('a lease under another name than its own is not believed', () => {
   writeFileSync(join(dir, 'steps', `${'a'.repeat(32)}.json`), JSON.stringify(lease()))
   equal(leases.readAll().leases.length, 0)
+})
+
+test('one that cannot be removed is a line in the log, at its end and at the next start', () => {
+  const lines: string[] = []
+  const stubborn = new Leases(dir, (line) => lines.push(line))
+  const path = join(dir, 'steps', `${handle}.json`)
+  mkdirSync(path)
+  stubborn.remove(handle)
+  equal(stubborn.readAll().broken.join(), `${handle}.json`)
+  equal(lines.length, 2)
+  equal(lines[0]?.startsWith(`cannot remove ${path}: `), true, lines[0])
+  rmdirSync(path)
 })
 
 test.run()

@@ -4,13 +4,22 @@ import { spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import type { Engine } from '../../../src/engine/engine.js'
+import type { engineFinder } from '../../../src/engine/installed.js'
 import type { EngineRun } from '../../../src/launch/engine_run.js'
+import type { Native } from '../../../src/native.js'
 import { suite } from '../../suite.js'
+import { until } from './lab.js'
 
 const test = suite('engine run')
 /** The built one: berth-tend lies beside it. */
-const RUN = join(import.meta.dirname, '../../../dist/launch/engine_run.js')
+const DIST = join(import.meta.dirname, '../../../dist')
+const RUN = join(DIST, 'launch/engine_run.js')
 const { EngineRun: Run }: { EngineRun: typeof EngineRun } = await import(RUN)
+const { engineFinder: finder }: { engineFinder: typeof engineFinder } = await import(
+  join(DIST, 'engine/installed.js')
+)
+const { native }: { native: Native } = await import(join(DIST, 'native.js'))
 /** Many end at a time: the end of one is then seen while the words of another are still to be read. */
 const AT_ONCE = 40
 const ROLE = { user: { uid: 0, gid: 0, gids: [] }, environment: { PATH: '/usr/bin:/bin' } }
@@ -52,6 +61,45 @@ test('a program that is not there has a status and says so', () =>
     assert.is.not(run.exitCode, 0)
     assert.match(run.summary(3), /no\/such\/engine/)
   }))
+
+/** No program can be started: there is no memory for a copy of this process. Counts the attempts. */
+async function withoutMemory(body: (attempts: () => number) => Promise<void>): Promise<void> {
+  const { withoutForks } = native
+  let attempts = 0
+  native.withoutForks = () => {
+    attempts++
+    throw Object.assign(new Error('spawn ENOMEM'), { code: 'ENOMEM' })
+  }
+  try {
+    await body(() => attempts)
+  } finally {
+    native.withoutForks = withoutForks
+  }
+}
+
+test('where no memory is left to start one it says so, and the worker lives', () =>
+  withoutMemory(async (attempts) => {
+    // The spare one, if there is one, and the first attempt to have another.
+    await new Run().finish()
+    const before = attempts()
+    await until(() => attempts() > before, 'an attempt of the timer')
+    for (const run of [new Run(), new Run('input')]) {
+      await run.ended
+      await run.finish()
+      assert.is(run.exitCode, undefined)
+      assert.is(run.summary(3), 'spawn ENOMEM')
+    }
+  }))
+
+test('an engine that could not be asked once is asked again', async () => {
+  const find = finder({ get: () => '/usr/bin:/bin' as never })
+  const needs = { binary: 'sh', kernel: [], versionWords: ['-c', 'echo 1.2'] }
+  const engine = { name: 'crun', needs } as unknown as Engine
+  await withoutMemory(async () => {
+    assert.match(JSON.stringify(await find(engine)), /does not say its version: spawn ENOMEM/)
+  })
+  assert.is(((await find(engine)) as { version: string }).version, '1.2')
+})
 
 test('nothing is said of a run that was ended before it was started', async () => {
   const run = new Run()

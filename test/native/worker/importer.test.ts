@@ -5,8 +5,10 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import {
   copyFileSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
   writeSync,
@@ -162,8 +164,13 @@ test.needs(missing, 'what ended steps left is given back by the next worker', as
   process.kill(pid, 'SIGKILL')
   await until('the end of the worker', () => !processAlive(pid))
   writeFileSync(ended, '')
+  // What it cannot remove is told, and keeps nobody from work.
+  const stuck = join(dirname(ended), '9.1.1.1.sqsh')
+  mkdirSync(stuck)
   await get()
   equal(existsSync(ended), false)
+  match(node.log, new RegExp(`cannot give back ${stuck}: `))
+  rmSync(stuck, { recursive: true })
 })
 
 test.needs(missing, 'a squashfs file is its own answer', async () => {
