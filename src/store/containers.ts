@@ -19,12 +19,14 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { parseData, takeCount, takeText } from '../image/wire.js'
 import type { Native } from '../native.js'
-import { messageOf } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
+import { codeOf } from '../site/trusted_file.js'
 
 export interface ContainerId {
   uid: number
@@ -78,10 +80,19 @@ export class Containers {
     for (const container of this.read()) this.known.set(keyOf(container), container)
   }
 
+  /** @throws BerthError BERTH_ESTORE when the disk does not say: a new one would take the place of what is there */
   find(id: ContainerId): Container | undefined {
-    const container = this.known.get(keyOf(id))
-    if (container === undefined || existsSync(join(container.path, RECORD))) return container
-    this.known.delete(keyOf(id))
+    const key = keyOf(id)
+    try {
+      const container = this.known.get(key) ?? readContainer(this.folder, id)
+      if (container !== undefined && isThere(join(container.path, RECORD))) {
+        this.known.set(key, container)
+        return container
+      }
+    } catch (error) {
+      throw new BerthError('BERTH_ESTORE', { path: this.folder, problem: messageOf(error) }, { cause: error })
+    }
+    this.known.delete(key)
     return undefined
   }
 
@@ -161,11 +172,21 @@ export class Containers {
       .flatMap((uid) =>
         directories(join(this.folder, uid)).flatMap((scope) =>
           directories(join(this.folder, uid, scope)).flatMap((name) => {
-            const container = readContainer(this.folder, { uid: Number(uid), scope, name })
+            const container = this.readOne({ uid: Number(uid), scope, name })
             return container === undefined ? [] : [container]
           }),
         ),
       )
+  }
+
+  /** One that the disk does not give is asked for again by who wants it. */
+  private readOne(id: ContainerId): Container | undefined {
+    try {
+      return readContainer(this.folder, id)
+    } catch (error) {
+      this.log(`container ${id.name} of user ${id.uid} cannot be read: ${messageOf(error)}`)
+      return undefined
+    }
   }
 }
 
@@ -173,11 +194,20 @@ export function keyOf({ uid, scope, name }: ContainerId): string {
   return `${uid}/${scope}/${name}`
 }
 
-/** A record that cannot be read hides its container, which stays for the operator to look at. */
+function isThere(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined
+}
+
+/**
+ * A record that says nothing hides its container, which stays for the operator to look at.
+ * @throws the file system's error when it may say something
+ */
 function readContainer(folder: string, id: ContainerId): Container | undefined {
   const path = join(folder, String(id.uid), id.scope, id.name)
+  const text = readRecord(join(path, RECORD))
+  if (text === undefined) return undefined
   try {
-    const json = parseData(readFileSync(join(path, RECORD), 'utf8').slice(0, RECORD_CHARS_MAX))
+    const json = parseData(text.slice(0, RECORD_CHARS_MAX))
     const image = parseData(JSON.stringify(json.image))
     return {
       ...id,
@@ -193,6 +223,15 @@ function readContainer(folder: string, id: ContainerId): Container | undefined {
     }
   } catch {
     return undefined
+  }
+}
+
+function readRecord(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(codeOf(error))) return undefined
+    throw error
   }
 }
 

@@ -6,7 +6,6 @@
 import {
   chmodSync,
   closeSync,
-  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -20,7 +19,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { isTrusted } from '../site/trusted_file.js'
+import { messageOf } from '../report/errors.js'
+import { codeOf, isTrusted } from '../site/trusted_file.js'
 import { parseRecord, type StoreRecord } from './record.js'
 
 const KEY = /^[a-z0-9]+-[a-z0-9-]{1,200}$/
@@ -34,8 +34,13 @@ export interface Entry {
 export class Directory {
   readonly images: string
   readonly temporary: string
+  /** Images whose record the disk did not give, and what it said. */
+  private readonly unread = new Map<string, string>()
 
-  constructor(readonly path: string) {
+  constructor(
+    readonly path: string,
+    private readonly log: (line: string) => void = () => {},
+  ) {
     this.images = join(path, 'images')
     this.temporary = join(path, 'tmp')
   }
@@ -68,11 +73,27 @@ export class Directory {
         rmSync(join(this.images, name), { force: true })
       }
     }
+    for (const [key, problem] of this.unread) this.log(`image ${key} is not used: ${problem}`)
     return entries
   }
 
+  /** What the disk did not give before and gives now. */
+  readAgain(): [string, Entry][] {
+    const keys = [...this.unread.keys()]
+    return keys.flatMap((key): [string, Entry][] => {
+      const entry = this.read(key)
+      return entry === undefined ? [] : [[key, entry]]
+    })
+  }
+
+  /** What cannot be looked at is not gone. */
   has({ path, shared }: StoreRecord): boolean {
-    return shared === true || existsSync(path)
+    if (shared === true) return true
+    try {
+      return statSync(path, { throwIfNoEntry: false }) !== undefined
+    } catch {
+      return true
+    }
   }
 
   imagePath(key: string): string {
@@ -87,6 +108,7 @@ export class Directory {
     try {
       writeDurably(temporary, JSON.stringify(kept))
       renameSync(temporary, this.jsonPath(key))
+      this.unread.delete(key)
     } catch (error) {
       rmSync(temporary, { force: true })
       throw error
@@ -94,6 +116,7 @@ export class Directory {
   }
 
   remove(key: string): void {
+    this.unread.delete(key)
     rmSync(this.jsonPath(key), { force: true })
     rmSync(this.imagePath(key), { force: true })
   }
@@ -113,9 +136,12 @@ export class Directory {
       const path = this.imagePath(key)
       const record = parseRecord(readFileSync(this.jsonPath(key), 'utf8'), key, path)
       if (record.shared !== true && statSync(path).size !== record.size) throw new Error('size')
-      return { record, used: statSync(this.jsonPath(key)).mtimeMs }
-    } catch {
-      this.remove(key)
+      const used = statSync(this.jsonPath(key)).mtimeMs
+      this.unread.delete(key)
+      return { record, used }
+    } catch (error) {
+      if (isOfDisk(error)) this.unread.set(key, messageOf(error))
+      else this.remove(key)
       return undefined
     }
   }
@@ -123,6 +149,11 @@ export class Directory {
   private jsonPath(key: string): string {
     return join(this.images, `${key}.json`)
   }
+}
+
+/** It says nothing against the image, which may be the base of somebody's container. */
+function isOfDisk(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && codeOf(error) !== 'ENOENT'
 }
 
 function writeDurably(path: string, text: string): void {

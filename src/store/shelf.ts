@@ -16,6 +16,8 @@ export class Shelf {
   readonly directory: Directory
   private readonly entries: Map<string, Entry>
   private readonly held = new Map<string, number>()
+  /** Images of which more is known than could be written. */
+  private readonly unsaved = new Set<string>()
 
   /**
    * @param isLeased whether a running step uses the image with that key
@@ -27,8 +29,9 @@ export class Shelf {
     private readonly isLeased: (key: string) => boolean,
     private readonly formats: readonly string[] = [''],
     private readonly removed: (key: string) => void = () => {},
+    log: (line: string) => void = () => {},
   ) {
-    this.directory = new Directory(path)
+    this.directory = new Directory(path, log)
     this.entries = this.directory.open()
     // The clock has been ahead: nothing was used later than now.
     for (const entry of this.entries.values()) entry.used = Math.min(entry.used, Date.now())
@@ -58,6 +61,7 @@ export class Shelf {
   }
 
   byDigest(digest: string): StoreRecord | undefined {
+    this.readAgain()
     const named = [...this.entries.values()].filter(
       ({ record }) => record.digest === digest || record.aliases.includes(digest),
     )
@@ -66,8 +70,13 @@ export class Shelf {
   }
 
   byKey(key: string): StoreRecord | undefined {
+    this.readAgain()
     const record = this.entries.get(key)?.record
     return record !== undefined && this.isThere(record) ? record : undefined
+  }
+
+  private readAgain(): void {
+    for (const [key, entry] of this.directory.readAgain()) this.entries.set(key, entry)
   }
 
   /** What somebody has removed behind the worker's back is forgotten, to be imported anew. */
@@ -107,11 +116,14 @@ export class Shelf {
   use(record: StoreRecord, learned: Learned = {}): void {
     const entry = this.entries.get(record.key)
     if (entry !== undefined) entry.used = Date.now()
+    const isNew = learn(record, learned) || this.unsaved.has(record.key)
     try {
-      if (learn(record, learned)) this.directory.write(record)
+      if (isNew) this.directory.write(record)
       else this.directory.touch(record.key, Date.now())
+      this.unsaved.delete(record.key)
     } catch {
-      // The image itself is there and whole.
+      // The image itself is there and whole; what is known of it is written with a later use.
+      if (isNew) this.unsaved.add(record.key)
     }
   }
 
@@ -138,6 +150,7 @@ export class Shelf {
   remove(key: string): Removed {
     const size = bytesHere(this.entries.get(key)?.record)
     this.entries.delete(key)
+    this.unsaved.delete(key)
     this.directory.remove(key)
     this.removed(key)
     return { key, size }

@@ -69,7 +69,8 @@ export class Store {
     this.containers = new Containers(options.directory, native, options.log)
     const isKept = (key: string) => this.devices.leases(key) > 0 || this.containers.on(key).length > 0
     const facts = new FactsFiles(options.directory)
-    this.shelf = new Shelf(options.directory, limits, isKept, formatsOf(settings), (key) => facts.remove(key))
+    const forget = (key: string) => facts.remove(key)
+    this.shelf = new Shelf(options.directory, limits, isKept, formatsOf(settings), forget, options.log)
     facts.open((key) => this.shelf.byKey(key) !== undefined, isTrustedKey)
     this.shared = this.openShared(options)
     this.intake = {

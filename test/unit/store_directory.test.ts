@@ -6,8 +6,11 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
+  rmdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -219,6 +222,67 @@ test('an image whose file somebody has removed is forgotten, with what is known 
     assert.equal(forgotten, [one.key, other.key])
     assert.equal(shelf.records(), [])
     assert.equal(readdirSync(join(folder, 'images')), [])
+  }))
+
+/** Every look at it fails until the answer is called: it leads to itself. */
+function spoil(path: string): () => void {
+  renameSync(path, `${path}.kept`)
+  symlinkSync(path, path)
+  return () => renameSync(`${path}.kept`, path)
+}
+
+test('a record that the disk does not give costs its image nothing, and is found when it does', () =>
+  withFolder((folder) => {
+    const before = new Shelf(folder, NO_LIMITS, () => false)
+    const one = record(folder, 'a')
+    before.add(one)
+    const json = one.path.replace('.sqsh', '.json')
+    const mend = spoil(json)
+    const lines: string[] = []
+    const again = new Shelf(
+      folder,
+      NO_LIMITS,
+      () => false,
+      [''],
+      () => {},
+      (line) => lines.push(line),
+    )
+    assert.is(again.byDigest(one.digest), undefined)
+    assert.is(again.byKey(one.key), undefined)
+    assert.is(lines.length, 1)
+    assert.match(lines[0] ?? '', `image ${one.key} is not used: ELOOP`)
+    assert.ok(existsSync(one.path))
+    mend()
+    assert.equal(again.byDigest(one.digest), one)
+    assert.equal(
+      again.records().map(({ key }) => key),
+      [one.key],
+    )
+  }))
+
+test('an image whose file the disk does not show now is not forgotten', () =>
+  withFolder((folder) => {
+    const shelf = new Shelf(folder, NO_LIMITS, () => false)
+    const one = record(folder, 'a')
+    shelf.add(one)
+    const mend = spoil(one.path)
+    assert.is(shelf.byKey(one.key), one)
+    mend()
+    assert.equal(readdirSync(join(folder, 'images')).sort(), [`${one.key}.json`, `${one.key}.sqsh`])
+  }))
+
+test('what came to light while nothing could be written is written with the next use', () =>
+  withFolder((folder) => {
+    const shelf = new Shelf(folder, NO_LIMITS, () => false)
+    const one = record(folder, 'a')
+    shelf.add(one)
+    const obstacle = join(folder, 'tmp', `${one.key}.json`)
+    mkdirSync(obstacle)
+    shelf.use(one, { place: 'docker.io/library/x' })
+    rmdirSync(obstacle)
+    shelf.use(one, { place: 'docker.io/library/x' })
+    const [found] = new Shelf(folder, NO_LIMITS, () => false).records()
+    assert.equal(found?.places, ['docker.io/library/x'])
   }))
 
 test('a store into which others could put images is refused, with the command to mend it', () => {

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Named containers on a disk that errs for a while: nobody's container gives way to a new one. */
+import { existsSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { messageOf } from '../../src/report/errors.js'
+import { Containers } from '../../src/store/containers.js'
+import { suite } from '../suite.js'
+
+const test = suite('store: containers')
+const ID = { uid: 1000, scope: 'global', name: 'x' }
+const FACTS = { creator: 'ab', image: { key: 'sha256-1-f1', reference: 'docker.io/library/x:1' } }
+const native = { removeTree: async () => undefined, treeSize: async () => 0 }
+
+function withFolder(body: (folder: string) => void): void {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-containers-'))
+  try {
+    body(folder)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** Every look at it fails until the answer is called: it leads to itself. */
+function spoil(path: string): () => void {
+  renameSync(path, `${path}.kept`)
+  symlinkSync(path, path)
+  return () => renameSync(`${path}.kept`, path)
+}
+
+function problemOf(find: () => unknown): string {
+  try {
+    find()
+    return ''
+  } catch (error) {
+    return messageOf(error)
+  }
+}
+
+for (const when of ['when the worker starts', 'while it runs'])
+  test(`a record that the disk does not give ${when} is told; the container is there when it does`, () =>
+    withFolder((folder) => {
+      const lines: string[] = []
+      const open = () => new Containers(folder, native, (line) => lines.push(line))
+      const early = open()
+      const made = early.create(ID, FACTS)
+      const mend = spoil(join(made.path, 'container.json'))
+      const containers = when === 'while it runs' ? early : open()
+      for (const _ of [1, 2])
+        assert.match(
+          problemOf(() => containers.find(ID)),
+          /^the store .* cannot be used: ELOOP/,
+        )
+      mend()
+      assert.equal(containers.find(ID), made)
+      assert.equal(containers.list(), [made])
+      assert.not(existsSync(join(folder, 'containers/.unreadable')))
+      assert.is(lines.length, when === 'while it runs' ? 0 : 1)
+      assert.equal(containers.find({ ...ID, name: 'other' }), undefined)
+    }))
+
+test.run()
