@@ -150,7 +150,7 @@ export interface Native {
   }): Promise<number>
   /** True when only root can have written the file: root-owned, not group/other-writable, and so all its parents. */
   onlyRootWrote(fd: number): Promise<boolean>
-  /** O_TMPFILE in a directory (0600), or a named temporary file where the file system has none. */
+  /** O_TMPFILE in a directory (0600), or a temporary file where the file system has none: `name` is its whole path. */
   openTemporary(directory: string): { fd: number; name?: string }
   /** fsync, then linkat/rename into place (atomic, replaces nothing: EEXIST is success), then fsync the directory. */
   publish(fd: number, path: string, temporaryName?: string): Promise<void>

@@ -2,7 +2,6 @@
 /** One import from the store's side: an importer process, an unnamed file, and its name when all is well. */
 import { fstatSync, statSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageFacts } from '../image/facts.js'
 import type { ImageReference } from '../image/image.js'
@@ -275,20 +274,21 @@ async function land(
     await native.publish(fd, path, name)
     const kept = shelf.byKey(key)
     // A file that was there stays, and what is known of it: made with other settings, it has another size.
-    if (kept !== undefined && statSync(path).ino !== fstatSync(fd).ino) return kept
+    const { ino, size } = statSync(path)
+    if (kept !== undefined && ino !== fstatSync(fd).ino) return kept
     const created = Math.floor(Date.now() / 1000)
     const unknown = { aliases: [], references: [], places: [], open: false, owners: [], pinned: false }
     const importers = landing.importers(facts)
     // The same image from another place: what is known of it stays.
     const before = shelf.byKey(key) ?? (digest === '' ? undefined : shelf.byDigest(digest))
-    const record = { ...facts, key, digest, path, created, importers, ...unknown, ...known(before) }
+    const record = { ...facts, size, key, digest, path, created, importers, ...unknown, ...known(before) }
     learn(record, landing.learned)
     if (libraries !== undefined) factsFiles.set(key, libraries)
     shelf.add(record)
     return record
   } catch (error) {
     await process.end()
-    if (name !== undefined) await unlink(join(shelf.directory.temporary, name)).catch(() => {})
+    if (name !== undefined) await unlink(name).catch(() => {})
     throw error
   } finally {
     native.closeFd(fd)

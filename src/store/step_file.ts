@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A file without a name that one step writes to: whatever ends step, worker or node, the kernel frees it. */
 import { unlinkSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Native } from '../native.js'
 import { BerthError } from '../report/errors.js'
 import type { Shelf } from './shelf.js'
@@ -22,12 +21,13 @@ export async function reserveStepFile(
   shelf.directory.make()
   const release = shelf.reserve(bytes)
   if (release === undefined) throw noRoom(bytes, 'the store of this node has no room for them')
-  const fd = openNameless(native, shelf)
+  let fd: number | undefined
   try {
+    fd = openNameless(native, shelf)
     await native.reserveFor(fd, { uid, bytes })
     return { fd, release }
   } catch (error) {
-    native.closeFd(fd)
+    if (fd !== undefined) native.closeFd(fd)
     release()
     throw explain(error, bytes)
   }
@@ -36,7 +36,7 @@ export async function reserveStepFile(
 /** An empty file of the store, whose directory is there; it ends with its last descriptor. */
 export function openNameless(native: Native, { directory }: Shelf): number {
   const { fd, name } = native.openTemporary(directory.temporary)
-  if (name !== undefined) unlinkSync(join(directory.temporary, name))
+  if (name !== undefined) unlinkSync(name)
   return fd
 }
 

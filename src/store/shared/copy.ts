@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A squashfs that another node has published becomes one of this node's own. */
 import { unlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Native } from '../../native.js'
 import type { StoreRecord } from '../record.js'
 import type { Shelf } from '../shelf.js'
@@ -36,18 +35,16 @@ async function copyOnce<O extends string>(
   record: StoreRecord,
   fill: (fd: number) => Promise<'copied' | O>,
 ): Promise<StoreRecord | Exclude<O, 'copied'>> {
-  const { temporary } = shelf.directory
-  const { fd, name } = native.openTemporary(temporary)
+  const { fd, name } = native.openTemporary(shelf.directory.temporary)
   try {
     const outcome = await fill(fd)
     if (outcome !== 'copied') return outcome as Exclude<O, 'copied'>
     const path = shelf.directory.imagePath(record.key)
     await native.publish(fd, path, name)
     return shelf.admit({ ...record, path })
-  } catch (error) {
-    if (name !== undefined) await unlink(name.startsWith('/') ? name : join(temporary, name)).catch(() => {})
-    throw error
   } finally {
     native.closeFd(fd)
+    // Once published it is gone.
+    if (name !== undefined) await unlink(name).catch(() => {})
   }
 }

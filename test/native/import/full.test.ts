@@ -10,6 +10,7 @@ import {
   openSync,
   readdirSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   writeSync,
@@ -188,5 +189,42 @@ test.needs(
     }
   },
 )
+
+test.needs(needed, 'an image whose record a failing disk keeps: the next one fits its file', async () => {
+  const directory = join(lab.folder, 'errs')
+  fake.putImage([makeTar([{ name: 'words', content: 'ab'.repeat(200_000) }])], { tag: 'errs' })
+  const first = await lab.open({ directory, compressor: 'none' })
+  const { key, path } = await pull(first, `${fake.host}/x:errs`)
+  await first.close()
+  const json = path.replace(/sqsh$/, 'json')
+  unlinkSync(json)
+  symlinkSync(json, json)
+  const second = await lab.open({ directory, compressor: 'gzip' })
+  assert.is((await pull(second, `${fake.host}/x:errs`)).size, statSync(path).size)
+  await second.close()
+  const third = await lab.open({ directory })
+  assert.equal(
+    third.inventory.list().map((one) => one.key),
+    [key],
+  )
+  await third.close()
+})
+
+test.needs(needed, 'where files have names from the start, an import that fails leaves none', async () => {
+  const directory = join(lab.folder, 'named')
+  // As on NFS, which has no O_TMPFILE.
+  const openTemporary: Native['openTemporary'] = (folder) => {
+    const name = join(folder, `.tmp-${randomBytes(4).toString('hex')}`)
+    return { fd: openSync(name, 'wx+'), name }
+  }
+  const named = await lab.open({ directory, native: { ...lab.native, openTemporary } })
+  fake.putImage([Buffer.from('no tar '.repeat(1000))], { tag: 'bad' })
+  fake.putImage([makeTar([{ name: 'good', content: 'x' }])], { tag: 'good' })
+  assert.is((await failure(pull(named, `${fake.host}/x:bad`))).code, 'BERTH_ELAYER')
+  assert.equal(readdirSync(join(directory, 'tmp')), [])
+  assert.equal(listImage((await pull(named, `${fake.host}/x:good`)).path), { good: 'x' })
+  assert.equal(readdirSync(join(directory, 'tmp')), [])
+  await named.close()
+})
 
 test.run()
