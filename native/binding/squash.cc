@@ -38,6 +38,8 @@ public:
   }
 
   Converter &converter() { return *converter_; }
+  /** For who waits for its threads, which may be after the end of this. */
+  std::shared_ptr<Converter> keepConverter() { return converter_; }
 
   /** Calls `start(done)`; the promise settles with what `done` is given, from whichever thread. */
   template <typename T, typename Start, typename Convert>
@@ -95,7 +97,7 @@ private:
   }
 
   Napi::Env env_;
-  std::unique_ptr<Converter> converter_;
+  std::shared_ptr<Converter> converter_;
   std::thread::id thread_;
   bool closed_ = false;
   Napi::Env::CleanupHook<void (*)(Session *), Session> hook_;
@@ -241,7 +243,11 @@ Napi::Value make(const Napi::CallbackInfo &info) {
   });
   method("abort", [](Session &self, const Napi::CallbackInfo &call) -> Napi::Value {
     self.converter().abort();
-    return call.Env().Undefined();
+    auto work = [converter = self.keepConverter()] {
+      converter->join();
+      return Result<>(Nothing{});
+    };
+    return promise(call.Env(), std::move(work), none);
   });
   method("progress", [](Session &self, const Napi::CallbackInfo &call) -> Napi::Value {
     const auto progress = self.converter().progress();

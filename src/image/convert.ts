@@ -21,7 +21,7 @@ export interface ConvertProgress {
 
 /**
  * Resolves when the engine has written the whole file; `stored` are layers that it has from elsewhere, fetched only when
- * it asks for one after all. On any failure the engine is aborted and the first cause
+ * it asks for one after all. On any failure the engine is aborted, waited for and the first cause
  * thrown: a wrong digest or size, a connection that stays broken, what the engine refuses.
  */
 export async function convert(
@@ -84,13 +84,17 @@ export async function convert(
     } catch (error) {
       first ??= error
       stop.abort()
-      engine.abort()
+      void engine.abort()
       return undefined
     }
   }
   await Promise.all(Array.from({ length: LAYERS_AT_ONCE }, () => guarded(feed)))
   const result = stop.signal.aborted ? undefined : await guarded(finish)
-  if (result === undefined) throw first
+  if (result === undefined) {
+    // Whoever goes on with the file is alone with it.
+    await engine.abort()
+    throw first
+  }
   checkDiffIds(image, result.diffIds, stored)
   return { ...result, reused: progress.reused }
 }

@@ -70,8 +70,11 @@ export interface NativeSquash {
   missing(): Promise<number[]>
   /** After all layers ended: tables written, file complete (not yet fsynced). */
   finish(): Promise<SquashResult>
-  /** Stops threads and frees memory; pending promises reject with ECANCELED. */
-  abort(): void
+  /**
+   * Pending promises reject with ECANCELED, or with why it has stopped already. Resolves when no thread is left: until then
+   * one may still be writing to the file.
+   */
+  abort(): Promise<void>
   /** Compressed bytes consumed, uncompressed bytes seen. */
   progress(): { compressed: number; uncompressed: number }
 }

@@ -55,7 +55,7 @@ class FakeEngine implements NativeSquash {
     return { size: 1, entries: 1, bytes: 1, copied: 0, diffIds: this.got.map(sha256), captured: {} }
   }
 
-  abort(): void {
+  async abort(): Promise<void> {
     this.aborted = true
     for (const { stop } of this.waiting) stop(Object.assign(new Error('canceled'), { code: 'ECANCELED' }))
   }
@@ -135,6 +135,20 @@ test('a layer with other bytes aborts the engine; the cause is told, not the abo
   assert.is(error.code, 'BERTH_EDIGEST')
   assert.is(error.fields.digest, sha256(CONTENT[3] ?? Buffer.alloc(0)))
   assert.ok(engine.aborted)
+})
+
+test('a failure is told when the engine writes no more: another one may be given the file', async () => {
+  class Slow extends FakeEngine {
+    isWriting = true
+    override async abort(): Promise<void> {
+      await Promise.all([super.abort(), new Promise((resolve) => setImmediate(resolve))])
+      this.isWriting = false
+    }
+  }
+  const damage: NativeError = Object.assign(new Error(), { code: 'EUCLEAN', errno: 117, syscall: 'squash' })
+  const engine = new Slow((layer) => (layer === 3 ? damage : undefined))
+  assert.is((await failure(convert(image(), new FakeReader(), engine, () => {}))).code, 'BERTH_ELAYER')
+  assert.not(engine.isWriting)
 })
 
 test('a short and a long layer are told with their sizes', async () => {

@@ -22,6 +22,11 @@ Converter::Converter(std::unique_ptr<Engine> engine) : engine_(std::move(engine)
 
 Converter::~Converter() {
   abort();
+  join();
+}
+
+void Converter::join() {
+  const std::lock_guard lock(engine_->joining);
   engine_->inflateThread.join();
   engine_->hashThread.join();
   engine_->mergeThread.join();

@@ -90,6 +90,8 @@ public:
   /** ENODATA when missing() layers were not sent. */
   void finish(std::function<void(Result<ConvertResult>)> done);
   void abort();
+  /** After abort(), from any thread: returns when nothing is written any more. */
+  void join();
   ConvertProgress progress() const;
 
 private:

@@ -73,6 +73,8 @@ struct Converter::Engine {
   std::function<void(Result<std::vector<unsigned>>)> missingDone;
   std::function<void(Result<ConvertResult>)> finishDone;
 
+  /** Several may wait for the threads. */
+  std::mutex joining;
   Thread inflateThread, hashThread, mergeThread;
 };
 

@@ -92,8 +92,10 @@ test.needs(needs, 'a layer that waits for those above holds its sender back, and
 test.needs(needs, 'abort rejects all that waits with ECANCELED', async () => {
   const engine = start(2)
   const waiting = [failure(engine.write(0, Buffer.alloc(20_000_000))), failure(engine.missing())]
-  engine.abort()
+  const stopped = engine.abort()
   for (const error of await Promise.all(waiting)) assert.is(error.code, 'ECANCELED')
+  // As often as anybody likes, also when all is over.
+  for (const ended of [stopped, engine.abort(), engine.abort()]) assert.is(await ended, undefined)
   assert.is((await failure(engine.write(1, Buffer.alloc(1)))).code, 'ECANCELED')
 })
 
@@ -148,7 +150,7 @@ test.needs(needs, 'wrong options and calls are refused', async () => {
   const engine = start(1)
   assert.is((await failure(engine.write(1, Buffer.alloc(1)))).code, 'EINVAL')
   assert.is((await failure(engine.finish())).code, 'EINVAL')
-  engine.abort()
+  await engine.abort()
 })
 
 test.run()
