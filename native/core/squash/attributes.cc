@@ -63,10 +63,16 @@ Result<uint32_t> Xattrs::index(std::vector<Xattr> xattrs) {
     fields.u16(user ? PREFIX_USER : PREFIX_SECURITY).u16(rest.size()).bytes(rest.data(), rest.size());
     fields.u32(value.size()).bytes(value.data(), value.size());
   }
-  const auto [entry, fresh] = indexes_.try_emplace(std::move(records), uint32_t(sets_.size()));
-  if (fresh)
-    sets_.push_back({entry->first, uint32_t(xattrs.size())});
-  return entry->second;
+  const ContentHash hash = key_.hash(records);
+  const uint32_t same = indexes_.find(
+      hash.low, [&](uint32_t i) { return sets_[i].hash == hash && sets_[i].size == records.size(); });
+  if (same != NONE)
+    return same;
+  const auto fresh = uint32_t(sets_.size());
+  sets_.add({hash, records_.size(), uint32_t(records.size()), uint32_t(xattrs.size())});
+  records_.append(records);
+  indexes_.add(hash.low, fresh, [&](uint32_t i) { return sets_[i].hash.low; });
+  return fresh;
 }
 
 } // namespace berth::squash

@@ -2,13 +2,16 @@
 /** Owners and extended attributes, each distinct value once. */
 #pragma once
 
-#include <map>
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "../result.hh"
+#include "chunks.hh"
+#include "content_hash.hh"
 #include "format.hh"
+#include "id_table.hh"
 #include "tar_pax.hh"
 
 namespace berth::squash {
@@ -26,22 +29,36 @@ private:
 
 class Xattrs {
 public:
-  explicit Xattrs(bool keepCapabilities) : keepCapabilities_(keepCapabilities) {}
+  Xattrs(const HashKey &key, Chunks &chunks, bool keepCapabilities)
+      : key_(key), keepCapabilities_(keepCapabilities), sets_(chunks), records_(chunks) {}
 
   /** Index of the set that the policy keeps of these; NONE when it keeps none. */
   Result<uint32_t> index(std::vector<Xattr> xattrs);
 
   struct Set {
-    /** Key and value records as they stand in the table. */
-    Bytes records;
+    ContentHash hash;
+    uint64_t start;
+    uint32_t size;
     uint32_t count;
   };
-  const std::vector<Set> &sets() const { return sets_; }
+  size_t size() const { return sets_.size(); }
+  const Set &operator[](size_t index) const { return sets_[index]; }
+  /** Shows `take` the set's key and value records as they stand in the table, piece by piece. */
+  template <typename Take> void records(const Set &set, Take take) const {
+    for (uint64_t at = set.start, end = at + set.size; at < end;) {
+      const auto run = records_.run(at);
+      const auto piece = run.first(std::min<uint64_t>(run.size(), end - at));
+      take(piece);
+      at += piece.size();
+    }
+  }
 
 private:
+  const HashKey &key_;
   bool keepCapabilities_;
-  std::vector<Set> sets_;
-  std::map<Bytes, uint32_t> indexes_;
+  Arena<Set> sets_;
+  Arena<uint8_t> records_;
+  IdTable indexes_;
 };
 
 } // namespace berth::squash

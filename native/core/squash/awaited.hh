@@ -31,6 +31,7 @@ public:
   bool empty() const { return waiting_ == 0; }
   /** Records in memory, which an image's limit of entries has to count. */
   uint64_t size() const { return paths_.size(); }
+  uint64_t textBytes() const { return texts_.size(); }
   /** The inode of those that wait for `path`; NONE: nobody does. */
   uint32_t find(std::string_view path) const;
   /** The same, if `layer` can have what they wait for: it is below theirs, and none between removed it. */

@@ -20,6 +20,7 @@
 #include "feed.hh"
 #include "sha256.hh"
 #include "stored.hh"
+#include "tree.hh"
 
 namespace berth::squash {
 
@@ -35,6 +36,8 @@ struct ConvertOptions {
   /** Refuse layers with more bytes or entries together than this: EFBIG. */
   uint64_t bytesMax = UINT64_MAX;
   uint64_t entriesMax = 100'000'000;
+  /** The same for names and links, in each of a few tables. */
+  uint64_t textBytesMax = Texts::BYTES_MAX;
   /** Keep security.capability; the engine's mounts are nosuid either way. */
   bool keepCapabilities = true;
   /** All files are root's: the id table says 0 for every owner, whatever the archive says. */

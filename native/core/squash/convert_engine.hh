@@ -17,10 +17,11 @@ struct Converter::Engine {
         decoder(gate, feed, pieces, options.bytesMax),
         optionsBlock(compressorOptions(options.compressor, options.level)), output(options.fd, SUPER_SIZE),
         line(gate, output, {options.compressor, options.level, options.blockSize, options.threads}),
-        chunks(gate, output, options.tablesOwnMax), tree(key, chunks), xattrs(options.keepCapabilities),
+        chunks(gate, output, options.tablesOwnMax), tree(key, chunks),
+        xattrs(key, chunks, options.keepCapabilities),
         store(line, key, gate, chunks, options.blockSize, options.watch.get()),
         index(*codec, chunks, options.layers),
-        merger({tree, store, owners, xattrs, key, index, chunks}, options.entriesMax),
+        merger({tree, store, owners, xattrs, key, index, chunks}, options.entriesMax, options.textBytesMax),
         digests(options.layers) {
     gate.watch(changed);
     gate.whenStopped([this](const Error &error) { rejectAll(error); });

@@ -125,7 +125,9 @@ bool FileStore::matches(const Token &next) {
   for (unsigned tries = 0; candidate_ != NONE && tries < CANDIDATES_MAX; tries++) {
     const Large &large = larges_[candidate_];
     const auto *own = largeTokens_.data() + large.firstToken;
-    if (large.tokens > at && own[at] == next && std::equal(tokens_.begin(), tokens_.end(), own))
+    // The first one has matched all tokens so far.
+    if (large.tokens > at && own[at] == next &&
+        (tries == 0 || std::equal(tokens_.begin(), tokens_.end(), own)))
       return true;
     candidate_ = large.next;
   }

@@ -30,6 +30,7 @@ public:
 
   /** At a layer's end. */
   void clear();
+  uint64_t textBytes() const { return texts_.size(); }
   /** The last entry of a path counts. `symlink`: where it points. */
   void put(std::string_view path, const LinkTarget &target, std::optional<std::string_view> symlink = {});
   std::optional<LinkTarget> find(std::string_view path) const;

@@ -45,7 +45,7 @@ Result<> Merger::layer(unsigned index, EntryReader &reader) {
       break;
     ordinal_++;
     entries_++;
-    if (auto done = checkCount(); !done)
+    if (auto done = checkLimits(); !done)
       return done;
     filled_ = NONE;
     if (auto done = apply(entry, reader); !done) {
@@ -58,12 +58,16 @@ Result<> Merger::layer(unsigned index, EntryReader &reader) {
   }
   hidden_.clear();
   reader.drain();
-  return checkCount();
+  return checkLimits();
 }
 
-Result<> Merger::checkCount() const {
+Result<> Merger::checkLimits() const {
   if (entries_ + awaited_.size() > entriesMax_)
     return fail(EFBIG, "squash", {}, "the layers have more than " + std::to_string(entriesMax_) + " entries");
+  if (std::max({parts_.tree.texts.size(), hidden_.textBytes(), awaited_.textBytes()}) > textBytesMax_)
+    return fail(EFBIG, "squash", {},
+                "the names and links of the layers are longer than " + std::to_string(textBytesMax_) +
+                    " bytes");
   return Nothing{};
 }
 

@@ -41,8 +41,8 @@ public:
     Chunks &chunks;
   };
 
-  Merger(Parts parts, uint64_t entriesMax)
-      : parts_(parts), entriesMax_(entriesMax), hidden_(parts.key, parts.chunks),
+  Merger(Parts parts, uint64_t entriesMax, uint64_t textBytesMax)
+      : parts_(parts), entriesMax_(entriesMax), textBytesMax_(textBytesMax), hidden_(parts.key, parts.chunks),
         awaited_(parts.key, parts.chunks) {}
 
   /** Reads one layer to its end; layers come from the highest index to 0. */
@@ -66,7 +66,9 @@ private:
   static constexpr uint32_t HIDDEN = NONE, MISSING = NONE - 1;
   static constexpr unsigned LINK_HOPS_MAX = 40;
   static constexpr size_t NAME_SIZE_MAX = 255;
-  static constexpr size_t TARGET_SIZE_MAX = 4095;
+  /** PATH_MAX without its NUL: no extractor can name more. Each level costs what the path is long. */
+  static constexpr size_t PATH_SIZE_MAX = 4095;
+  static constexpr size_t TARGET_SIZE_MAX = PATH_SIZE_MAX;
 
   /** A walk from the root: the path in this layer's view, and the node of each directory on it. */
   struct Walk {
@@ -95,7 +97,7 @@ private:
   Result<> describe(const TarEntry &entry, Inode &inode);
   Result<> fill(const TarEntry &entry, uint32_t inode, EntryReader &reader);
   Result<> fillFile(const TarEntry &entry, uint32_t number, Inode &inode, EntryReader &reader);
-  Result<> checkCount() const;
+  Result<> checkLimits() const;
 
   // merger_path.cc
   Result<Place> locate(std::string_view name, bool create);
@@ -113,7 +115,7 @@ private:
   void settleWanted();
 
   Parts parts_;
-  uint64_t entriesMax_;
+  uint64_t entriesMax_, textBytesMax_;
   uint64_t entries_ = 0;
 
   unsigned layer_ = 0;

@@ -125,6 +125,8 @@ Result<> Merger::layerAgain(unsigned index, EntryReader &reader) {
       return more.error();
     if (!*more)
       break;
+    if (auto done = checkLimits(); !done)
+      return done;
     if (const uint32_t inode = wanted->find(ordinal_); inode != NONE)
       if (auto done = fill(entry, inode, reader); !done)
         return done;

@@ -87,7 +87,8 @@ Result<> Merger::enter(Walk &walk, std::string_view component) {
     }
     return Nothing{};
   }
-  if (component.size() > NAME_SIZE_MAX || walk.nodes.size() > DEPTH_MAX)
+  if (component.size() > NAME_SIZE_MAX || walk.nodes.size() > DEPTH_MAX ||
+      walk.path.size() + component.size() > PATH_SIZE_MAX)
     return fail(ENAMETOOLONG, "tar", {}, "an entry's path is longer than Linux allows");
   const uint32_t parent = walk.nodes.back();
   std::string before = walk.path;

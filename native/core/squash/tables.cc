@@ -66,24 +66,24 @@ Result<> Tables::writeFragments() {
 }
 
 Result<> Tables::writeXattrs() {
-  const auto &sets = parts_.xattrs.sets();
-  if (sets.empty())
+  const Xattrs &sets = parts_.xattrs;
+  if (sets.size() == 0)
     return Nothing{};
   Output &output = parts_.output;
   const uint64_t start = output.position();
-  MetadataTable records(parts_.codec, parts_.chunks);
-  Bytes ids;
-  for (const auto &set : sets) {
+  MetadataTable records(parts_.codec, parts_.chunks), table(parts_.codec, parts_.chunks);
+  for (size_t i = 0; i < sets.size(); i++) {
+    const Xattrs::Set &set = sets[i];
     const auto here = records.here();
-    Fields(ids).u64(here.block << 16 | here.offset).u32(set.count).u32(set.records.size());
-    records.append(set.records);
+    Bytes id;
+    Fields(id).u64(here.block << 16 | here.offset).u32(set.count).u32(set.size);
+    table.append(id);
+    sets.records(set, [&](std::span<const uint8_t> piece) { records.append(piece); });
   }
   records.close();
   if (auto done = records.drain(output); !done)
     return done;
   // Unlike the other tables, this list of blocks has a header, and the superblock points at it.
-  MetadataTable table(parts_.codec, parts_.chunks);
-  table.append(ids);
   table.close();
   const uint64_t tableStart = output.position();
   if (auto done = table.drain(output); !done)

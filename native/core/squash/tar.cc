@@ -153,9 +153,17 @@ Result<bool> TarReader::readExtension(const Header &, char type, int64_t size) {
     longTarget_ = cut();
   // Global headers ('g') are ignored, as docker, containerd and umoci do: git archive writes a comment there.
   else if (type != 'g')
-    if (auto done = pax_.read(*content); !done)
+    if (auto done = readPax(*content); !done)
       return done.error();
   return true;
+}
+
+/** All before one entry count together: each adds to what is kept until then. */
+Result<> TarReader::readPax(std::string_view text) {
+  paxSize_ += text.size();
+  if (paxSize_ > SPECIAL_SIZE_MAX)
+    return tarDamage("the extended headers of an entry are larger than 1 MiB");
+  return pax_.read(text);
 }
 
 Result<bool> TarReader::next(TarEntry &entry) {
@@ -163,6 +171,7 @@ Result<bool> TarReader::next(TarEntry &entry) {
     return done.error();
   entry = {};
   pax_ = {};
+  paxSize_ = 0;
   longName_.clear();
   longTarget_.clear();
   for (;;) {

@@ -91,6 +91,7 @@ private:
   Result<> skipRest();
   Result<std::string> readSpecial(uint64_t size);
   Result<bool> readExtension(const Header &header, char type, int64_t size);
+  Result<> readPax(std::string_view text);
   Result<> fill(TarEntry &entry, const Header &header, char type, int64_t size);
   Result<> fillOwner(TarEntry &entry, const Header &header);
   Result<> readSparse(TarEntry &entry, const Header &header, char type);
@@ -106,6 +107,8 @@ private:
   bool sparse_ = false;
   std::vector<SparsePart> parts_;
   PaxValues pax_;
+  /** Of the extended headers whose values are in pax_. */
+  uint64_t paxSize_ = 0;
   std::string longName_, longTarget_;
 };
 

@@ -20,11 +20,15 @@ namespace berth::squash {
 class Texts {
 public:
   static constexpr size_t LENGTH_MAX = 0xffff;
+  /** Handles name 4 GiB. Who adds looks at size() at least once for each chunk, so one stays free. */
+  static constexpr uint64_t BYTES_MAX = (uint64_t{1} << 32) - 2 * Chunks::CHUNK_SIZE;
 
   explicit Texts(Chunks &source) : source_(source) {}
   /** Up to LENGTH_MAX bytes. */
   uint32_t add(std::string_view text);
   std::string_view get(uint32_t handle) const;
+  /** In bytes, whole chunks. */
+  uint64_t size() const { return uint64_t{chunks_.size()} << CHUNK_BITS; }
   void clear();
 
 private:

@@ -51,8 +51,9 @@ template <typename T, typename Ask> static Result<T> wait(Ask ask) {
 
 int main(int count, char **arguments) {
   std::map<std::string, std::string> keys{
-      {"compressor", "zstd"}, {"level", "1"},  {"block", "131072"},      {"threads", "2"}, {"chunk", "65536"},
-      {"seed", "0"},          {"bytes", "-1"}, {"entries", "100000000"}, {"capture", ""},  {"again", "yes"}};
+      {"compressor", "zstd"}, {"level", "1"},   {"block", "131072"}, {"threads", "2"},
+      {"chunk", "65536"},     {"seed", "0"},    {"bytes", "-1"},     {"entries", "100000000"},
+      {"capture", ""},        {"again", "yes"}, {"texts", ""}};
   int at = 1;
   for (; at + 1 < count && arguments[at][0] == '-'; at += 2)
     keys[arguments[at] + 1] = arguments[at + 1];
@@ -73,6 +74,8 @@ int main(int count, char **arguments) {
   options.threads = unsigned(std::stoul(keys["threads"]));
   options.bytesMax = std::stoull(keys["bytes"]);
   options.entriesMax = std::stoull(keys["entries"]);
+  if (!keys["texts"].empty())
+    options.textBytesMax = std::stoull(keys["texts"]);
   if (!keys["capture"].empty())
     options.capture.push_back(keys["capture"]);
   auto started = Converter::start(std::move(options));

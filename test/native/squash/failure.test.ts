@@ -5,7 +5,7 @@ import * as fs from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import * as assert from 'uvu/assert'
 import { suite } from '../../suite.js'
-import { dir, entry, file, tar } from './tar_writer.js'
+import { dir, entry, file, symlink, tar } from './tar_writer.js'
 import { Bench, build, run } from './workbench.js'
 
 const test = suite('squash failures')
@@ -17,6 +17,9 @@ const failure = (layer: Buffer, keys: Record<string, string | number> = {}): str
   assert.is(done.code, 1, done.error)
   return done.error
 }
+
+/** Longer than PATH_MAX, though no name and no number of levels is too large. */
+const DEEP = `${'n'.repeat(255)}/`.repeat(18)
 
 const good = tar(dir('d'), file('d/a', randomBytes(3000)), file('big', randomBytes(300_000)), file('z', 'z'))
 
@@ -58,6 +61,7 @@ test('flipped bits in compressed layers are found by their checksums', () => {
 
 test('hostile headers are refused with their reason', () => {
   const long = 'x'.repeat(1 << 21)
+  const part = 'x'.repeat(400_000)
   const cases: [Buffer, RegExp][] = [
     [entry({ name: 'a', patch: (h) => void h.write('99999999999', 124) }), /not octal/],
     [entry({ name: 'a', size: -1 }), /size is negative/],
@@ -65,6 +69,14 @@ test('hostile headers are refused with their reason', () => {
     [entry({ name: 'a', type: 'x', content: '999 path=b\n' }), /bad record/],
     [entry({ name: 'a', type: 'x', content: '11 path=b\n' }), /bad record/],
     [entry({ name: 'a', type: 'L', content: long }), /larger than 1 MiB/],
+    [
+      // Three of their extended headers alone, then an entry.
+      Buffer.concat([
+        ...['a', 'b', 'c'].map((key) => entry({ name: '', pax: { [key]: part } }).subarray(0, -512)),
+        entry({ name: 'a' }),
+      ]),
+      /extended headers of an entry are larger than 1 MiB/,
+    ],
     [entry({ name: 'a', pax: { path: 'b\0c' } }), /NUL/],
     [entry({ name: 'a', pax: { uid: '-5' } }), /uid is out of range/],
     [entry({ name: 'a', pax: { size: '99999999999999999999' } }), /not decimal/],
@@ -94,6 +106,8 @@ test('hostile headers are refused with their reason', () => {
     ],
     [Buffer.concat([entry({ name: 'a' }), entry({ name: 'a/x' })]), /"a" is not a directory/],
     [entry({ name: 'a', pax: { path: 'd/'.repeat(5000) } }), /longer than Linux allows/],
+    [entry({ name: 'a', pax: { path: DEEP } }), /longer than Linux allows/],
+    [entry({ name: 'a', type: '1', pax: { linkpath: DEEP } }), /longer than Linux allows/],
     [randomBytes(4096), /checksum is wrong/],
   ]
   for (const [layer, message] of cases)
@@ -111,6 +125,12 @@ test('limits on bytes and entries hold against a bomb', () => {
   assert.match(
     failure(tar(...Array.from({ length: 200 }, (_, i) => file(`f${i}`, ''))), { entries: 100 }),
     /^EFBIG .*more than 100 entries/,
+  )
+  assert.match(
+    failure(tar(...Array.from({ length: 3000 }, (_, i) => symlink(`l${i}`, 'x'.repeat(1000)))), {
+      texts: 1 << 20,
+    }),
+    /^EFBIG .*names and links.* longer than 1048576 bytes/,
   )
   const deep = tar(file(`${'d/'.repeat(45)}x`, ''))
   assert.match(failure(deep, { entries: 20 }), /^EFBIG .*more than 20 entries/)

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as pause } from 'node:timers/promises'
-import { constants, createGzip } from 'node:zlib'
+import { constants, createGzip, gzipSync } from 'node:zlib'
 import * as assert from 'uvu/assert'
 import { suite } from '../../suite.js'
 import { END, entry, type TarEntry } from './tar_writer.js'
@@ -111,6 +111,36 @@ test(`a million files that an upper layer hides take less than ${MEGABYTES_MAX} 
   )
   const [top = ''] = bench.save([Buffer.concat([...whiteouts, END])])
   assert.is((await peakOwnMegabytes(bench.path('million'), top)) < MEGABYTES_MAX, true)
+})
+
+test(`a hundred files with their own megabyte of attributes take less than ${MEGABYTES_MAX} MB`, async () => {
+  const names = Array.from({ length: 15 }, (_, j) => `SCHILY.xattr.user.name-${j}`)
+  const files = Array.from({ length: 100 }, (_, i) => {
+    const pax = Object.fromEntries(names.map((name) => [name, Buffer.alloc(65_536, `value ${i} `)]))
+    return entry({ name: `file-${i}`, pax })
+  })
+  const [path = ''] = bench.save([Buffer.concat([...files, END])])
+  assert.is((await peakOwnMegabytes(path)) < MEGABYTES_MAX, true)
+  const attributes = spawnSync('getfattr', ['-n', 'user.name-7', '--only-values', `${bench.mount()}/file-42`])
+  assert.is(attributes.stdout.equals(Buffer.alloc(65_536, 'value 42 ')), true)
+  bench.unmount()
+})
+
+/** Members of gzip stand for parts of a layer: those of the same bytes need to be made once. */
+test('a large file that is there twice costs the same for each of its blocks', () => {
+  const content = gzipSync(Buffer.alloc(1 << 20, 'x'))
+  const head = (name: string): Buffer => gzipSync(entry({ name, size: 500 << 20 }))
+  const [path = ''] = bench.save([
+    Buffer.concat([
+      ...['a', 'b'].flatMap((name) => [head(name), ...Array(500).fill(content)]),
+      gzipSync(END),
+    ]),
+  ])
+  // Two seconds here; with a look at all blocks before for each it was twelve.
+  const keys = '-block 4096 -compressor none -threads 1'
+  const command = `ulimit -t 7; exec ${bench.program} ${keys} ${bench.path('twice')} ${path}`
+  const done = spawnSync('bash', ['-c', command], { encoding: 'utf8' })
+  assert.is(done.status, 0, `${done.signal} ${done.stderr}`)
 })
 
 test('hard links into a lower layer cost the same each, however many wait', () => {
