@@ -5,7 +5,7 @@
  */
 import { existsSync, readFileSync, readlinkSync } from 'node:fs'
 import { chmod, copyFile } from 'node:fs/promises'
-import { dirname, isAbsolute, parse, resolve } from 'node:path'
+import { basename, dirname, isAbsolute, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { BerthError, messageOf, renderError } from '../report/errors.js'
 import { Tag } from '../worker/frame.js'
@@ -14,8 +14,8 @@ import { Exit, type Places } from './command.js'
 import { listContainers, removeContainers } from './containers.js'
 import { withSource } from './enroot_daemon.js'
 import { showTable } from './enroot_list.js'
-import { mountOption } from './enroot_mount.js'
 import { findListed, type Listed, listed, nameOnDisk, unnamedStep } from './enroot_names.js'
+import { START_OPTIONS, startOptions, variablesOf } from './enroot_start.js'
 import { execIn, type Likeness } from './exec.js'
 import { placesHere } from './places.js'
 import type { StepRow } from './ps.js'
@@ -32,6 +32,7 @@ interface Row {
 class Unmapped extends Error {}
 
 const IMPORT_STEP = 'enroot'
+const OTHER_KIND = "images of another processor's kind are not imported"
 /** Of a new file, as open(2) would make it. */
 const FILE_MODE = 0o666
 
@@ -43,18 +44,18 @@ const COMMANDS: Readonly<Record<string, Row>> = {
     options: { name: { type: 'string', short: 'n' }, force: { type: 'boolean', short: 'f' } },
     run: create,
   },
-  start: {
-    options: {
-      root: { type: 'boolean', short: 'r' },
-      rw: { type: 'boolean', short: 'w' },
-      mount: { type: 'string', short: 'm', multiple: true },
-      env: { type: 'string', short: 'e', multiple: true },
-    },
-    run: start,
-  },
+  start: { options: START_OPTIONS, run: start },
   import: {
     options: { output: { type: 'string', short: 'o' }, arch: { type: 'string', short: 'a' } },
     run: importImage,
+  },
+  load: {
+    options: {
+      name: { type: 'string', short: 'n' },
+      force: { type: 'boolean', short: 'f' },
+      arch: { type: 'string', short: 'a' },
+    },
+    run: load,
   },
   export: {
     options: { output: { type: 'string', short: 'o' }, force: { type: 'boolean', short: 'f' } },
@@ -153,13 +154,30 @@ function likeProcess(pid: string, given: unknown): Likeness {
 
 async function create({ values, words: [image], places }: Parameters<Row['run']>[0]): Promise<number> {
   if (image === undefined) throw new Unmapped('usage: enroot create [-n NAME] FILE')
-  const name = typeof values.name === 'string' ? values.name : parse(image).name
   const path = /^[./]/.test(image) ? image : `./${image}`
-  if (values.force === true) {
+  return make(places, values, basename(image, '.sqsh'), path)
+}
+
+/** Import and create in one. */
+async function load({ values, words: [uri], places }: Parameters<Row['run']>[0]): Promise<number> {
+  if (uri === undefined) throw new Unmapped('usage: enroot load [-n NAME] docker://IMAGE')
+  if (!uri.startsWith('docker://')) throw new Unmapped(`${uri}: only docker:// can be loaded`)
+  if (values.arch !== undefined) throw new Unmapped(OTHER_KIND)
+  return make(places, values, basename(fileFor(uri), '.sqsh'), uri)
+}
+
+async function make(
+  places: Places,
+  { name: given, force }: Record<string, unknown>,
+  otherwise: string,
+  image: string,
+): Promise<number> {
+  const name = typeof given === 'string' ? given : otherwise
+  if (force === true) {
     const found = findListed(await listContainers(places), name, process.getuid?.() ?? 0)
     if (found !== undefined) await removeContainers(places, [found.id], true)
   }
-  await callWorker(places, 'containers-create', [nameOnDisk(name), path], context())
+  await callWorker(places, 'containers-create', [nameOnDisk(name), image], context())
   return Exit.OK
 }
 
@@ -173,15 +191,10 @@ async function start({
   const found = findListed(await listContainers(places), name, process.getuid?.() ?? 0)
   const isImage = found === undefined && existsSync(name)
   if (found === undefined && !isImage) throw new BerthError('BERTH_ENOSUCHCONTAINER', { name })
-  const mounts = Array.isArray(values.mount) ? values.mount.map(mountOption) : []
+  const own = isImage ? `container-image=${resolve(name)}` : `container-name=${found?.name}:no_exec`
+  const options = await startOptions(places, values)
   setVariables(values.env)
-  const options = [
-    isImage ? `container-image=${resolve(name)}` : `container-name=${found?.name}:no_exec`,
-    values.rw === true ? 'container-writable=1' : 'container-readonly=1',
-    ...(values.root === true ? ['container-remap-root=1'] : []),
-    ...(mounts.length === 0 ? [] : [`container-mounts=${mounts.join(',')}`]),
-  ]
-  return runContainer(places, options, command)
+  return runContainer(places, [own, ...options], command)
 }
 
 async function importImage({ values, words: [uri], places }: Parameters<Row['run']>[0]): Promise<number> {
@@ -189,7 +202,7 @@ async function importImage({ values, words: [uri], places }: Parameters<Row['run
     throw new Unmapped('usage: enroot import [-o FILE] docker://IMAGE|dockerd://IMAGE|podman://IMAGE')
   if (!/^(docker|dockerd|podman):\/\//.test(uri))
     throw new Unmapped(`${uri}: only docker://, dockerd:// and podman:// can be imported`)
-  if (values.arch !== undefined) throw new Unmapped("images of another processor's kind are not imported")
+  if (values.arch !== undefined) throw new Unmapped(OTHER_KIND)
   const output = typeof values.output === 'string' ? values.output : fileFor(uri)
   if (existsSync(output)) throw new Unmapped(`File already exists: ${resolve(output)}`)
   return withSource(uri, dirname(resolve(output)), (source) => fetchTo(places, source, output))
@@ -219,7 +232,7 @@ async function exportImage({ values, words: [name], places }: Parameters<Row['ru
   if (found === undefined) throw new BerthError('BERTH_ENOSUCHCONTAINER', { name })
   const output = resolve(typeof values.output === 'string' ? values.output : `${name}.sqsh`)
   if (values.force !== true && existsSync(output))
-    throw new Unmapped(`${output} exists already; -f replaces it`)
+    throw new Unmapped(`File already exists: ${output}; -f replaces it`)
   const status = await runContainer(
     places,
     [`container-name=${found.name}`, `container-save=${output}`],
@@ -232,10 +245,6 @@ async function exportImage({ values, words: [name], places }: Parameters<Row['ru
 function setVariables(given: unknown): void {
   for (const entry of variablesOf(given))
     process.env[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
-}
-
-function variablesOf(given: unknown): string[] {
-  return (Array.isArray(given) ? given : []).map(String).filter((entry) => entry.indexOf('=') > 0)
 }
 
 function context() {

@@ -8,7 +8,9 @@ const TYPES = /^(none|bind|auto|tmpfs)$/
 export function mountOption(line: string): string {
   const [source = '', target = source, ...rest] = line.split(':')
   const flags = rest.flatMap((field) => field.split(',')).filter((flag) => flag !== '' && !TYPES.test(flag))
-  return [quote(source), quote(target), ...(flags.length === 0 ? [] : [flags.join('+')])].join(':')
+  // enroot counts a target from the root, whether it says so or not.
+  const place = target.startsWith('/') ? target : `/${target}`
+  return [quote(source), quote(place), ...(flags.length === 0 ? [] : [flags.join('+')])].join(':')
 }
 
 /** What --container-mounts takes for more than a letter. */

@@ -46,6 +46,8 @@ export class LiveStep {
   private running = false
   private startedTold = false
   private saving: Saving | undefined
+  /** The process of a ticket; it becomes the command. */
+  private launcher: number | undefined
   /** Launchers that wait, of whom credentials may be asked. */
   readonly logins = new Logins()
   readonly since = Date.now() / 1000
@@ -92,6 +94,12 @@ export class LiveStep {
 
   get engineName(): string {
     return this.container?.engine.name ?? this.request?.engine ?? ''
+  }
+
+  /** Its first processes here: Slurm's tasks, or the one of `berth run`, which nobody announces. */
+  get pids(): number[] {
+    const tasks = this.lease.tasks.map(({ pid }) => pid)
+    return this.launcher === undefined ? tasks : [...tasks, this.launcher]
   }
 
   get state(): string {
@@ -204,6 +212,7 @@ export class LiveStep {
   /** The frame for one task. */
   join(opened: OpenedStep, pid: number): JoinFrame {
     this.running = true
+    if (this.facts.context === 'run') this.launcher = pid
     return this.ports.story.join(opened, pid)
   }
 

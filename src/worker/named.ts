@@ -14,7 +14,7 @@ export async function listNamed(worker: Worker, uid: number): Promise<ContainerR
     const running = worker.steps
       .list()
       .filter(({ containerKey, state }) => containerKey === id && state === 'running')
-      .map((step) => ({ step: shortName(step.facts), pids: step.lease.tasks.map(({ pid }) => pid) }))
+      .map((step) => ({ step: shortName(step.facts), pids: step.pids }))
     const size = await containers.size(container)
     return { id, name, uid: container.uid, scope, image: image.reference, size, created, running }
   })

@@ -48,7 +48,7 @@ export function listSteps(worker: Worker, uid: number): StepRow[] {
       image: step.imageName,
       engine: step.engineName,
       state: step.state,
-      pids: step.lease.tasks.map(({ pid }) => pid),
+      pids: step.pids,
       id: step.facts.id ?? '',
       owner: step.lease.owner.pid,
       cwd: step.facts.cwd,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The image's entrypoint and what images of PyTorch get, row by row as users of pyxis know them. */
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.js'
-import { startCluster } from './cluster.js'
+import { distOf, startCluster } from './cluster.js'
 import type { Outcome, RunOptions } from './command.js'
 import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
@@ -144,6 +145,49 @@ test('PyTorch: an address and threads that the user chose stay', async () => {
 
 test('without PyTorch in the image there are none', async () => {
   prints(await srun([], 'echo "[$MASTER_ADDR$RANK]"'), ['[]'])
+})
+
+function enrootWords(words: readonly string[]): { argv: string[]; run: RunOptions } {
+  const argv = [join(distOf(at.cluster), 'compat/enroot'), ...words]
+  return { argv, run: { env: { BERTH_RUNTIME_DIR: at.cluster.nodes[0]?.runtimeDir ?? '', TLS_VERIFY: '1' } } }
+}
+
+function enroot(words: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  const { argv, run } = enrootWords(words)
+  return at.cluster.command(argv, { env: { ...run.env, ...env } })
+}
+
+test('enroot start: the entrypoint takes the command and is heard, variables given win', async () => {
+  exits(await enroot(['load', '--name', 'loaded', `docker://${image}`]), 0)
+  says(fails(await enroot(['load', '-n', 'loaded', `docker://${image}`])), /already exists/)
+  exits(await enroot(['load', '-f', '-n', 'loaded', `docker://${image}`]), 0)
+  const show = ['loaded', 'sh', '-c', 'echo $DAEMON_HOST $FROM_IMAGE $NAMED']
+  const seen = exits(await enroot(['start', '-e', 'FROM_IMAGE=given', '--env=TLS_VERIFY', ...show]), 0)
+  says(says(seen, /^entrypoint: warning$/m), /^tcp:\/\/docker:2376 given changed$/m)
+})
+
+test('enroot start: writable as enroot.conf would say, mounts below the root, namespaces of its own', async () => {
+  const touch = ['loaded', 'touch', '/made']
+  says(fails(await enroot(['start', ...touch])), /Read-only file system/)
+  exits(await enroot(['start', ...touch], { ENROOT_ROOTFS_WRITABLE: 'y' }), 0)
+  exits(await enroot(['start', '--mount', '.:mnt', 'loaded', 'ls', '-d', '/mnt', '/made']), 0)
+  const show = ['sh', '-c', 'readlink /proc/self/ns/net; readlink /proc/self/ns/uts']
+  const own = async (options: string[]) =>
+    lines(await enroot(['start', ...options, 'loaded', ...show])).filter((line) => line.includes(':['))
+  const [host, alone] = [await own([]), await own(['--net', '--uts'])]
+  assert.is(host.length, 2)
+  for (const [index, namespace] of alone.entries()) assert.is.not(namespace, host[index])
+})
+
+test('enroot start: list shows its process, which exec joins', async () => {
+  const { argv, run } = enrootWords(['start', 'loaded', 'sh', '-c', 'echo pid $$; exec sleep 300'])
+  const started = at.cluster.start(argv, run)
+  await started.sees(/^pid \d+$/m)
+  const table = exits(await enroot(['list', '-f']), 0).stdout
+  const [, pid = ''] = /^loaded +(\d+) +sleep /m.exec(table) ?? []
+  says(await enroot(['exec', '-e', 'MORE=x', pid, 'sh', '-c', 'echo $DAEMON_HOST $MORE']), /2375 x$/m)
+  started.kill('SIGTERM')
+  await started.done
 })
 
 test('arguments of pyxis in plugstack.conf: execute_entrypoint=1 and sbatch_support=0', async () => {

@@ -193,6 +193,7 @@ test("enroot's mount lines are entries of --container-mounts", () => {
   for (const [line, entry] of [
     ['/a', '/a:/a'],
     ['.:/work', '.:/work'],
+    ['.:mnt', '.:/mnt'],
     ['/a,b:/c:none:rbind,ro', '/a\\,b:/c:rbind+ro'],
     ['/a:/b:ro,x-create=dir', '/a:/b:ro+x-create=dir'],
     ['tmpfs:/t:tmpfs:x-create=dir,rw,size=1M', 'tmpfs:/t:x-create=dir+rw+size=1M'],
