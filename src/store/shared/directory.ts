@@ -2,12 +2,14 @@
 /** The shared directory as a node reaches it: by orders to one process, and not for a while after a failure. */
 import type { Native } from '../../native.js'
 import { BerthError, messageOf } from '../../report/errors.js'
-import { type Answered, type AskOptions, Sharer } from './sharer.js'
+import { type Answered, type AskOptions, type Patience, Sharer } from './sharer.js'
 import type { OrderName, Orders, SharerSettings, ShareState } from './wire.js'
 
 export interface DirectoryOptions extends SharerSettings {
   /** Group of the account that may write there. */
   gid: number
+  /** Its own by default; rest_ms: after a failure no step waits for it. */
+  patience?: Patience & { rest_ms: number }
 }
 
 /** A directory that failed is tried again after this; until then no step waits for it. */
@@ -92,8 +94,9 @@ export class SharedDirectory {
   /** No step waits for it for a while. */
   rest(why: string): void {
     if (performance.now() < this.restUntil) return
-    this.restUntil = performance.now() + REST_MS
-    this.log(`shared store ${this.path}: ${why}; the node's own store is used for ${REST_MS / 1000} s`)
+    const { rest_ms = REST_MS } = this.options.patience ?? {}
+    this.restUntil = performance.now() + rest_ms
+    this.log(`shared store ${this.path}: ${why}; the node's own store is used for ${rest_ms / 1000} s`)
     this.sharer?.leave()
   }
 
@@ -108,8 +111,11 @@ export class SharedDirectory {
     this.orders++
     try {
       if (this.sharer?.alive !== true) {
-        const { directory, uid, gid, node, stale_ms } = this.options
-        this.sharer = new Sharer(this.native, this.distDir, { directory, uid, node, stale_ms }, { uid, gid })
+        // One a minute, each of which nothing ends, would fill the node's memory.
+        if (this.sharer?.isStuck) throw new Error('the sharer that was killed still waits for an answer')
+        const { directory, uid, gid, node, stale_ms, patience } = this.options
+        const settings = { directory, uid, node, stale_ms }
+        this.sharer = new Sharer(this.native, this.distDir, settings, { uid, gid }, patience)
       }
       return await this.sharer.ask(name, order, options)
     } finally {

@@ -10,10 +10,15 @@ import { nodeOf } from '../importer.js'
 import type { OrderName, Orders, Sent, SharerSettings } from './wire.js'
 
 const HEAP_MIB_MAX = 64
+/** How long the directory may let us wait. */
+export interface Patience {
+  answer_ms: number
+  /** Between two reports of a copy. */
+  stall_ms: number
+}
+
 /** A metadata server under load takes seconds; one that takes longer is as good as none. */
-const ANSWER_MS_MAX = 15_000
-/** Between two reports of a copy. */
-const STALL_MS_MAX = 60_000
+const PATIENCE: Patience = { answer_ms: 15_000, stall_ms: 60_000 }
 
 export interface Answered<N extends OrderName> {
   answer: Orders[N]['answer']
@@ -45,12 +50,15 @@ export class Sharer {
   private readonly fds: number[] = []
   private orders = 0
   private gone: string | undefined
+  private isKilled = false
+  private isOver = false
 
   constructor(
     private readonly native: Native,
     distDir: string,
     settings: SharerSettings,
     user: { uid: number; gid: number },
+    private readonly patience: Patience = PATIENCE,
   ) {
     const [ours, theirs] = native.socketPair()
     const argv = [
@@ -65,8 +73,12 @@ export class Sharer {
       stdio: ['ignore', 'ignore', 'inherit', theirs],
     })
     native.closeFd(theirs)
-    this.child.once('error', (error) => this.end(`cannot be started: ${error.message}`))
-    this.child.once('exit', (status, signal) => this.end(`ended (${signal ?? status})`))
+    const over = (how: string) => {
+      this.isOver = true
+      this.end(how)
+    }
+    this.child.once('error', (error) => over(`cannot be started: ${error.message}`))
+    this.child.once('exit', (status, signal) => over(`ended (${signal ?? status})`))
     this.socket = native.adopt(ours, {
       data: (bytes, fds) => {
         try {
@@ -85,6 +97,11 @@ export class Sharer {
     return this.gone === undefined
   }
 
+  /** It was killed and does not end: it waits for a server, and nothing ends that wait. */
+  get isStuck(): boolean {
+    return this.isKilled && !this.isOver
+  }
+
   /** @throws Error with the file system's `code` */
   ask<N extends OrderName>(
     name: N,
@@ -95,7 +112,7 @@ export class Sharer {
     if (gone !== undefined) return Promise.reject(new Error(`the sharer ${gone}`))
     const id = ++this.orders
     return new Promise((resolve, reject) => {
-      const wait_ms = options.isLong === true ? STALL_MS_MAX : ANSWER_MS_MAX
+      const wait_ms = options.isLong === true ? this.patience.stall_ms : this.patience.answer_ms
       const timer = setTimeout(() => this.end(`did not answer within ${wait_ms / 1000} s`, true), wait_ms)
       const tell = (done: number, total: number) => {
         timer.refresh()
@@ -146,6 +163,7 @@ export class Sharer {
       reject(new Error(`the sharer ${how}`))
     }
     this.pending.clear()
+    this.isKilled = kill
     if (kill) this.child.kill('SIGKILL')
   }
 }

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { Native } from '../../../src/native.js'
 import { Sharer } from '../../../src/store/shared/sharer.js'
 import type { Turn } from '../../../src/store/shared/wire.js'
 import type { ImportProgress, Store } from '../../../src/store/store.js'
@@ -30,6 +31,8 @@ const STALE_MS = 1000
 /** Two nodes hit the same moment in some of them. */
 const RACES = 15
 const DAY_S = 86_400
+/** A minute at most in earnest. The first answer takes the start of a process. */
+const PATIENCE = { answer_ms: 2000, stall_ms: 500, rest_ms: 1 }
 /** The kernel looks again after one second, sshfs after twenty unless a file is opened. */
 const SEEN_MS_MAX = 10_000
 
@@ -55,30 +58,41 @@ test.after(async () => {
   await lab.close()
 })
 
+interface Node {
+  store: Store
+  log: string[]
+  mount: NetworkMount
+}
+
 /** What the server has, and mounts of it. */
 class Exported {
   private static count = 0
   readonly path = lab.publicFolder(`exported-${++Exported.count}`)
 
-  async mount(...options: string[]): Promise<string> {
+  async mount(...options: string[]): Promise<NetworkMount> {
     const mount = await NetworkMount.start(this.path, join(lab.folder, `mount-${mounts.length}`), ...options)
     mounts.push(mount)
-    return mount.path
+    return mount
   }
 
-  async node(name: string): Promise<{ store: Store; log: string[] }> {
+  /** @param hasty it has less patience than others, and what is other in its addon */
+  async node(name: string, hasty?: (mount: NetworkMount) => Partial<Native>): Promise<Node> {
     const log: string[] = []
+    const mount = await this.mount()
     const shared = {
-      ...{ directory: await this.mount(), node: name, uid: 0, gid: 0, stale_ms: STALE_MS },
+      ...{ directory: mount.path, node: name, uid: 0, gid: 0, stale_ms: STALE_MS },
       ...{ use: 'copy' as const, copySize: 0 },
+      ...(hasty === undefined ? {} : { patience: PATIENCE }),
     }
-    const directory = `${shared.directory}.store`
-    const store = await lab.open({ directory, shared, log: (line) => void log.push(line) })
-    return { store, log }
+    const native = { ...lab.native, ...hasty?.(mount) }
+    const directory = `${mount.path}.store`
+    const store = await lab.open({ directory, shared, native, log: (line) => void log.push(line) })
+    return { store, log, mount }
   }
 
   async sharer(name: string, ...options: string[]): Promise<Sharer> {
-    const settings = { directory: await this.mount(...options), uid: 0, node: name, stale_ms: STALE_MS }
+    const { path } = await this.mount(...options)
+    const settings = { directory: path, uid: 0, node: name, stale_ms: STALE_MS }
     const sharer = new Sharer(lab.native, DIST, settings, { uid: 0, gid: 0 })
     sharers.push(sharer)
     await sharer.ask('check', {})
@@ -166,6 +180,61 @@ test.needs(needed, 'a lease that says nothing holds up nobody for long, an old o
   utimesSync(lease, Date.now() / 1000 - DAY_S, Date.now() / 1000 - DAY_S)
   equal(await state(), 'mine')
 })
+
+/** Processes of this one that were killed, but for a thread that waits for a server; nothing tells their names. */
+function waiting(): number {
+  const pids = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ')
+  return pids.filter((pid) => {
+    try {
+      return (
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8') === '' && readdirSync(`/proc/${pid}/task`).length > 1
+      )
+    } catch {
+      return false
+    }
+  }).length
+}
+
+test.needs(
+  needed,
+  'a server that answers nothing more is given up, and one process waits for it',
+  async () => {
+    const on = new Exported()
+    const { store, log, mount } = await on.node('waits', () => ({}))
+    const { key } = await pull(store, image())
+    await published(on)
+    const before = layerGets()
+    for (const [tries, why] of ['did not answer within 2 s', 'still waits for an answer'].entries()) {
+      await store.inventory.remove(key)
+      mount.hang()
+      equal((await pull(store, image())).key, key)
+      equal(layerGets(), before + tries + 1)
+      ok(log.join().includes(why), log.join('\n'))
+      equal(waiting(), 1)
+      equal(children('sharer.js', '"node":"waits"').length, 0)
+    }
+    mount.goOn()
+    await until('its end', () => waiting() === 0)
+    await until('its use', async () => {
+      const gets = layerGets()
+      await store.inventory.remove(key)
+      await pull(store, image())
+      return layerGets() === gets
+    })
+    // In the middle of a copy.
+    const late = await on.node('late', (mounted) => ({
+      openTemporary(directory) {
+        mounted.hang()
+        return lab.native.openTemporary(directory)
+      },
+    }))
+    const gets = layerGets()
+    equal((await pull(late.store, image())).key, key)
+    equal(layerGets(), gets + 1)
+    ok(late.log.join().includes('did not answer within 0.5 s'), late.log.join('\n'))
+    late.mount.goOn()
+  },
+)
 
 test.needs(needed, 'what another node replaces is seen as it is now', async () => {
   const exported = new Exported()
