@@ -36,7 +36,7 @@ import { openStore } from './launch/open_store.js'
 import { planWith } from './launch/plan_step.js'
 import { Running } from './launch/running.js'
 import { type PendingSave, type SaveTurn, saveContainer } from './launch/save.js'
-import { importBySite } from './launch/site_importer.js'
+import { importBySite, releaseBySite } from './launch/site_importer.js'
 import { makeStepDisk } from './launch/step_disk.js'
 import { Undo } from './launch/undo.js'
 import { findUser } from './launch/user.js'
@@ -94,6 +94,8 @@ export interface Turn {
   joined?: boolean
   /** Of that container, since the worker that made it has gone. */
   endHooks?: EndHooks
+  /** The site's importer is asked: from now on its release is owed. */
+  importerAsked?(): void
 }
 
 /** Where a step's container hangs: cwd, environment and namespaces of its first task. */
@@ -310,6 +312,11 @@ export async function explainStep(
   const start = wish === undefined ? {} : { start: shownStart(wish, rooms.staging) }
   const whole = image === undefined ? { ...plan, warnings: [...plan.warnings, unknown] } : plan
   return explainPlan(whole, { why: container.why, ...start })
+}
+
+/** What a step owes that ended while no worker ran. @throws the file system's error */
+export function releaseImport({ site }: Rooms, facts: StepFacts): Promise<void> {
+  return releaseBySite(site, facts)
 }
 
 /** What a step holds and must give back. */

@@ -3,7 +3,7 @@
  * A site's own importer (pyxis' interface: `PROGRAM get URI`, `PROGRAM release`) in place of the store's: run as the
  * user, and the file it names is opened as the user's, so it may do nothing that the user could not.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import type { ImageReference } from '../image/image.js'
 import { parseReference } from '../image/reference.js'
@@ -23,6 +23,8 @@ interface ImporterUser extends ProgramUser {
 interface Turn {
   signal: AbortSignal
   undo: Undo
+  /** From now on its release is owed. */
+  importerAsked?(): void
 }
 
 /** What importers of pyxis read. */
@@ -50,9 +52,8 @@ export async function importBySite(
     new BerthError('BERTH_ESITEIMPORTER', { image, program, problem: text, origin: site.origin('importer') })
   if (!isAbsolute(program)) throw problem('is named by no absolute path')
   const env = environmentOf(user, runtimeOf(site, user))
-  turn.undo.add('image of the importer', async () => {
-    await runAsUser([program, 'release'], user, env, AbortSignal.timeout(RELEASE_MS_MAX))
-  })
+  turn.importerAsked?.()
+  turn.undo.add('image of the importer', () => release(program, user, env))
   const uri = /^[a-z]+:\/\//i.test(image) ? image : `docker://${image}`
   const { status, stdout, stderr } = await runAsUser([program, 'get', uri], user, env, turn.signal)
   if (turn.signal.aborted) throw new BerthError('BERTH_ECANCELED', { image })
@@ -62,13 +63,23 @@ export async function importBySite(
   return parseReference(path)
 }
 
+/** For a step whose worker has died since it asked: nobody else will. @throws the file system's error */
+export async function releaseBySite(site: Pick<Site, 'get'>, user: ImporterUser): Promise<void> {
+  const program = site.get('importer')
+  if (isAbsolute(program)) await release(program, user, environmentOf(user, runtimeOf(site, user)))
+}
+
+async function release(program: string, user: ImporterUser, env: Record<string, string>): Promise<void> {
+  await runAsUser([program, 'release'], user, env, AbortSignal.timeout(RELEASE_MS_MAX))
+}
+
 /** Where importers keep their files: pyxis makes runtime_path/UID for them. */
 function runtimeOf(site: Pick<Site, 'get'>, { uid, gid }: ImporterUser): string {
   const folder = join(site.get('runtime_dir'), 'importer')
   const own = join(folder, String(uid))
+  // One that is there may be half-made: by a worker that died on the way.
   mkdirSync(folder, { recursive: true, mode: 0o755 })
-  if (existsSync(own)) return folder
-  mkdirSync(own, { mode: 0o700 })
+  mkdirSync(own, { recursive: true, mode: 0o700 })
   chmodSync(own, 0o700)
   chownSync(own, uid, gid)
   return folder

@@ -50,6 +50,8 @@ export interface Lease {
   joined?: true
   /** Of the container that this step started. */
   endHooks?: EndHooks
+  /** The site's importer was asked for it, and is to hear of its end. */
+  importerAsked?: true
 }
 
 const SUFFIX = '.json'

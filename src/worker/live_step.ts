@@ -145,6 +145,8 @@ export class LiveStep {
   /** After a worker's crash: it has ended meanwhile. */
   async bury(): Promise<void> {
     await this.endContainer()
+    if (this.lease.importerAsked)
+      await this.ports.story.releaseImport(this.facts).catch((error: unknown) => this.log(messageOf(error)))
     await this.release()
   }
 
@@ -321,11 +323,18 @@ export class LiveStep {
       undo: this.undo,
       progress: (event) => this.audience.tell(event),
       login: (question) => this.logins.ask(question),
+      importerAsked: () => this.noteImporter(),
       ...(this.lease.image === undefined ? {} : { pinned: this.lease.image }),
       ...(this.reopened === undefined ? {} : { namespaces: this.reopened }),
       ...(this.lease.joined === undefined ? {} : { joined: true }),
       ...(this.lease.endHooks === undefined ? {} : { endHooks: this.lease.endHooks }),
     }
+  }
+
+  private noteImporter(): void {
+    if (this.ended || this.lease.importerAsked) return
+    this.lease.importerAsked = true
+    this.ports.leases.write(this.lease)
   }
 
   /** What a worker after this one must find again. */

@@ -17,6 +17,7 @@ import {
   parseStep,
   prepareStep,
   type Rooms,
+  releaseImport,
   reopenStep,
   runEndHooks,
   saveStep,
@@ -33,6 +34,7 @@ export interface Story {
   copyImage: Rest<typeof copyImage>
   pin: Rest<typeof pinImage>
   save: Rest<typeof saveStep>
+  releaseImport: Rest<typeof releaseImport>
   engines: Rest<typeof listEngines>
   containers: Rest<typeof listContainers>
   removeContainer: Rest<typeof removeContainer>
@@ -53,6 +55,7 @@ export function storyIn(rooms: Rooms): Story {
     copyImage: (...rest) => copyImage(rooms, ...rest),
     pin: (...rest) => pinImage(rooms, ...rest),
     save: (...rest) => saveStep(rooms, ...rest),
+    releaseImport: (...rest) => releaseImport(rooms, ...rest),
     engines: (...rest) => listEngines(rooms, ...rest),
     containers: (...rest) => listContainers(rooms, ...rest),
     removeContainer: (...rest) => removeContainer(rooms, ...rest),

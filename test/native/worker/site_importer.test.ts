@@ -2,8 +2,18 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: mounts spell variables this way
 /** A site's own importer, as it was written for pyxis: called as the user, believed no more than the user. */
 import { deepEqual, equal, match } from 'node:assert/strict'
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { processAlive } from '../../cluster/daemon.js'
 import { suite } from '../../suite.js'
 import { missingForNode, TestNode, UID, until } from './node.js'
 
@@ -95,6 +105,25 @@ test.needs(missing, 'the end of the step ends it', async () => {
   await until('the call', () => calls().some((line) => line.includes('slow')))
   step.kill()
   await until('the release', () => calls().at(-1)?.startsWith('release') === true)
+})
+
+test.needs(missing, 'the next worker tells it of a step that ended while none ran', async () => {
+  const step = node.step({ options: [`container-image=${REFERENCE}`], command: ['sleep', '1000'] })
+  step.start(0)
+  const before = calls().length
+  await until('the call', () => calls().length > before)
+  const pid = await node.workerPid()
+  process.kill(pid, 'SIGKILL')
+  step.kill()
+  await until('the end of both', () => !processAlive(pid) && !processAlive(step.pid))
+  const releases = () => calls().filter((line) => line.startsWith('release')).length
+  const toldBefore = releases()
+  // A worker that died earlier may have got no further than this.
+  const own = join(node.runtime, 'importer', String(UID))
+  chownSync(own, 0, 0)
+  equal(node.cli('ps').status, 0)
+  await until('the release', () => releases() > toldBefore)
+  deepEqual([statSync(own).uid, statSync(own).mode & 0o777], [UID, 0o700])
 })
 
 test.needs(missing, 'files that are there need no importer', async () => {
