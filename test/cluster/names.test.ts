@@ -313,7 +313,7 @@ test('enroot imports a file and makes a container of it; what it cannot it says'
   exits(await step('made', 'echo changed > /file'), 0)
   const saved = join(at.cluster.shared, 'exported.sqsh')
   exits(await enroot('export', '-o', saved, 'pyxis_made'), 0)
-  says(fails(await enroot('export', '-o', saved, 'pyxis_made')), /exists already/)
+  says(fails(await enroot('export', '-o', saved, 'pyxis_made')), /File already exists/)
   prints(await step('again', 'cat /file', { options: [`--container-image=${saved}`] }), ['changed'])
   says(fails(await enroot('bundle', file)), /not "bundle"/)
 })
