@@ -31,11 +31,13 @@ import { familiarName, parseReference } from './reference.js'
 import { RETRY } from './retry.js'
 import { convertReusing } from './reuse.js'
 import type { Slice } from './slice.js'
-import { findSquashfs, GROUP, PASSWD, takeSquashfs } from './squashfile.js'
+import { findSquashfs, takeSquashfs } from './squashfile.js'
 import {
   failFields,
+  GROUP,
   type Imported,
   type ImportOrder,
+  PASSWD,
   parseData,
   plainHost,
   type Resolved,

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Mirrors of a registry, asked before it (site key registry_mirrors: HOST=MIRROR[/PREFIX]). */
+/** A registry that is read through its mirrors. */
 import { BerthError } from '../report/errors.js'
 import type { Fetcher } from './fetch.js'
 import type { RegistrySource } from './image.js'
 import { type Descriptor, digestOf } from './manifest.js'
+import { mirrorsOf } from './mirror_rules.js'
 import type { HostPlatform } from './platform.js'
 import { type ImageReader, type ManifestPlace, mismatch, type OpenedImage, openImage } from './reader.js'
 import { RegistryReader } from './registry.js'
 import type { ResolveOrder } from './wire.js'
-
-/** A name or address with an optional port, then for mirrors the project that stands for the registry (Harbor). */
-const RULE = /^([a-z0-9.:[\]-]+)=([a-z0-9.:[\]-]+)((?:\/[a-z0-9._-]+)*)$/
 
 /** Told what a mirror failed with: the image comes from elsewhere, so that nobody else would hear of it. */
 type TellMirror = (mirror: string, problem: string) => void
@@ -31,21 +29,6 @@ export function openRegistry(
   const others = mirrorsOf(source, mirrors).map((place) => read(place, fetchers.mirrors))
   const registry = read(source, fetchers.registry)
   return others.length === 0 ? registry : new MirroredReader(others, registry, host, tell)
-}
-
-/** The first entry that is not HOST=MIRROR[/PREFIX], undefined when all are. */
-export function badMirror(rules: readonly string[]): string | undefined {
-  return rules.find((rule) => !RULE.test(rule.toLowerCase()))
-}
-
-/** The same image at each mirror of its host, in the site's order; USER@ was said to the host and not to them. */
-export function mirrorsOf(source: RegistrySource, rules: readonly string[]): RegistrySource[] {
-  const { user: _, ...rest } = source
-  return rules.flatMap((rule) => {
-    const [, host, mirror, prefix = ''] = RULE.exec(rule.toLowerCase()) ?? []
-    if (host !== source.host || mirror === undefined) return []
-    return [{ ...rest, host: mirror, repository: `${prefix}/${source.repository}`.slice(1) }]
-  })
 }
 
 /**

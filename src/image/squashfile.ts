@@ -12,10 +12,8 @@ import { readSavedConfig, SAVED_CONFIG } from './saved.js'
 import { readSif, type SifPartition } from './sif.js'
 import { SIF_FILES, sifConfig } from './sif_config.js'
 import { checkSignatures, type SignedSystem } from './sif_signature.js'
-import type { Imported, ImportOrder } from './wire.js'
+import { GROUP, type Imported, type ImportOrder, PASSWD } from './wire.js'
 
-export const PASSWD = 'etc/passwd'
-export const GROUP = 'etc/group'
 /** Of a read that only feeds a hash. */
 const READ_BYTES = 1 << 20
 const PAD_BYTES = 4096

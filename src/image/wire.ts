@@ -149,6 +149,10 @@ export function takeImported(frame: Frame): Imported {
   }
 }
 
+/** Names of captured files. */
+export const PASSWD = 'etc/passwd'
+export const GROUP = 'etc/group'
+
 /** The captured file of that name, '' when the image has none. */
 export function takeCaptured(frame: Frame, name: string): string {
   const at = frame.texts(Tag.NAME).indexOf(name)

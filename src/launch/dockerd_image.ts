@@ -13,7 +13,7 @@ import { lastLines, type ProgramFile, runAsUser } from './run_as_user.js'
 import type { ProgramUser } from './tend.js'
 
 /** Who asks, and by which environment the client finds its daemon. */
-export interface DockerUser extends ProgramUser {
+interface DockerUser extends ProgramUser {
   env: Readonly<Record<string, string>>
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The store as the site wants it: accounts by number, shares of a file system in bytes. */
 import { accessSync, constants, mkdirSync, statfsSync } from 'node:fs'
-import { badMirror } from '../image/mirror.js'
+import { badMirror } from '../image/mirror_rules.js'
 import { native } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
 import type { Site } from '../site/site.js'

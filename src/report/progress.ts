@@ -6,7 +6,7 @@
  */
 
 /** auto: a line on a terminal, plain elsewhere; always: plain, and two lines for an image that is there already too. */
-export const PROGRESS_MODES = ['auto', 'plain', 'always', 'none'] as const
+const PROGRESS_MODES = ['auto', 'plain', 'always', 'none'] as const
 export type ProgressMode = (typeof PROGRESS_MODES)[number]
 
 /** `at` is any monotonic clock in milliseconds, the same for all events of an import. */
@@ -36,7 +36,7 @@ export type ImportEvent =
   | { kind: 'stored'; image: string; bytes: number }
   | { kind: 'failed'; at: number }
 
-export interface ProgressOptions {
+interface ProgressOptions {
   /** Columns of the terminal, 0: none. */
   columns: number
   mode: ProgressMode

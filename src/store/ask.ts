@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import type { CredentialDocument } from '../image/credentials.js'
 import type { ImageReference } from '../image/image.js'
-import { mirrorsOf } from '../image/mirror.js'
+import { mirrorsOf } from '../image/mirror_rules.js'
 import {
   type Asking,
   type ReuseOrder,

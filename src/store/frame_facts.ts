@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What an importer found, out of its answer. */
 import { FACTS_FIELD, takeFacts } from '../image/facts.js'
-import { GROUP, PASSWD } from '../image/squashfile.js'
-import { type Imported, takeCaptured, takeImported } from '../image/wire.js'
+import { GROUP, type Imported, PASSWD, takeCaptured, takeImported } from '../image/wire.js'
 import type { Frame } from '../worker/frame.js'
 import type { Facts } from './intake.js'
 

@@ -21,7 +21,7 @@ export function checkUnusedExports(sources: readonly Source[]): Finding[] {
     .flatMap(({ path, text }) =>
       namesExported(text)
         .filter((name) => !taken.has(`${path} ${name}`))
-        .map((name) => ({ path, problem: `exports ${name}, which nothing imports`, warning: true })),
+        .map((name) => ({ path, problem: `exports ${name}, which nothing imports` })),
     )
 }
 

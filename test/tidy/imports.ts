@@ -16,6 +16,9 @@ const CONTRACTS = new Set([
   'src/plan/spec.ts',
 ])
 
+const ROOT_ENTRY = 'src/bin/worker.ts'
+const NETWORK_IMPORT = /^import (?!type)[^;'"]*? from 'undici'/m
+
 interface Import {
   from: string
   to: string
@@ -32,6 +35,7 @@ export function checkImports(sources: readonly Source[]): Finding[] {
       .map(({ from, to }) => ({ path: from, problem: `imports ${to}, which is not there` })),
     ...imports.flatMap(checkDirection),
     ...findCycles(imports.filter(({ typeOnly }) => !typeOnly)),
+    ...checkRoot(files, imports),
     ...checkDoors(sources),
   ]
 }
@@ -54,6 +58,17 @@ function checkDirection({ from, to, typeOnly }: Import): Finding[] {
   if (mine === theirs || FREE.has(mine) || SERVING.has(theirs) || CONTRACTS.has(to) || typeOnly) return []
   const wrong = SERVING.has(mine) || ROOMS.indexOf(theirs) > ROOMS.indexOf(mine)
   return wrong ? [{ path: from, problem: `room ${mine} imports down, from ${theirs} (${to})` }] : []
+}
+
+/** What reads the network is the importers'; the worker, which is root, does not even load it. */
+function checkRoot(files: readonly Source[], imports: readonly Import[]): Finding[] {
+  const loaded = new Set([ROOT_ENTRY])
+  // A set is walked on while it grows.
+  for (const path of loaded)
+    for (const { from, to, typeOnly } of imports) if (from === path && !typeOnly) loaded.add(to)
+  return files
+    .filter(({ path, text }) => loaded.has(path) && NETWORK_IMPORT.test(text))
+    .map(({ path }) => ({ path, problem: `is loaded by ${ROOT_ENTRY} and loads undici` }))
 }
 
 /** Each cycle is told once, by its first file. */
