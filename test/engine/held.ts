@@ -40,8 +40,10 @@ export async function isAccounted(at: Fixture, engine: EngineCase): Promise<void
 async function isToldBySstat(at: Fixture, job: string): Promise<void> {
   const asked = ['sstat', '--noheader', '--parsable2', '--format=NTasks,AveCPU,MaxRSS', `--jobs=${job}`]
   const [told = ''] = lines(await at.cluster.command(asked))
-  const [, kilobytes = ''] = /^1\|00:00:0[1-3]\|(\d+)K$/.exec(told) ?? []
-  assert.ok(Number(kilobytes) >= USED_MIN_KB && Number(kilobytes) < USED_MAX_KB, `sstat: ${told}`)
+  // Slurm tells multiples of half a megabyte in megabytes.
+  const [, used = '', unit = ''] = /^1\|00:00:0[1-3]\|([\d.]+)([KM])$/.exec(told) ?? []
+  const kilobytes = Number(used) * (unit === 'M' ? 1024 : 1)
+  assert.ok(kilobytes >= USED_MIN_KB && kilobytes < USED_MAX_KB, `sstat: ${told}`)
 }
 
 /** What holds the engine ends with it, what the engine holds goes on. */
