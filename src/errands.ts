@@ -10,6 +10,7 @@ import { containerId } from './launch/named.js'
 import { accessOf } from './launch/open.js'
 import { createNamed, removeNamed } from './launch/open_named.js'
 import { pinnedOption } from './request/pin.js'
+import { DIST } from './site/dist.js'
 import { parseStep, type Rooms, type Turn } from './step.js'
 import type { AskLogin } from './store/access.js'
 import type { Container } from './store/containers.js'
@@ -41,7 +42,7 @@ export function copyImage(
   place: HandoutPlace,
   signal: AbortSignal,
 ): Promise<void> {
-  return copyWithConfig(site, import.meta.dirname, image, uri, place, signal)
+  return copyWithConfig(site, DIST, image, uri, place, signal)
 }
 
 /** What this node has, in the order of `auto`. */

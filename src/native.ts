@@ -4,9 +4,11 @@
  * `code` (errno name), `errno`, `syscall` and `path` (see core/result.hh). Asynchronous calls run on libuv's pool.
  */
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import type { ElfFacts, ImageScan, ScanOptions } from './native/elf.js'
 import type { BuiltNamespace, NamespaceSpec } from './native/namespaces.js'
 import type { Assembled, AssembleOptions, NativeSquash, SquashOptions } from './native/squash.js'
+import { DIST } from './site/dist.js'
 
 export type * from './native/elf.js'
 export type * from './native/namespaces.js'
@@ -245,4 +247,4 @@ export interface Native {
   }): Promise<{ close(): void }>
 }
 
-export const native: Native = createRequire(import.meta.url)('./berth.node') as Native
+export const native: Native = createRequire(import.meta.url)(join(DIST, 'berth.node')) as Native

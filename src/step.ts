@@ -48,6 +48,7 @@ import { BerthError, messageOf } from './report/errors.js'
 import type { ImportEvent } from './report/progress.js'
 import { parseRequest } from './request/grammar.js'
 import type { Request } from './request/request.js'
+import { DIST } from './site/dist.js'
 import type { Site } from './site/site.js'
 import type { AskLogin } from './store/access.js'
 import { type ContainerId, keyOf } from './store/containers.js'
@@ -162,7 +163,7 @@ export interface OpenedStep {
 
 /** @throws BerthError when the site gives the rooms no place or no account */
 export async function openRooms(site: Site, staging: string, log: (line: string) => void): Promise<Rooms> {
-  const store = await openStore(site, import.meta.dirname, log)
+  const store = await openStore(site, DIST, log)
   const running = new Running()
   const jobEnds = new JobEnds(store.containers, running, log)
   const host = new HostReader(site)
@@ -284,7 +285,7 @@ export async function openStep(
 
 /** @throws BerthError BERTH_ESAVE; the file that was there is unchanged then */
 export function saveStep({ site }: Rooms, pending: PendingSave, turn: SaveTurn): Promise<void> {
-  return saveContainer(site, import.meta.dirname, pending, turn)
+  return saveContainer(site, DIST, pending, turn)
 }
 
 /** The frame that one task gets, whose launcher is `pid`; all tasks of the step the same. */

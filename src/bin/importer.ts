@@ -12,8 +12,8 @@ const SOCKET_FD = 3
 const [fileSizeMax, ...read] = process.argv.slice(2)
 // The only look at /proc, before the sandbox closes it: which variants of an image this processor can run.
 const host = hostPlatform(process.arch, readFileSync('/proc/cpuinfo', 'utf8'))
-// undici loads its parser at the first connection, and openpgp is loaded for the first signature.
-read.push(...['undici', 'openpgp'].map(packageDirectory))
+// Loaded for the first signature; all else is in this file once it is built.
+read.push(packageDirectory('openpgp'))
 native.sandbox({ read, fileSizeMax: Number(fileSizeMax), network: true })
 new Importer(native, SOCKET_FD, host, () => process.exit(0))
 

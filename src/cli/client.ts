@@ -7,6 +7,7 @@ import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Native, NativeSocket } from '../native.js'
 import { BerthError, ERRORS, type ErrorCode } from '../report/errors.js'
+import { DIST } from '../site/dist.js'
 import {
   encodeFrame,
   type Fields,
@@ -17,7 +18,7 @@ import {
   Type,
 } from '../worker/frame.js'
 import type { Places } from './command.js'
-import { DIST, socketOf } from './places.js'
+import { socketOf } from './places.js'
 
 /** A worker that the keeper starts answers the first frame after Node's own start, well under this. */
 const KEEPER_WAIT_MS_MAX = 5000

@@ -2,8 +2,8 @@
 /** Is this berth whole: the files of dist/, and a Node.js that can run it. */
 import { access, constants, readFile, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DIST } from '../site/dist.js'
 import type { Finding } from './doctor.js'
-import { DIST } from './places.js'
 
 /** package.json "engines": the first release with the node:util parseArgs and test features used here. */
 const NODE_MIN = [20, 17] as const

@@ -2,9 +2,10 @@
 /** What root reaches all the same: can users enter the installation and reach the socket, and nobody else change them. */
 import { lstat, realpath, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { DIST } from '../site/dist.js'
 import type { Places } from './command.js'
 import type { Finding } from './doctor.js'
-import { DIST, socketOf } from './places.js'
+import { socketOf } from './places.js'
 
 const GROUP_PASSES = 0o010
 const OTHERS_PASS = 0o001

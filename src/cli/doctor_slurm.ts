@@ -3,9 +3,9 @@
 import { execFile } from 'node:child_process'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
+import { DIST } from '../site/dist.js'
 import type { Places } from './command.js'
 import type { Finding } from './doctor.js'
-import { DIST } from './places.js'
 import { findSlurmConf, isOwn, type PluginLine, plugstackPath, readPlugstack } from './plugin_line.js'
 
 const VERSION_WAIT_MS_MAX = 5000

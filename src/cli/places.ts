@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where this instance of berth lives: flag, then environment, then berth's line in plugstack.conf, then the default. */
-import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join, resolve } from 'node:path'
 import { KEYS } from '../site/keys.js'
 import type { Places } from './command.js'
-
-/** dist/, beside which launcher, keeper and node lie. */
-export const DIST = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** What this command was told. @param runtimeDir where it was not told of one */
 export function placesFrom(

@@ -3,12 +3,13 @@ import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { BerthError } from '../report/errors.js'
+import { DIST } from '../site/dist.js'
 import { type FieldValue, type FrameTag, Tag, Type } from '../worker/frame.js'
 import { UsageError } from './arguments.js'
 import { environmentField, openWorker } from './client.js'
 import { type Command, type CommandInput, Exit } from './command.js'
 import { renderOptions } from './edf_host.js'
-import { DIST, socketOf } from './places.js'
+import { socketOf } from './places.js'
 
 /** What a terminal sends to the whole foreground group: the command has it already, it must not get it twice. */
 const TERMINAL_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT']

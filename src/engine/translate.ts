@@ -3,10 +3,10 @@
 import { join } from 'node:path'
 import type { MountStep, NamespaceSpec } from '../native.js'
 import type { Plan, PlannedMount, PlannedVariable } from '../plan/spec.js'
+import { DIST } from '../site/dist.js'
 import type { EnginePlace, LaunchFields, Translation } from './engine.js'
 
-/** In dist/, which this folder is in. */
-const INIT = join(import.meta.dirname, '..', 'berth-init')
+const INIT = join(DIST, 'berth-init')
 
 export function translate(plan: Plan, place: EnginePlace): Translation {
   return { namespaces: namespaceSpec(plan, place), launch: launchFields(plan) }

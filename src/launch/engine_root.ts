@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Engine, StartPlace } from '../engine/engine.js'
 import { type BuiltNamespace, type MountStep, type NamespaceSpec, native } from '../native.js'
 import { BerthError } from '../report/errors.js'
+import { DIST } from '../site/dist.js'
 import { type EngineWish, engineEnvironment, enginePlace } from './engine_place.js'
 import { EngineRun, type ViewPlace, type ViewRole } from './engine_run.js'
 import { type Holder, HolderDoor, openHolder } from './holder.js'
@@ -25,7 +26,7 @@ const START_MS_MAX = 60_000
 const END_MS_MAX = 5000
 const COMMAND_MS_MAX = 10_000
 const LINES_SHOWN = 3
-const HOLD = join(import.meta.dirname, '..', 'berth-hold')
+const HOLD = join(DIST, 'berth-hold')
 const ID_BYTES = 4
 const DIRECTORY_MODE = 0o755
 /** For root and its daemons. */

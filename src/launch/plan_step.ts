@@ -7,6 +7,7 @@ import { type PlanInput, planStep } from '../plan/plan.js'
 import { clientName } from '../plan/pmi_mounts.js'
 import type { ActiveProfile } from '../plan/profile_choice.js'
 import type { Plan } from '../plan/spec.js'
+import { DIST } from '../site/dist.js'
 import type { PreparedStep, Rooms, StepPlace } from '../step.js'
 import { acceleratorFacts } from './accelerator_facts.js'
 import { listDevices } from './devices.js'
@@ -53,7 +54,7 @@ export async function planFully(
     engine: engine.name,
     site: rooms.site,
     user,
-    launcher: join(import.meta.dirname, '..', LAUNCHER),
+    launcher: join(DIST, LAUNCHER),
     step: {
       context: facts.context,
       job: facts.job,

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { startProgram } from '../native/spawn.js'
 import { native } from '../native.js'
+import { DIST } from '../site/dist.js'
 
 export interface Tend {
   /** Fails with 'error' where it could not be made. */
@@ -32,7 +33,7 @@ interface TendOrder {
   userNs?: number
 }
 
-const PROGRAM = join(import.meta.dirname, '..', 'berth-tend')
+const PROGRAM = join(DIST, 'berth-tend')
 const CONTROL = 3
 /** The step that took the last one has its tasks by then. */
 const STANDBY_MS = 100

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** LOGIN and TOLD: a waiting process of the user's runs the user's credential programs and says what they print. */
 import { join } from 'node:path'
+import { DIST } from '../site/dist.js'
 import type { AskLogin, LoginQuestion } from '../step.js'
 import type { Connection } from './connection.js'
 import { type Fields, type Frame, Tag, Type } from './frame.js'
 import { LOGIN_BYTES_MAX, LOGIN_WAIT_MS_MAX } from './limits.js'
 import type { Worker } from './worker.js'
 
-const PROGRAM = join(import.meta.dirname, '../bin/login.js')
+const PROGRAM = join(DIST, 'bin/login.js')
 
 const asked = new WeakMap<Connection, (text: string | undefined) => void>()
 

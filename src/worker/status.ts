@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { StepRow } from '../cli/ps.js'
+import { DIST } from '../site/dist.js'
 import { shortName } from './facts.js'
 import type { Worker } from './worker.js'
 
@@ -57,6 +58,6 @@ export function listSteps(worker: Worker, uid: number): StepRow[] {
 }
 
 function ownVersion(): string {
-  const text = readFileSync(join(import.meta.dirname, '..', '..', 'package.json'), 'utf8')
+  const text = readFileSync(join(DIST, '..', 'package.json'), 'utf8')
   return (JSON.parse(text) as { version: string }).version
 }

@@ -8,8 +8,9 @@ import { checkFeatures } from '../../src/cli/doctor_kernel.js'
 import { checkInstallation } from '../../src/cli/doctor_reach.js'
 import { checkArguments } from '../../src/cli/doctor_site.js'
 import { checkLines } from '../../src/cli/doctor_slurm.js'
-import { DIST, placesHere } from '../../src/cli/places.js'
+import { placesHere } from '../../src/cli/places.js'
 import { keeperArguments, readPlugstack } from '../../src/cli/plugin_line.js'
+import { DIST } from '../../src/site/dist.js'
 import { suite } from '../suite.js'
 
 const test = suite('berth doctor reads plugstack.conf')
