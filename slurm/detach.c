@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "clean.h"
@@ -85,6 +87,13 @@ static bool open_log(struct keeper *keeper) {
   return true;
 }
 
+/*
+ * The session keyring would be that of slurmd, or of root's login where a command starts us. Whoever inherits
+ * it may read what is in it, whatever their uid (keyrings(7)), and the worker starts programs of users.
+ * ENOSYS: a kernel without keys.
+ */
+static void leave_keyring(void) { (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL); }
+
 static void reset_environment(void) {
   (void)clearenv();
   (void)setenv("PATH", PATH_OF_ROOT, 1);
@@ -100,6 +109,7 @@ enum detached detach(struct keeper *keeper, int starter) {
   keeper->starter = starter;
   close_others(starter);
   (void)setsid();
+  leave_keyring();
   if (!open_log(keeper))
     _exit(1);
   /* Before the second fork, which is what puts us into another pid namespace. */

@@ -3,17 +3,31 @@
  * Stands in for node and worker.js under the keeper: writes what it was given to RUNTIME_DIR/report, then
  * serves connections on descriptor 3, one letter each: p answers its pid, 0 exits well, c exits with 3,
  * t with 143, others wait.
+ *
+ * --keyed PROGRAM ARG...: runs a program whose session keyring holds a key, as that of a login may.
  */
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#define KEY "berth-test"
+
 extern char **environ;
+
+static int run_keyed(char **program) {
+  if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, KEY) < 0 ||
+      syscall(SYS_add_key, "user", KEY, "x", 1, KEY_SPEC_SESSION_KEYRING) < 0)
+    perror("keyctl");
+  (void)execv(program[0], program);
+  return 127;
+}
 
 static void copy(FILE *report, const char *path) {
   char line[4096];
@@ -44,6 +58,8 @@ static void write_report(const char *directory, int argc, char **argv) {
   (void)getrlimit(RLIMIT_NOFILE, &files);
   fprintf(report, "pid %d\nsid %d\ncwd %s\numask %o\nfiles %lu\n", getpid(), getsid(0),
           getcwd(cwd, sizeof(cwd)), umask(022), (unsigned long)files.rlim_cur);
+  if (syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", KEY, 0) >= 0)
+    fprintf(report, "key " KEY "\n");
   copy(report, "/proc/self/cgroup");
   copy(report, "/proc/self/status");
   copy(report, "/proc/self/oom_score_adj");
@@ -54,6 +70,8 @@ static void write_report(const char *directory, int argc, char **argv) {
 int main(int argc, char **argv) {
   const char *const key = "--runtime-dir=";
 
+  if (argc > 2 && strcmp(argv[1], "--keyed") == 0)
+    return run_keyed(argv + 2);
   for (int i = 1; i < argc; i++)
     if (strncmp(argv[i], key, strlen(key)) == 0)
       write_report(argv[i] + strlen(key), argc, argv);

@@ -88,7 +88,7 @@ test.needs(notRoot, 'hands down its arguments and a clean process', async () => 
     [
       '-c',
       'ulimit -Sn 64; umask 077; trap "" TERM PIPE; exec "$0" "$@"',
-      keeper,
+      ...[node, '--keyed', keeper],
       ...keeperArguments(runtime, ['--store=/s', '--idle=3']),
     ],
     {
@@ -120,6 +120,7 @@ test.needs(notRoot, 'hands down its arguments and a clean process', async () => 
   const unit = readFileSync(join(CHECKOUT, 'docs/operators/systemd/berth-worker.service'), 'utf8')
   assert.match(unit, /^Environment=UV_THREADPOOL_SIZE=64$/m, 'systemd gives the worker as many threads')
   assert.equal(all('fd'), ['0', '1', '2', '3'])
+  assert.equal(all('key'), [], "the starter's keys are not for programs that it runs for users")
   assert.equal([all('cwd'), all('umask')], [['/'], ['22']])
   assert.ok(Number(all('files')[0]) > 64)
   assert.is.not(all('sid')[0], String(process.pid))
