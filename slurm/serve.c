@@ -45,6 +45,8 @@ struct worker {
   int short_lives;
   /** SIGTERM was passed on; SIGKILL follows at this time. */
   long long kill_at;
+  /** It has followed: one that waits for a disk ends when it can. */
+  bool killed;
 };
 
 bool serve_answers(const struct keeper *keeper) {
@@ -218,7 +220,7 @@ static bool was_told_to_stop(int signals) {
 }
 
 static int next_wait(const struct worker *worker) {
-  if (worker->kill_at == 0)
+  if (worker->kill_at == 0 || worker->killed)
     return -1;
   const long long left = worker->kill_at - wire_now();
   return left > 0 ? (int)left : 0;
@@ -234,7 +236,7 @@ static int keep_serving(struct keeper *keeper, int listener, int signals) {
     int status;
 
     if (poll(entries, ARRAY_SIZE(entries), next_wait(&worker)) == 0 && worker.pid > 0)
-      (void)kill(worker.pid, SIGKILL);
+      worker.killed = kill(worker.pid, SIGKILL) == 0;
     if (was_told_to_stop(signals))
       stop(&worker);
     if (worker.pid > 0 && waitpid(worker.pid, &status, WNOHANG) == worker.pid &&

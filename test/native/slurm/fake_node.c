@@ -2,7 +2,7 @@
  *
  * Stands in for node and worker.js under the keeper: writes what it was given to RUNTIME_DIR/report, then
  * serves connections on descriptor 3, one letter each: p answers its pid, 0 exits well, c exits with 3,
- * t with 143, others wait.
+ * t with 143, h answers the pid without which it cannot end, others wait.
  *
  * --keyed PROGRAM ARG...: runs a program whose session keyring holds a key, as that of a login may.
  */
@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define KEY "berth-test"
@@ -27,6 +29,27 @@ static int run_keyed(char **program) {
     perror("keyctl");
   (void)execv(program[0], program);
   return 127;
+}
+
+/* As one that waits for a disk: signals end it, but it stays until its tracer has ended (ptrace(2)). */
+static pid_t hang_at_end(int connection) {
+  const pid_t own = getpid();
+  int ready[2], status;
+  char byte;
+
+  if (pipe(ready) < 0)
+    return -1;
+  const pid_t tracer = fork();
+  if (tracer != 0)
+    return read(ready[0], &byte, 1) == 1 ? tracer : -1;
+  (void)alarm(60);
+  (void)close(connection);
+  if (ptrace(PTRACE_SEIZE, own, NULL, PTRACE_O_TRACEEXIT) < 0 || write(ready[1], "", 1) != 1)
+    _exit(1);
+  while (waitpid(own, &status, __WALL) == own && status >> 16 != PTRACE_EVENT_EXIT)
+    (void)ptrace(PTRACE_CONT, own, NULL, WSTOPSIG(status));
+  for (;;)
+    (void)pause();
 }
 
 static void copy(FILE *report, const char *path) {
@@ -81,8 +104,8 @@ int main(int argc, char **argv) {
     const int fd = accept(3, NULL, NULL);
     if (fd < 0 || read(fd, &letter, 1) != 1)
       letter = 0;
-    const int length = snprintf(answer, sizeof(answer), "%d", getpid());
-    if (letter == 'p' && write(fd, answer, (size_t)length) < 0)
+    const int length = snprintf(answer, sizeof(answer), "%d", letter == 'h' ? hang_at_end(fd) : getpid());
+    if ((letter == 'p' || letter == 'h') && write(fd, answer, (size_t)length) < 0)
       return 4;
     if (letter == '0')
       return 0;

@@ -206,6 +206,24 @@ test.needs(notRoot, 'SIGTERM ends worker and keeper', async () => {
   assert.not.ok(existsSync(join(runtime, 'worker.sock')))
 })
 
+test.needs(notRoot, 'a worker that cannot even be killed is waited for in rest', async () => {
+  const runtime = makeRuntime()
+  start(runtime)
+  const holder = Number(await say(runtime, 'h'))
+  const pid = readPid(runtime)
+  process.kill(pid, 'SIGTERM')
+  // Killed after ten seconds, in vain.
+  const end = Date.now() + 11_500
+  await until('some time after SIGKILL', () => Date.now() > end)
+  const [user = '', system = ''] = stat(pid)
+    .replace(/^.*\) /, '')
+    .split(' ')
+    .slice(11)
+  process.kill(holder, 'SIGKILL')
+  assert.ok(Number(user) + Number(system) < 10, `${user} and ${system} ticks`)
+  await until('the end', () => !isAlive(pid))
+})
+
 test.needs(notRoot, 'two keepers started together: one stays, both starters are content', async () => {
   const runtime = makeRuntime()
   const both = [1, 2, 3, 4].map(
