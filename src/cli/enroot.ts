@@ -13,7 +13,7 @@ import { callWorker, environmentField } from './client.js'
 import { Exit, type Places } from './command.js'
 import { listContainers, removeContainers } from './containers.js'
 import { withSource } from './enroot_daemon.js'
-import { showTable } from './enroot_list.js'
+import { namespaceOf, showTable } from './enroot_list.js'
 import { findListed, type Listed, listed, nameOnDisk, unnamedStep } from './enroot_names.js'
 import { START_OPTIONS, startOptions, variablesOf } from './enroot_start.js'
 import { execIn, type Likeness } from './exec.js'
@@ -32,7 +32,8 @@ interface Row {
 class Unmapped extends Error {}
 
 const IMPORT_STEP = 'enroot'
-const OTHER_KIND = "images of another processor's kind are not imported"
+/** Of the machines that berth runs on, as uname and Debian call them. */
+const OWN_KIND: Readonly<Record<string, RegExp>> = { x64: /^(x86_64|amd64)$/, arm64: /^(aarch64|arm64)$/ }
 /** Of a new file, as open(2) would make it. */
 const FILE_MODE = 0o666
 
@@ -134,8 +135,11 @@ async function exec({
 }: Parameters<Row['run']>[0]): Promise<number> {
   if (command.length === 0) throw new Unmapped('usage: enroot exec [-e NAME=VALUE] PID COMMAND [ARG...]')
   const { steps } = await state(places)
-  const step = steps.find(({ pids }) => pids.includes(Number(pid)))
-  if (step === undefined) throw new Unmapped(`no container of yours has the first process ${pid}`)
+  const root = namespaceOf(Number(pid), 'mnt')
+  const isIn = ({ pids }: StepRow) =>
+    root !== undefined && pids.some((one) => namespaceOf(one, 'mnt') === root)
+  const step = steps.find(({ pids }) => pids.includes(Number(pid))) ?? steps.find(isIn)
+  if (step === undefined) throw new Unmapped(`no container of yours has the process ${pid}`)
   return execIn(places, step.step, command, likeProcess(pid, values.env))
 }
 
@@ -162,7 +166,7 @@ async function create({ values, words: [image], places }: Parameters<Row['run']>
 async function load({ values, words: [uri], places }: Parameters<Row['run']>[0]): Promise<number> {
   if (uri === undefined) throw new Unmapped('usage: enroot load [-n NAME] docker://IMAGE')
   if (!uri.startsWith('docker://')) throw new Unmapped(`${uri}: only docker:// can be loaded`)
-  if (values.arch !== undefined) throw new Unmapped(OTHER_KIND)
+  refuseOtherKind(values.arch)
   return make(places, values, basename(fileFor(uri), '.sqsh'), uri)
 }
 
@@ -202,10 +206,15 @@ async function importImage({ values, words: [uri], places }: Parameters<Row['run
     throw new Unmapped('usage: enroot import [-o FILE] docker://IMAGE|dockerd://IMAGE|podman://IMAGE')
   if (!/^(docker|dockerd|podman):\/\//.test(uri))
     throw new Unmapped(`${uri}: only docker://, dockerd:// and podman:// can be imported`)
-  if (values.arch !== undefined) throw new Unmapped(OTHER_KIND)
+  refuseOtherKind(values.arch)
   const output = typeof values.output === 'string' ? values.output : fileFor(uri)
   if (existsSync(output)) throw new Unmapped(`File already exists: ${resolve(output)}`)
   return withSource(uri, dirname(resolve(output)), (source) => fetchTo(places, source, output))
+}
+
+function refuseOtherKind(arch: unknown): void {
+  if (arch !== undefined && OWN_KIND[process.arch]?.test(String(arch)) !== true)
+    throw new Unmapped(`${arch}: images of another processor's kind are not imported`)
 }
 
 async function fetchTo(places: Places, uri: string, output: string): Promise<number> {

@@ -31,8 +31,8 @@ function processCells(pid: number): string[] {
       fields[0] ?? '?',
       started.toTimeString().slice(0, 5),
       `${String(Math.floor(seconds / 60)).padStart(2, '0')}:${String(seconds % 60).padStart(2, '0')}`,
-      namespaceOf(pid, 'mnt'),
-      namespaceOf(pid, 'user'),
+      namespaceOf(pid, 'mnt') ?? '-',
+      namespaceOf(pid, 'user') ?? '-',
       command,
     ]
   } catch {
@@ -40,11 +40,11 @@ function processCells(pid: number): string[] {
   }
 }
 
-/** Not dumpable processes show theirs to nobody but root. */
-function namespaceOf(pid: number, name: string): string {
+/** The namespace's number; not dumpable processes show theirs to nobody but root. */
+export function namespaceOf(pid: number, name: string): string | undefined {
   try {
-    return /\d+/.exec(readlinkSync(`/proc/${pid}/ns/${name}`))?.[0] ?? '-'
+    return /\d+/.exec(readlinkSync(`/proc/${pid}/ns/${name}`))?.[0]
   } catch {
-    return '-'
+    return undefined
   }
 }

@@ -158,7 +158,9 @@ function enroot(words: readonly string[], env: Record<string, string> = {}): Pro
 }
 
 test('enroot start: the entrypoint takes the command and is heard, variables given win', async () => {
-  exits(await enroot(['load', '--name', 'loaded', `docker://${image}`]), 0)
+  const own = process.arch === 'x64' ? 'x86_64' : 'aarch64'
+  says(fails(await enroot(['load', '-a', 'riscv64', `docker://${image}`])), /another processor's kind/)
+  exits(await enroot(['load', '--name', 'loaded', '-a', own, `docker://${image}`]), 0)
   says(fails(await enroot(['load', '-n', 'loaded', `docker://${image}`])), /already exists/)
   exits(await enroot(['load', '-f', '-n', 'loaded', `docker://${image}`]), 0)
   const show = ['loaded', 'sh', '-c', 'echo $DAEMON_HOST $FROM_IMAGE $NAMED']
@@ -180,12 +182,16 @@ test('enroot start: writable as enroot.conf would say, mounts below the root, na
 })
 
 test('enroot start: list shows its process, which exec joins', async () => {
-  const { argv, run } = enrootWords(['start', 'loaded', 'sh', '-c', 'echo pid $$; exec sleep 300'])
+  const script = 'sleep 300 & echo child $!; exec sleep 301'
+  const { argv, run } = enrootWords(['start', 'loaded', 'sh', '-c', script])
   const started = at.cluster.start(argv, run)
-  await started.sees(/^pid \d+$/m)
+  await started.sees(/^child \d+$/m)
+  const [, child = ''] = /^child (\d+)$/m.exec(started.output()) ?? []
   const table = exits(await enroot(['list', '-f']), 0).stdout
   const [, pid = ''] = /^loaded +(\d+) +sleep /m.exec(table) ?? []
-  says(await enroot(['exec', '-e', 'MORE=x', pid, 'sh', '-c', 'echo $DAEMON_HOST $MORE']), /2375 x$/m)
+  for (const process of [pid, child])
+    says(await enroot(['exec', '-e', 'MORE=x', process, 'sh', '-c', 'echo $DAEMON_HOST $MORE']), /2375 x$/m)
+  says(fails(await enroot(['exec', '1', 'true'])), /no container of yours has the process 1$/m)
   started.kill('SIGTERM')
   await started.done
 })
