@@ -105,10 +105,18 @@ ensure_built() {
   echo "$now" >"dist/.stamp-$part"
 }
 
+trap 'jobs -p | xargs -r kill 2>/dev/null || true' EXIT
 require_node
+# apt and downloads leave processors idle; what npm brings needs no package of Debian's.
+{
+  ensure_modules
+  ensure_built ts src tsconfig.json package.json
+} &
+modules=$!
 ensure_packages
-ensure_apptainer
-ensure_modules
-ensure_built ts src tsconfig.json package.json
+ensure_apptainer &
+apptainer=$!
+wait "$modules"
 ensure_built addon native binding.gyp package-lock.json
 ensure_built slurm slurm package-lock.json
+wait "$apptainer"

@@ -61,6 +61,8 @@ const NOT_UNPACKED = [
   ...['./usr/share', './usr/sbin', '*/gconv', '*/systemd', '*/llvm-*', 'libLLVM*', 'libclang*', 'libz3*'],
   ...['libamd*', 'libhsa-*', '*/libze_validation*'],
 ]
+/** Packages with nothing else: to decompress them takes most of the time. */
+const LEFT_OUT = '*/libllvm*|*/libclang*|*/libamd*|*/libz3*|*/systemd_*|*/dbus*'
 
 /** The image with `programs` in /opt/bin; pushed under its own name and theirs. @param above another image's packages over its own */
 export async function publishMpi(
@@ -87,7 +89,8 @@ export async function publishMpi(
       compression: 'none',
       env: ['PATH=/opt/bin:/usr/bin:/bin'],
     })
-    return await registry.push(layout, `${name}:${Object.keys(programs).join('-')}`)
+    // Otherwise skopeo compresses what it pushes.
+    return await registry.push(layout, `${name}:${Object.keys(programs).join('-')}`, ['--preserve-digests'])
   } finally {
     rmSync(layout, { recursive: true, force: true })
   }
@@ -138,7 +141,7 @@ async function unpackPackages(release: string, packages: readonly string[], fold
     for (const part of ['usr/bin', 'usr/lib', 'usr/lib64', 'etc', 'tmp'])
       mkdirSync(join(folder, part), { recursive: true })
     const unpack = [
-      'for d in "$0"/*.deb; do dpkg-deb --fsys-tarfile "$d" |',
+      `for d in "$0"/*.deb; do case $d in ${LEFT_OUT}) continue;; esac; dpkg-deb --fsys-tarfile "$d" |`,
       `tar -x -C "$1" --keep-directory-symlink ${NOT_UNPACKED.map((name) => `--exclude='${name}'`).join(' ')}; done;`,
       // What the package's script would do by update-alternatives.
       'cd "$1/usr/lib"; for l in libpsm1/*.so.1.*; do test ! -e "$l" || ln -s "$l" .; done; cd /;',
