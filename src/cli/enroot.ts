@@ -77,7 +77,9 @@ export async function main(argv: readonly string[]): Promise<number> {
   const row = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   try {
     const known = `berth's enroot knows ${Object.keys(COMMANDS).join(', ')}`
-    if (name === '' || name === 'help' || name === '--help' || name === '-h') {
+    const isHelp =
+      /^(help|--help|-h)$/.test(name) || (row !== undefined && /^(--help|-h)$/.test(rest[0] ?? ''))
+    if (name === '' || isHelp) {
       process.stdout.write(`${known}; docs/coming-from-pyxis.md says what each does\n`)
       return name === '' ? Exit.USER : Exit.OK
     }

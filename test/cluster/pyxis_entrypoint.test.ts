@@ -158,6 +158,7 @@ function enroot(words: readonly string[], env: Record<string, string> = {}): Pro
 }
 
 test('enroot start: the entrypoint takes the command and is heard, variables given win', async () => {
+  says(exits(await enroot(['load', '--help']), 0), /knows .*load/)
   const own = process.arch === 'x64' ? 'x86_64' : 'aarch64'
   says(fails(await enroot(['load', '-a', 'riscv64', `docker://${image}`])), /another processor's kind/)
   exits(await enroot(['load', '--name', 'loaded', '-a', own, `docker://${image}`]), 0)
