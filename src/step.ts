@@ -22,6 +22,7 @@ import { launchAsIs } from './launch/bare.js'
 import { fromDockerd } from './launch/dockerd_image.js'
 import { type Draft, draftPlan } from './launch/draft_plan.js'
 import { shownStart } from './launch/engine_place.js'
+import { hideLeftovers } from './launch/engine_root.js'
 import { type HeldImage, holdImage } from './launch/hold_image.js'
 import type { EndHooks } from './launch/hooks.js'
 import { HostReader } from './launch/host_facts.js'
@@ -164,6 +165,7 @@ export interface OpenedStep {
 /** @throws BerthError when the site gives the rooms no place or no account */
 export async function openRooms(site: Site, staging: string, log: (line: string) => void): Promise<Rooms> {
   const store = await openStore(site, DIST, log)
+  hideLeftovers(staging, log)
   const running = new Running()
   const jobEnds = new JobEnds(store.containers, running, log)
   const host = new HostReader(site)

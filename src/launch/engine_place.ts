@@ -24,6 +24,11 @@ export interface EngineWish {
   label: string
 }
 
+/** Where a daemon of the host finds roots: in its own namespace, each only while its container is made. */
+export function shownFolder(staging: string): string {
+  return join(dirname(staging), 'shown')
+}
+
 export function enginePlace(
   { binary, version, plan, args, socket, start }: EngineWish,
   staging: string,
@@ -31,7 +36,7 @@ export function enginePlace(
 ): StartPlace {
   return {
     ...{ binary, version, plan, args, hold, socket, id },
-    root: start.byDaemon === true ? join(dirname(staging), 'shown', id) : join(staging, 'root'),
+    root: start.byDaemon === true ? join(shownFolder(staging), id) : join(staging, 'root'),
     work: join(staging, 'work'),
     run: join(staging, 'run'),
   }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Namespaces around what an engine of the host makes of the prepared root: view, engine, namespaces of the step. */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Engine, StartPlace } from '../engine/engine.js'
 import { type BuiltNamespace, type MountStep, type NamespaceSpec, native } from '../native.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, messageOf } from '../report/errors.js'
 import { DIST } from '../site/dist.js'
-import { type EngineWish, engineEnvironment, enginePlace } from './engine_place.js'
+import { type EngineWish, engineEnvironment, enginePlace, shownFolder } from './engine_place.js'
 import { EngineRun, type ViewPlace, type ViewRole } from './engine_run.js'
 import { type Holder, HolderDoor, openHolder } from './holder.js'
 import { buildNamespaces, type Namespaces } from './namespaces.js'
@@ -115,6 +115,18 @@ function hideRoot(path: string): void {
   if (!existsSync(path)) return
   native.hideTree(path)
   rmdirSync(path)
+}
+
+/** At the worker's start: one that was killed has left its roots mounted, and their images with them. */
+export function hideLeftovers(staging: string, log: (line: string) => void): void {
+  const folder = shownFolder(staging)
+  if (!existsSync(folder)) return
+  for (const name of readdirSync(folder))
+    try {
+      hideRoot(join(folder, name))
+    } catch (error) {
+      log(`a root of an earlier worker stays mounted: ${messageOf(error)}`)
+    }
 }
 
 async function buildView(

@@ -175,6 +175,20 @@ test.needs(missing, 'a store that somebody has emptied under the worker: images 
   }),
 )
 
+test.needs(missing, 'the root that a killed worker had shown to a daemon is taken away by the next one', () =>
+  withNode({}, async (node) => {
+    const shown = join(node.runtime, 'shown', 'berth-1-0-00000000')
+    mkdirSync(shown, { recursive: true })
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', shown])
+    node.startKeeper()
+    equal(node.cli('ps').status, 0)
+    const isMounted = readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${shown} `)
+    if (isMounted) execFileSync('umount', [shown])
+    equal(isMounted, false)
+    equal(existsSync(shown), false)
+  }),
+)
+
 test.needs(missing, 'a full runtime directory costs leases and log, and no step', () =>
   withNode({}, (node) =>
     onDisk(node, node.runtime, async () => {
