@@ -71,8 +71,7 @@ export class SharedFiles {
       const sha256 = await copy(source, file.fd)
       await file.sync()
       await file.close()
-      await rename(path, this.path(key, 'sqsh'))
-      await this.writeRecord(key, { ...record, sha256 })
+      await this.writeRecord(key, { ...record, sha256 }, () => rename(path, this.path(key, 'sqsh')))
     } catch (error) {
       await file.close().catch(() => undefined)
       await rm(path, { force: true })
@@ -171,12 +170,14 @@ export class SharedFiles {
     }
   }
 
-  private async writeRecord(key: string, record: Json): Promise<void> {
+  /** `before`: what comes between the last write, for which there may be no room, and the record's name. */
+  private async writeRecord(key: string, record: Json, before = async () => {}): Promise<void> {
     const path = join(this.temporary, `${key}.json.${randomBytes(8).toString('hex')}`)
     const file = await open(path, 'wx', 0o600)
     try {
       await file.writeFile(JSON.stringify(record))
       await file.sync()
+      await before()
       await rename(path, this.path(key, 'json'))
     } catch (error) {
       await rm(path, { force: true })

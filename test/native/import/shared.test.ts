@@ -5,8 +5,10 @@ import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   statSync,
@@ -15,6 +17,7 @@ import {
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { messageOf } from '../../../src/report/errors.js'
+import { SharedFiles } from '../../../src/store/shared/files.js'
 import type { SharedOptions } from '../../../src/store/shared/shared.js'
 import { Sharer } from '../../../src/store/shared/sharer.js'
 import type { ImportProgress, Store } from '../../../src/store/store.js'
@@ -295,6 +298,23 @@ test.needs(
     }
   },
 )
+
+test.needs(needed, 'a directory that is full when the record comes keeps no image without one', async () => {
+  const folder = lab.publicFolder('brim')
+  const [bytes, source] = [8192, join(lab.folder, 'source')]
+  writeFileSync(source, Buffer.alloc(bytes, 1))
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=700`, 'tmpfs', folder])
+  const fd = openSync(source, 'r')
+  try {
+    for (const name of ['images', 'tmp']) mkdirSync(join(folder, name))
+    const publication = new SharedFiles(folder, 0).publish('sha256-1-f2', fd, { size: bytes })
+    assert.is(await publication.catch(({ code }: NodeJS.ErrnoException) => code), 'ENOSPC')
+    for (const name of ['images', 'tmp']) assert.equal(readdirSync(join(folder, name)), [])
+  } finally {
+    closeSync(fd)
+    execFileSync('umount', [folder])
+  }
+})
 
 test.needs(needed, 'an account of its own writes where root need not', async () => {
   const directory = lab.publicFolder(`shared-${++count}`)
