@@ -69,12 +69,16 @@ export interface LoopImage {
 }
 
 export interface ChangeOptions {
-  /** rename replaces `other`; probe asks whether files can be made, exists for `name`; create answers a descriptor. */
+  /**
+   * rename replaces `other`; probe asks whether files can be made, exists for `name`. create answers a descriptor, of a file
+   * without a name where the file system can, which the rename is then told of.
+   */
   action: 'create' | 'rename' | 'remove' | 'probe' | 'exists'
   /** An open directory; O_PATH is enough. */
   directory: number
   name: string
   other?: string
+  nameless?: number
   uid: number
   gid: number
   gids: number[]

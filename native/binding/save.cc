@@ -87,6 +87,8 @@ Napi::Value Change(const Napi::CallbackInfo &info) {
                    : action == "remove" ? Action::remove
                                         : Action::probe;
   request.directory = directory->get();
+  // Closed by the caller only when this is over.
+  request.nameless = static_cast<int>(numberOf(object, "nameless", -1));
   request.name = textOf(object, "name");
   request.other = textOf(object, "other");
   request.user = identityOf(object);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The file that --container-save names: its directory is opened as the user before the step starts, and kept. */
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants } from 'node:fs'
+import { closeSync, constants, fstat } from 'node:fs'
 import { posix } from 'node:path'
+import { promisify } from 'node:util'
 import { type NativeError, native } from '../native.js'
 import { explainSave, saveError } from './save_failure.js'
+
+const status = promisify(fstat)
 
 /** O_PATH of the generic ABI, which Node does not name; right for x86_64, arm64, ppc64le, riscv64 and s390x. */
 const O_PATH = 0o10000000
@@ -59,7 +62,8 @@ export function closeTarget(target: SaveTarget): void {
 
 /**
  * Calls `write` with a new file of the user's, which then takes the target's name; when anything fails nothing of it
- * stays, and what was there before does. `durable`: an older file is lost by it, so the new one must be on the disk.
+ * stays, and what was there before does. Where the file system allows it the file has no name until then: nobody would
+ * remove it for a worker that dies. `durable`: an older file is lost by it, so the new one must be on the disk.
  */
 export async function replaceTarget(
   target: SaveTarget,
@@ -72,8 +76,9 @@ export async function replaceTarget(
   const durable = await existsAs(target)
   const fd = await native.changeAs({ ...change, action: 'create', mode: MODE & ~umask })
   try {
+    const nameless = (await status(fd)).nlink === 0 ? { nameless: fd } : {}
     await write(fd, durable)
-    await native.changeAs({ ...change, action: 'rename', other: name, durable })
+    await native.changeAs({ ...change, ...nameless, action: 'rename', other: name, durable })
   } catch (error) {
     await native.changeAs({ ...change, action: 'remove' }).catch(() => undefined)
     throw error

@@ -9,9 +9,17 @@ namespace berth {
 
 using Action = ChangeRequest::Action;
 
+/** NFS and parallel file systems have no O_TMPFILE; EISDIR is what kernels without it say (open(2)). */
+static Fd openNew(const ChangeRequest &request) {
+  Fd nameless(openat(request.directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, request.mode));
+  if (nameless || (errno != EOPNOTSUPP && errno != EISDIR))
+    return nameless;
+  constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  return Fd(openat(request.directory, request.name.c_str(), kFlags, request.mode));
+}
+
 static Result<Fd> create(const ChangeRequest &request) {
-  Fd fd(openat(request.directory, request.name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-               request.mode));
+  Fd fd = openNew(request);
   if (!fd)
     return fail("openat", request.name);
   if (fchmod(fd.get(), request.mode) < 0)
@@ -20,6 +28,12 @@ static Result<Fd> create(const ChangeRequest &request) {
 }
 
 static Result<Fd> rename(const ChangeRequest &request) {
+  // Only rename(2) replaces: a file without a name has one for that moment.
+  if (request.nameless >= 0) {
+    const std::string own = "/proc/self/fd/" + std::to_string(request.nameless);
+    if (linkat(AT_FDCWD, own.c_str(), request.directory, request.name.c_str(), AT_SYMLINK_FOLLOW) < 0)
+      return fail("linkat", request.name);
+  }
   if (renameat(request.directory, request.name.c_str(), request.directory, request.other.c_str()) < 0)
     return fail("renameat", request.other);
   if (!request.durable)

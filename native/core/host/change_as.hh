@@ -12,7 +12,8 @@ namespace berth {
 
 struct ChangeRequest {
   enum class Action {
-    /** Answers a new file `name`, opened read-write; EEXIST when there is one. */
+    /** Answers a new file, opened read-write; `name` is its name where files cannot be without (EEXIST when
+     * there is one). */
     create,
     /** `name` becomes `other`, whatever was there; when `durable` the directory is fsynced then, where its
      * user may read it. */
@@ -28,6 +29,8 @@ struct ChangeRequest {
   int directory = -1;
   /** One component each. */
   std::string name, other;
+  /** rename: the file itself where it has no name yet, borrowed. */
+  int nameless = -1;
   Identity user;
   /** create: permissions, whatever the umask. */
   mode_t mode = 0600;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { equal, match } from 'node:assert/strict'
-import { existsSync, statSync } from 'node:fs'
+import { deepEqual, equal, match } from 'node:assert/strict'
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodeFrame, Tag, Type } from '../../../src/worker/frame.js'
 import { processAlive } from '../../cluster/daemon.js'
@@ -29,6 +29,21 @@ test.after(async () => {
   registry.stop()
   equal((await node.stop()).join('\n'), '')
 })
+
+/** With that word in its command line, whichever thread forked it; 0: none. */
+function childOf(pid: number, word: string): number {
+  const tasks = readdirSync(`/proc/${pid}/task`).map((task) => `/proc/${pid}/task/${task}/children`)
+  const pids = tasks.flatMap((path) => (existsSync(path) ? readFileSync(path, 'utf8').trim().split(' ') : []))
+  return Number(pids.find((one) => commandOf(one).includes(word)) ?? 0)
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
+}
 
 /** Says where it lives, waits for a line on stdin that never comes. */
 const STAY = [
@@ -126,6 +141,38 @@ test.needs(missing, 'kill -9 while a launcher waits for an image: it asks the ne
   match(step.stderr, /BERTH_EIMAGENOTFOUND|BERTH_EAUTH/)
   step.end()
 })
+
+test.needs(
+  missing,
+  'kill -9 while a container is saved: nothing of it stays, and the task fails',
+  async () => {
+    const folder = join(node.dir, 'saved')
+    mkdirSync(folder)
+    chownSync(folder, UID, UID)
+    const options = [
+      `container-image=${node.image}`,
+      'container-writable=1',
+      `container-save=${folder}/x.sqsh`,
+    ]
+    const command = ['sh', '-c', 'head -c 30000000 /dev/urandom > /big']
+    const step = node.step({ options, command })
+    step.start(0)
+    const worker = await node.workerPid()
+    let saver = 0
+    await until('a process that saves', () => {
+      saver = childOf(worker, 'saver.js')
+      return saver !== 0
+    })
+    process.kill(saver, 'SIGSTOP')
+    await killWorker()
+    process.kill(saver, 'SIGKILL')
+    equal(await step.exit(), 125)
+    deepEqual(readdirSync(folder), [])
+    step.kill()
+    equal(node.cli('ps').status, 0)
+    await until('its release', () => node.leases().length === 0)
+  },
+)
 
 test.needs(missing, 'a step that is canceled in the middle of a layer leaves nothing', async () => {
   registry.turn('half')
