@@ -54,7 +54,7 @@ enum berth_type {
   BERTH_IMPORTED = 100,
   BERTH_OPEN = 101, /* importer asks for a file below the user's source: NAME -> OPENED + fd | FAIL */
   BERTH_OPENED = 102,
-  BERTH_ASKING = 103, /* before RESOLVED: NAME (host) DONE (seconds) of a registry that lets us wait */
+  BERTH_ASKING = 103, /* before RESOLVED: NAME (host) DONE (seconds) [EXIT (HTTP)]: a registry lets us wait */
 };
 
 enum berth_tag {

@@ -51,12 +51,21 @@ interface RequestOptions {
   allowed?: (url: URL) => boolean
 }
 
+interface Asked {
+  host: string
+  /** Of HTTP; absent while it has said nothing. */
+  status?: number
+}
+
 /** Whoever answers before that is not worth a word. */
 const PATIENCE_S = 2
 
 export class Fetcher {
-  /** Told each second of who lets a question wait: the host with its port, and for how long. */
-  onWait: ((host: string, seconds: number) => void) | undefined
+  /**
+   * Told each second of who lets a question wait: the host with its port, for how long, and what it has answered where that
+   * was to come again later.
+   */
+  onWait: ((host: string, seconds: number, status?: number) => void) | undefined
   private readonly dispatchers = new Map<string, Dispatcher>()
   private system: string | undefined
 
@@ -70,7 +79,7 @@ export class Fetcher {
    * @throws BerthError BERTH_EREGISTRY, or the signal's reason
    */
   async ask(url: URL, options: RequestOptions = {}): Promise<Reply> {
-    const asking = { host: url.host }
+    const asking: Asked = { host: url.host }
     const watch = this.watch(asking)
     try {
       return await this.askPatiently(url, options, asking)
@@ -79,22 +88,23 @@ export class Fetcher {
     }
   }
 
-  private watch(asking: { host: string }): NodeJS.Timeout {
+  private watch(asking: Asked): NodeJS.Timeout {
     let seconds = 0
     return setInterval(() => {
       seconds += 1
-      if (seconds >= PATIENCE_S) this.onWait?.(asking.host, seconds)
+      if (seconds >= PATIENCE_S) this.onWait?.(asking.host, seconds, asking.status)
     }, 1000)
   }
 
-  /** @param asking is told of who is asked at a time */
-  private async askPatiently(url: URL, options: RequestOptions, asking: { host: string }): Promise<Reply> {
+  /** @param asking is told of who is asked at a time, and what it said last */
+  private async askPatiently(url: URL, options: RequestOptions, asking: Asked): Promise<Reply> {
     for (let attempt = 0, silences = 0; ; attempt++) {
       const last = attempt + 1 >= this.policy.tries
       let wait = waitBefore(attempt, this.policy)
       try {
         const reply = await this.request(url, options, asking)
         if (!isRetriedStatus(reply.status)) return reply
+        asking.status = reply.status
         await reply.body.dump()
         const asked = parseRetryAfter(String(reply.headers['retry-after'] ?? ''), Date.now()) ?? 0
         if (last || asked > this.policy.retry_after_ms_max)
@@ -103,6 +113,7 @@ export class Fetcher {
       } catch (error) {
         options.signal?.throwIfAborted()
         if (error instanceof BerthError) throw error
+        delete asking.status
         if (isSilence(error)) silences++
         if (last || silences >= this.policy.silences_max || !isRetriedError(error))
           throw unreachable(url, describeFailure(error), error)
@@ -112,7 +123,7 @@ export class Fetcher {
   }
 
   /** @throws BerthError BERTH_EREGISTRY for a redirect that must not be followed, undici's errors for the rest. */
-  private async request(start: URL, options: RequestOptions, asking: { host: string }): Promise<Reply> {
+  private async request(start: URL, options: RequestOptions, asking: Asked): Promise<Reply> {
     let url = start
     const headers: Record<string, string> = {
       'accept-encoding': 'identity',

@@ -77,10 +77,11 @@ export class Importer {
     private readonly log = createLog({ level: 'warn' }),
   ) {
     for (const one of [fetcher, hasty])
-      one.onWait = (host, seconds) =>
+      one.onWait = (host, seconds, status) =>
         this.send(Type.ASKING, [
           [Tag.NAME, plainHost(host)],
           [Tag.DONE, seconds],
+          ...(status === undefined ? [] : ([[Tag.EXIT, status]] as const)),
         ])
     this.socket = native.adopt(fd, {
       data: (bytes, fds) => {

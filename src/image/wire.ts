@@ -4,7 +4,7 @@
  * importer may have been taken over by an image: take…() here checks all that comes back by shape and size.
  *
  *   RESOLVE REF [DIGEST] DATA(ResolveOrder) [fd archive] → RESOLVED DIGEST DATA(Resolved)
- *       before that ASKING NAME(host) DONE(seconds)*, while a registry lets us wait
+ *       before that ASKING NAME(host) DONE(seconds) [EXIT(status of HTTP)]*, while a registry lets us wait
  *       without DIGEST: what the reference names now; with it: the image of this platform below that digest
  *   IMPORT  REF DIGEST DATA(ImportOrder [reuse: ReuseOrder[]]) fd output, fd of each stored image → IMPORTING DONE TOTAL DATA(ImportingData)* then
  *       IMPORTED DATA(Imported) (NAME ARG)*: captured files; DIGEST is what the RESOLVE before answered.
@@ -77,6 +77,8 @@ export interface Asking {
   host: string
   /** Since when it is asked. */
   seconds: number
+  /** Of HTTP, where it has answered that it should be asked later. */
+  status?: number
 }
 
 interface ImportingData {
@@ -132,7 +134,8 @@ export function plainHost(host: string): string {
 export function takeAsking(frame: Frame): Asking {
   const host = frame.text(Tag.NAME) ?? ''
   if (!HOST.test(host)) throw malformed('host')
-  return { host, seconds: takeCount(frame.number(Tag.DONE)) }
+  const status = frame.number(Tag.EXIT)
+  return { host, seconds: takeCount(frame.number(Tag.DONE)), ...(status === undefined ? {} : { status }) }
 }
 
 export function takeImported(frame: Frame): Imported {

@@ -26,8 +26,8 @@ export type ImportEvent =
       reused?: number
       at: number
     }
-  /** A registry, or who gives its logins, that has let a question wait for so long. */
-  | { kind: 'asking'; host: string; seconds: number; at: number }
+  /** A registry, or who gives its logins, that has let a question wait for so long; status: it wants to be asked later. */
+  | { kind: 'asking'; host: string; seconds: number; status?: number; at: number }
   /** A directory on another machine, which does not answer. */
   | { kind: 'silent'; directory: string; at: number }
   /** bytes: size of the converted image. */
@@ -110,10 +110,11 @@ export class Progress {
     return this.isLine() ? this.draw(numbers) : `${this.heading()}${numbers}\n`
   }
 
-  private takeAsking({ host, seconds, at }: ImportEvent & { kind: 'asking' }): string {
+  private takeAsking({ host, seconds, status, at }: ImportEvent & { kind: 'asking' }): string {
     const isNews = this.host !== host
     this.host = host
-    const text = `berth: asking ${host} …${isNews ? '' : ` no answer for ${seconds} s`}`
+    const answer = status === undefined ? 'no answer for' : `HTTP ${status}, trying again for`
+    const text = `berth: asking ${host} …${isNews ? '' : ` ${answer} ${seconds} s`}`
     if (this.isLine()) return this.drawText(text)
     if (!isNews && at - this.shown < PLAIN_INTERVAL_MS) return ''
     this.shown = at

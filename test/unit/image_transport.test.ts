@@ -119,4 +119,22 @@ test('a proxy is used by CONNECT; TLS stays between us and the registry', async 
   }
 })
 
+test('who waits is told of a registry that wants to be asked later, and by which answer', async () => {
+  const busy = createHttp((_, response) => response.writeHead(429, { 'retry-after': '30' }).end())
+  await new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', resolve))
+  const host = `127.0.0.1:${(busy.address() as AddressInfo).port}`
+  const fetcher = new Fetcher({}, { ...FAST, retry_after_ms_max: 60_000 })
+  const enough = new AbortController()
+  const told = new Promise((resolve) => {
+    fetcher.onWait = (...words) => resolve(words)
+  })
+  const asked = fetcher.ask(new URL(`http://${host}/`), { signal: enough.signal }).catch(() => undefined)
+  const words = await told
+  enough.abort()
+  await asked
+  await fetcher.close()
+  await new Promise((resolve) => busy.close(resolve))
+  assert.equal(words, [host, 2, 429])
+})
+
 test.run()

@@ -74,6 +74,8 @@ test('a registry that lets a question wait is named, then for how long', () => {
   assert.equal(drawn.take(asking(2)), `\rberth: asking registry.example:5000 …${WIPE}`)
   assert.equal(drawn.take(asking(3)), `\rberth: asking registry.example:5000 … no answer for 3 s${WIPE}`)
   assert.equal(drawn.take({ kind: 'stored', image, bytes: 1 }), `\r${WIPE}`)
+  const later = drawn.take({ ...asking(4), status: 429 })
+  assert.equal(later, `\rberth: asking registry.example:5000 … HTTP 429, trying again for 4 s${WIPE}`)
   assert.equal(new NodeProgress('n7', 'auto').take(asking(60)), '')
   assert.equal(new Progress({ columns: 80, mode: 'none' }).take(asking(60)), '')
 })
