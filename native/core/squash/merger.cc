@@ -80,6 +80,8 @@ Result<> Merger::apply(const TarEntry &entry, EntryReader &reader) {
   const std::string_view base = place->base;
   if (base.empty())
     return addRoot(entry);
+  if (anyEmptied_ && !place->hidden())
+    noteFilled(place->parent);
   if (base == OPAQUE) {
     opaque(*place);
     return Nothing{};
@@ -188,6 +190,11 @@ Result<> Merger::addDir(const TarEntry &entry, const Place &place) {
   return describe(entry, tree.inode(node.inode));
 }
 
+void Merger::noteFilled(uint32_t directory) {
+  for (; directory != NONE; directory = parts_.tree.node(directory).parent)
+    parts_.tree.node(directory).emptied = false;
+}
+
 /** The node for something that is not a directory; HIDDEN when an upper layer has the name. */
 uint32_t Merger::claim(const Place &place) {
   if (place.hidden())
@@ -199,7 +206,9 @@ uint32_t Merger::claim(const Place &place) {
   Node &node = tree.node(number);
   if (tree.type(number) == Type::dir) {
     // What this layer had put inside is gone, as it is for one who unpacks in order.
-    tree.drop(number, layer_);
+    if (!node.emptied)
+      tree.drop(number, layer_);
+    node.emptied = anyEmptied_ = true;
     if (node.layer > layer_) {
       node.hiddenBelow = std::max(node.hiddenBelow, uint16_t(layer_));
       node.cut = true;

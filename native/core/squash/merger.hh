@@ -94,6 +94,7 @@ private:
   void whiteout(const Place &place, std::string_view name);
   void opaque(const Place &place);
   uint32_t claim(const Place &place);
+  void noteFilled(uint32_t directory);
   Result<> describe(const TarEntry &entry, Inode &inode);
   Result<> fill(const TarEntry &entry, uint32_t inode, EntryReader &reader);
   Result<> fillFile(const TarEntry &entry, uint32_t number, Inode &inode, EntryReader &reader);
@@ -120,6 +121,8 @@ private:
 
   unsigned layer_ = 0;
   uint64_t ordinal_ = 0;
+  /** Some directory's node is emptied. */
+  bool anyEmptied_ = false;
   /** Inode of the current entry's content. */
   uint32_t filled_ = NONE;
   Hidden hidden_;

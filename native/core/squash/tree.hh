@@ -76,9 +76,11 @@ struct Node {
   /** Content of layers below this one is hidden here (opaque, or a whiteout or file came between). */
   uint16_t hiddenBelow = 0;
   /** A directory that no layer has spoken about yet: only something inside it. */
-  bool implicit = false;
+  bool implicit : 1 = false;
   /** Lower directories of this name are another directory, whose mode does not count here. */
-  bool cut = false;
+  bool cut : 1 = false;
+  /** Nothing has come below it since all of its layer's was dropped there. */
+  bool emptied : 1 = false;
 
   bool whiteout() const { return inode == NONE; }
 };

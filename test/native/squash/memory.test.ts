@@ -126,6 +126,19 @@ test(`a hundred files with their own megabyte of attributes take less than ${MEG
   bench.unmount()
 })
 
+test('a full directory that a file replaces again and again costs no more than an empty one', () => {
+  const count = 30_000
+  const files = Array.from({ length: count }, (_, i) => entry({ name: `d/file-${i}` }))
+  const turn = Buffer.concat([entry({ name: 'd' }), entry({ name: 'd', type: '5' })])
+  const [path = ''] = bench.save([
+    Buffer.concat([entry({ name: 'd', type: '5' }), ...files, ...Array(count).fill(turn), END]),
+  ])
+  // Half a second here; with a look at all that was in it each time it was eight.
+  const command = `ulimit -t 4; exec ${bench.program} ${bench.path('replaced')} ${path}`
+  const done = spawnSync('bash', ['-c', command], { encoding: 'utf8' })
+  assert.is(done.status, 0, `${done.signal} ${done.stderr}`)
+})
+
 /** Members of gzip stand for parts of a layer: those of the same bytes need to be made once. */
 test('a large file that is there twice costs the same for each of its blocks', () => {
   const content = gzipSync(Buffer.alloc(1 << 20, 'x'))

@@ -86,6 +86,27 @@ test('directories, symlinks and files replace each other across layers', () => {
   )
 })
 
+test('what a file has replaced stays away, and what comes after it is there, however often', () => {
+  const again = [file('d', 'a file'), dir('d')]
+  const cases: [string[], TarEntry[]][] = [
+    [
+      ['d', 'd/c'],
+      [dir('d'), file('d/a'), ...again, file('d/b'), ...again, file('d/c')],
+    ],
+    [
+      ['d', 'd/e', 'd/e/h'],
+      [file('d/e/f'), ...again, ...again, file('d/e/h')],
+    ],
+    [['d'], [file('d/e/f'), ...again, file('d/e/g'), ...again]],
+    [['d'], [file('d/e/f'), file('d/e'), dir('d/e'), file('d/e/f'), ...again]],
+    [
+      ['d', 's'],
+      [dir('d'), symlink('s', 'd'), file('d/a'), ...again, file('s/x'), ...again],
+    ],
+  ]
+  for (const [wanted, entries] of cases) assert.equal(names(bench.merged(entries)), wanted)
+})
+
 test('a parent that only a lower layer has as a symlink becomes a directory', () => {
   sameAsOverlay(
     [dir('usr'), dir('usr/lib'), file('usr/lib/a'), symlink('lib', 'usr/lib')],
