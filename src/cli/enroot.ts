@@ -3,9 +3,9 @@
  * `enroot`, for scripts that call it beside pyxis: the same words on berth's containers and images. Shipped as
  * dist/compat/enroot and put on PATH by whoever wants it; what cannot be mapped is refused with exit 1.
  */
-import { existsSync, readFileSync, readlinkSync } from 'node:fs'
-import { chmod, copyFile } from 'node:fs/promises'
-import { basename, dirname, isAbsolute, resolve } from 'node:path'
+import { constants, existsSync, readFileSync, readlinkSync } from 'node:fs'
+import { access, chmod, copyFile, rename, rm } from 'node:fs/promises'
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { BerthError, messageOf, renderError } from '../report/errors.js'
 import { Tag } from '../worker/frame.js'
@@ -211,6 +211,7 @@ async function importImage({ values, words: [uri], places }: Parameters<Row['run
   refuseOtherKind(values.arch)
   const output = typeof values.output === 'string' ? values.output : fileFor(uri)
   if (existsSync(output)) throw new Unmapped(`File already exists: ${resolve(output)}`)
+  await mayWrite(resolve(output))
   return withSource(uri, dirname(resolve(output)), (source) => fetchTo(places, source, output))
 }
 
@@ -219,16 +220,27 @@ function refuseOtherKind(arch: unknown): void {
     throw new Unmapped(`${arch}: images of another processor's kind are not imported`)
 }
 
+/** Asked before minutes of fetching. */
+async function mayWrite(file: string): Promise<void> {
+  await access(dirname(file), constants.W_OK | constants.X_OK).catch(({ code }: NodeJS.ErrnoException) => {
+    throw new Unmapped(`${code === 'ENOENT' ? 'No such file or directory' : 'Permission denied'}: ${file}`)
+  })
+}
+
 async function fetchTo(places: Places, uri: string, output: string): Promise<number> {
   const claim = [String(process.pid % 1_000_000_000), IMPORT_STEP]
+  const partial = join(dirname(resolve(output)), `.${basename(output)}.${process.pid}`)
   const answer = (await callWorker(places, 'importer-get', [uri, ...claim], context())) as { path?: unknown }
   try {
     if (typeof answer.path !== 'string' || !isAbsolute(answer.path))
       throw new BerthError('BERTH_EINTERNAL', { problem: 'the worker named no file' })
-    await copyFile(answer.path, resolve(output))
+    await copyFile(answer.path, partial)
     // The store's file is nobody's to write.
-    await chmod(resolve(output), FILE_MODE & ~process.umask())
+    await chmod(partial, FILE_MODE & ~process.umask())
+    // Whoever finds it by its name finds it whole.
+    await rename(partial, resolve(output))
   } finally {
+    await rm(partial, { force: true })
     await callWorker(places, 'importer-release', claim)
   }
   return Exit.OK

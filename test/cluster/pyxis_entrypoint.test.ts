@@ -157,6 +157,14 @@ function enroot(words: readonly string[], env: Record<string, string> = {}): Pro
   return at.cluster.command(argv, { env: { ...run.env, ...env } })
 }
 
+test('enroot import: a place that cannot be written is told first', async () => {
+  const nowhere = join(at.cluster.shared, 'no/such/x.sqsh')
+  const seen = fails(await enroot(['import', '-o', nowhere, `docker://${at.registry.host}/not-asked:1`]))
+  assert.is(seen.output, `enroot: No such file or directory: ${nowhere}\n`)
+  const closed = fails(await enroot(['import', '-o', '/etc/x.sqsh', `docker://${image}`]))
+  assert.is(closed.output, 'enroot: Permission denied: /etc/x.sqsh\n')
+})
+
 test('enroot start: the entrypoint takes the command and is heard, variables given win', async () => {
   says(exits(await enroot(['load', '--help']), 0), /knows .*load/)
   const own = process.arch === 'x64' ? 'x86_64' : 'aarch64'
