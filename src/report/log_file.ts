@@ -19,7 +19,11 @@ export function toStderr(line: string): void {
 export function toBoundedFile(path: string): (line: string) => void {
   return (line) => {
     toStderr(line)
-    if (isTooLarge(path)) startAnew(path)
+    try {
+      if (isTooLarge(path)) startAnew(path)
+    } catch {
+      // One that may only be appended to, or a disk that errs: its bound is lost, and no step for it.
+    }
   }
 }
 

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { BerthError, ERRORS, renderError } from '../../src/report/errors.js'
 import { IMAGE_ERRORS } from '../../src/report/image_errors.js'
 import { createLog } from '../../src/report/log.js'
@@ -262,6 +266,27 @@ test('every error is lower case, without a final period, with a next step', () =
 test('each table of errors is in alphabetical order', () => {
   for (const table of [IMAGE_ERRORS, SITE_ERRORS, STEP_ERRORS])
     assert.deepEqual(Object.keys(table), Object.keys(table).sort())
+})
+
+test('a log file that cannot start anew grows on, and ends nobody', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-log-'))
+  try {
+    const path = join(folder, 'worker.log')
+    writeFileSync(path, '')
+    truncateSync(path, 17 << 20)
+    // As one that may only be appended to (chattr +a): it cannot be cut.
+    const stderr = openSync(path, 'r')
+    const module = join(import.meta.dirname, '../../src/report/log_file.ts')
+    const script = `const { toBoundedFile } = await import(${JSON.stringify(module)})
+      toBoundedFile(${JSON.stringify(path)})('a line')
+      console.log('lives')`
+    const words = ['--import', 'tsx', '--input-type=module', '-e', script]
+    const said = spawnSync(process.execPath, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', stderr] })
+    closeSync(stderr)
+    assert.equal(said.stdout, 'lives\n')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test.run()
