@@ -36,13 +36,13 @@ export async function pullImage(
 
 /** A stored image as a file that says all of itself. @throws Error with `code` */
 export function copyImage(
-  { site }: Rooms,
+  rooms: Rooms,
   image: StoredImage,
   uri: string,
   place: HandoutPlace,
   signal: AbortSignal,
 ): Promise<void> {
-  return copyWithConfig(site, DIST, image, uri, place, signal)
+  return copyWithConfig(rooms, DIST, image, uri, place, signal)
 }
 
 /** What this node has, in the order of `auto`. */

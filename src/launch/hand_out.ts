@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** An image for programs beside berth, which know nothing but the file: docs/decisions/0012-importer-handout.md. */
-import { closeSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { enrootFiles } from '../image/enroot_files.js'
 import type { StoredImage } from '../image/image.js'
 import type { Site } from '../site/site.js'
+import type { Store } from '../store/store.js'
 import { runSaver } from './saver.js'
 
 export interface HandoutPlace {
@@ -15,14 +16,14 @@ export interface HandoutPlace {
 
 /** The image's compressed blocks as they are, and its config as files in it. @throws Error with `code` */
 export async function copyWithConfig(
-  site: Site,
+  { site, store }: { site: Site; store: Store },
   distDir: string,
   image: StoredImage,
   uri: string,
   { user, empty, out }: HandoutPlace,
   signal: AbortSignal,
 ): Promise<void> {
-  const source = openSync(image.path, 'r')
+  const source = await store.open(image)
   try {
     const bytesMax = site.get('image_bytes_max')
     const order = {

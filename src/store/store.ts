@@ -156,6 +156,11 @@ export class Store {
     return this.intake.facts.get(key) ?? this.factsUnderway.get(key) ?? this.findFacts(image)
   }
 
+  /** Its file, which the caller closes. A server that hangs must not hold up all steps of the node. @throws Error */
+  async open({ key, path, shared }: StoredImage): Promise<number> {
+    return shared === true ? this.common().open(key) : openSync(path, 'r')
+  }
+
   /** By its key, without asking a registry: for who has proved a right to it before. */
   byKey(key: string): StoredImage | undefined {
     const record = this.shelf.byKey(key)
@@ -279,9 +284,8 @@ export class Store {
   }
 
   private findFacts(image: StoredImage): Promise<ImageFacts> {
-    const { key, path } = image
-    // A server that hangs would hold up all steps of the node.
-    const open = () => (image.shared === true ? this.common().open(key) : openSync(path, 'r'))
+    const { key } = image
+    const open = () => this.open(image)
     const found = findFacts(this.intake, image, open).finally(() => this.factsUnderway.delete(key))
     this.factsUnderway.set(key, found)
     return found

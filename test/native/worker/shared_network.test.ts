@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Nodes with one shared store on a network file system, each with a mount and a server process of its own. */
 import { deepEqual, equal, match } from 'node:assert/strict'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { loopDevices } from '../../cluster/leftovers.js'
 import { makeTar } from '../../cluster/tar.js'
@@ -130,6 +140,31 @@ test.needs(missing, 'what one node has published another mounts from there', asy
     readdirSync(join(node.store, 'images')).filter((name) => name.endsWith('.sqsh')),
     [],
   )
+})
+
+test.needs(missing, 'what is mounted from a server that hangs is handed out when it answers', async () => {
+  const { node, mount } = nodeOf('mount')
+  const options = [`container-image=${image(1)}`]
+  const user = node.step({ options, command: ['/busybox', 'sh', '-c', 'echo runs; exec /busybox sleep 600'] })
+  user.start(0)
+  await user.sees('runs')
+  // What the copy reads of it has to come from there, and by root: this file system lets nobody else in.
+  mount.hang()
+  const { command, args, options: how } = node.cliCommand(0, 'importer', 'get', image(1))
+  const get = spawn(command, args, { ...how, env: { ...how.env, SLURM_JOB_ID: '9', SLURM_STEP_ID: '0' } })
+  const status = new Promise((done) => get.on('close', done))
+  let said = ''
+  get.stderr.on('data', (text: Buffer) => {
+    said += text
+  })
+  const handed = join(node.store, 'handed', '0')
+  await until('its file', () => existsSync(handed) && readdirSync(handed).length === 1)
+  const other = node.step({ command: ['cat', '/etc/inside'] })
+  deepEqual(await other.run(), [0])
+  other.end()
+  mount.goOn()
+  equal(await status, 0, said)
+  user.kill()
 })
 
 test.needs(missing, 'two nodes at once, and the one that imports dies: the other takes over', async () => {
