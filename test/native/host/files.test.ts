@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { NativeError } from '../../../src/native.js'
 import { suite } from '../../suite.js'
+import { mountsBut } from '../mounts.js'
 import { loadNative, missing, until } from '../ns/lab.js'
 
 const test = suite('files')
@@ -161,14 +162,14 @@ test.needs(needs, 'accounts are found by uid and name; unknown ones are undefine
 })
 
 test.needs(needs, 'kernel features are found and leave nothing', async () => {
-  const before = fs.readFileSync('/proc/self/mounts', 'utf8')
+  const before = mountsBut(folder)
   const features = native.kernelFeatures()
   assert.is(features.release, fs.readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim())
   assert.type(features.squashfsIdmap, 'boolean')
   assert.ok(!features.squashfsIdmap || (features.squashfs && features.overlay && features.userNamespaces))
   const loops = () => execFileSync('losetup', ['-a'], { encoding: 'utf8' })
   await until(() => !loops().includes('berth-probe'), 'the loop device is free')
-  assert.is(fs.readFileSync('/proc/self/mounts', 'utf8'), before)
+  assert.is(mountsBut(folder), before)
 })
 
 test.run()

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { wordsFor } from '../../compile.js'
 import { suite } from '../../suite.js'
+import { mountsBut } from '../mounts.js'
 import { ADDON, attachedLoops, bind, file, Lab, missing, PROC, USER, until } from './lab.js'
 
 const test = suite('namespace trouble')
@@ -13,7 +14,7 @@ const needs = missing()
 const lab = new Lab()
 const children: ChildProcess[] = []
 
-const mounts = () => readFileSync('/proc/self/mounts', 'utf8')
+const mounts = () => mountsBut(lab.folder)
 const openFiles = () => readdirSync('/proc/self/fd').length
 
 /** Processes whose command line holds the lab's folder: children that a build left behind share their parent's. */
