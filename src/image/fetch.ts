@@ -17,6 +17,7 @@ import {
   sleep,
   waitBefore,
 } from './retry.js'
+import { EXTRA_CERTIFICATES } from './wire.js'
 
 const CONNECT_MS_MAX = 30_000
 const REDIRECTS_MAX = 10
@@ -194,7 +195,7 @@ export class Fetcher {
 function readSystemTrust(env: Readonly<Record<string, string | undefined>>): string {
   const bundle = env.SSL_CERT_FILE ?? SYSTEM_BUNDLES.find((file) => existsSync(file))
   const system = bundle === undefined ? rootCertificates.join('\n') : readFileSync(bundle, 'utf8')
-  const extra = env.NODE_EXTRA_CA_CERTS
+  const extra = env[EXTRA_CERTIFICATES]
   return extra === undefined ? system : `${system}\n${readFileSync(extra, 'utf8')}`
 }
 

@@ -21,6 +21,9 @@ import type { CredentialDocument } from './credentials.js'
 import type { ImageConfig, StoredImage } from './image.js'
 import { isObject } from './manifest.js'
 
+/** Variable of an importer for the file that NODE_EXTRA_CA_CERTS named for the worker. */
+export const EXTRA_CERTIFICATES = 'BERTH_EXTRA_CA_CERTS'
+
 export interface ResolveOrder {
   credentials: CredentialDocument[]
   /** Hosts that the site lets be spoken to by plain http. */

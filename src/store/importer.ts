@@ -3,7 +3,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { takeFail } from '../image/wire.js'
+import { EXTRA_CERTIFICATES, takeFail } from '../image/wire.js'
 import { spawnOrdinary } from '../native/spawn.js'
 import type { Native, NativeSocket } from '../native.js'
 import { BerthError } from '../report/errors.js'
@@ -21,7 +21,7 @@ import {
 const HEAP_MIB_MAX = 96
 /** What name resolution and TLS read besides the program itself. */
 const READABLE = ['/etc', '/usr', '/lib', '/lib64', '/run/systemd/resolve']
-const ENVIRONMENT = /^((https?|all|no)_proxy|SSL_CERT_FILE|SSL_CERT_DIR|NODE_EXTRA_CA_CERTS)$/i
+const ENVIRONMENT = /^((https?|all|no)_proxy|SSL_CERT_FILE|SSL_CERT_DIR)$/i
 
 export interface ImporterOptions {
   /** Directory of the built program: node, bin/importer.js, native.js. */
@@ -187,7 +187,11 @@ function argumentsOf({ distDir, bytesMax }: ImporterOptions): string[] {
   ]
 }
 
-function importerEnvironment(proxy: ImporterOptions['proxy']): NodeJS.ProcessEnv {
+/** Of the worker's variables only these are an importer's. */
+export function importerEnvironment(proxy: ImporterOptions['proxy']): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => ENVIRONMENT.test(name))
-  return { ...Object.fromEntries(kept), ...proxy, PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' }
+  const { NODE_EXTRA_CA_CERTS: extra } = process.env
+  // By that name Node would read it at every start, for 80 ms, and for nothing: fetch.ts says whom it trusts.
+  const certificates = extra === undefined ? {} : { [EXTRA_CERTIFICATES]: extra }
+  return { ...Object.fromEntries(kept), ...proxy, ...certificates, PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' }
 }

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { readBounded } from '../../src/image/body.js'
 import { Fetcher } from '../../src/image/fetch.js'
+import { importerEnvironment } from '../../src/store/importer.js'
 import { failure } from '../failure.js'
 import { suite } from '../suite.js'
 import { FAST } from './image_place.js'
@@ -74,12 +75,25 @@ test("the site's own CA is trusted where it is named, and nothing else is", asyn
     `hello localhost:${port}`,
   )
   assert.is(
-    await withFetcher({ NODE_EXTRA_CA_CERTS: ca() }, (fetcher) => say(fetcher, url)),
+    await withFetcher({ BERTH_EXTRA_CA_CERTS: ca() }, (fetcher) => say(fetcher, url)),
     `hello localhost:${port}`,
   )
   const error = await failure(withFetcher({}, (fetcher) => say(fetcher, url)))
   assert.is(error.code, 'BERTH_EREGISTRY')
   assert.match(error.message, 'its certificate is self-signed')
+})
+
+test('what NODE_EXTRA_CA_CERTS names for the worker is told to importers, and not to their Node.js', () => {
+  const before = process.env.NODE_EXTRA_CA_CERTS
+  process.env.NODE_EXTRA_CA_CERTS = '/site/ca.pem'
+  try {
+    const { NODE_EXTRA_CA_CERTS: ofNode, BERTH_EXTRA_CA_CERTS: ofOurs } = importerEnvironment({})
+    assert.equal([ofNode, ofOurs], [undefined, '/site/ca.pem'])
+  } finally {
+    if (before === undefined) delete process.env.NODE_EXTRA_CA_CERTS
+    else process.env.NODE_EXTRA_CA_CERTS = before
+  }
+  assert.is(importerEnvironment({}).BERTH_EXTRA_CA_CERTS, before)
 })
 
 test('a certificate for another host is no certificate, and https never falls back to http', async () => {
