@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from '../../suite.js'
 import { missingForNode, TestNode } from './node.js'
-import { OTHER_UID, UID } from './stand_in.js'
+import { DIST, OTHER_UID, UID } from './stand_in.js'
 import { until } from './until.js'
 
 const test = suite('berth run and its sisters')
@@ -96,6 +96,17 @@ test.needs(missing, 'mounts, workdir and env are those of srun', () => {
   )
   equal(stderr, '')
   equal(stdout, `/data\n${readFileSync('/etc/hostname', 'utf8')}`)
+})
+
+test.needs(missing, 'the command has all variables of who calls berth, those of Node.js too', () => {
+  const { options } = node.cliCommand(UID)
+  const berth = [join(DIST, 'bin/berth'), 'run', node.image, '--', 'sh', '-c', 'echo $NODE_EXTRA_CA_CERTS']
+  const env = { ...options.env, NODE_EXTRA_CA_CERTS: '/site/ca.pem' }
+  const done = spawnSync('setpriv', [`--reuid=${UID}`, `--regid=${UID}`, '--clear-groups', ...berth], {
+    ...options,
+    env,
+  })
+  equal(done.stdout, '/site/ca.pem\n', done.stderr)
 })
 
 test.needs(missing, "without a command the image's own runs, here a shell", () => {
