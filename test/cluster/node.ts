@@ -20,6 +20,11 @@ export interface NodeOptions {
    * tells a client of its neighbours by the host's name, which must be what Slurm calls the node.
    */
   ownMachine?: boolean
+  /**
+   * slurmd and all it starts run on one CPU: job_container/tmpfs pins the mount namespace of each job, which Linux 6.18
+   * refuses (EINVAL, mnt_ns_loop) where it was made on a CPU whose batch of namespace numbers is behind slurmd's.
+   */
+  oneCpu?: boolean
   /** Shell commands as root in the node's mount namespace before slurmd starts: what is on this node alone. */
   namespace?: string
 }
@@ -117,7 +122,7 @@ function slurmdCommand(
   at: string,
   name: string,
   conf: string,
-  { ownMachine = false, namespace = ':', dir }: NodeOptions & { dir: string },
+  { ownMachine = false, oneCpu = false, namespace = ':', dir }: NodeOptions & { dir: string },
 ): string[] {
   mkdirSync(SPOOL_DIR, { recursive: true, mode: 0o755 })
   const tmp = !ownMachine
@@ -129,7 +134,12 @@ function slurmdCommand(
     `mount --bind '${at}/run' /run && mount --bind '${at}/spool' ${SPOOL_DIR} && ${tmp}` +
     `(${namespace}) && exec slurmd -D -N ${name} -f '${conf}'`
   const own = ['--mount', ...(ownMachine ? ['--uts'] : [])]
-  return ['unshare', ...own, '--propagation', 'slave', '--', 'sh', '-c', script]
+  const pin = oneCpu ? ['taskset', '-c', firstCpu()] : []
+  return [...pin, 'unshare', ...own, '--propagation', 'slave', '--', 'sh', '-c', script]
+}
+
+function firstCpu(): string {
+  return /^Cpus_allowed_list:\s*(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'
 }
 
 function readPid(file: string): number | undefined {

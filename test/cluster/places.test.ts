@@ -7,14 +7,12 @@ import { without } from '../engine/engines.js'
 import { holders } from '../engine/lookout.js'
 import { suite } from '../suite.js'
 import { type Cluster, type ClusterOptions, startCluster } from './cluster.js'
-import { type Outcome, run, until } from './command.js'
+import { run, until } from './command.js'
 import { exits, fails, lines, prints, says } from './expect.js'
 import { otherRelease, type PublishedImages, publishImages } from './images.js'
 import { startRegistry } from './registry.js'
 
 const test = suite('places')
-/** One in three fails here. */
-const ATTEMPTS_MAX = 8
 const codename = ['sh', '-c', '. /etc/os-release; echo $VERSION_CODENAME']
 
 async function within(
@@ -42,7 +40,7 @@ test('a runtime directory that only slurmd’s mount namespace has', () =>
   }))
 
 const PRIVATE_TMP: ClusterOptions = {
-  nodes: [{}],
+  nodes: [{ oneCpu: true }],
   base: '/var/tmp',
   slurmConf: ['JobContainerType=job_container/tmpfs', 'PrologFlags=Contain', 'JobRequeue=0'],
   confFiles: (dir) => ({ 'job_container.conf': `AutoBasePath=true\nBasePath=${dir}/jobs\n` }),
@@ -50,21 +48,6 @@ const PRIVATE_TMP: ClusterOptions = {
 
 /** The job's private /tmp would hide the plugin. */
 const hidden = import.meta.dirname.startsWith('/tmp/') ? 'the checkout lies below /tmp' : undefined
-
-/** Slurm 22.05.8 often fails to pin a job's namespace ("ns base mount failed"), with or without berth: try again. */
-async function batchWithPrivateTmp(
-  cluster: Cluster,
-  script: string,
-  args: readonly string[],
-): Promise<Outcome> {
-  for (let attempt = 1; ; attempt++) {
-    const seen = await cluster.batch(script, args)
-    const log = readFileSync(join(cluster.nodes[0]?.dir ?? '', 'slurmd.log'), 'utf8')
-    const failures = log.split('ns base mount failed').length - 1
-    if (failures < attempt || attempt === ATTEMPTS_MAX) return seen
-    await cluster.scontrol(['update', 'nodename=n1', 'state=resume'])
-  }
-}
 
 test.needs(hidden, 'job_container/tmpfs: the container hangs below the job’s own mounts', () =>
   within(PRIVATE_TMP, async (cluster, images) => {
@@ -77,7 +60,7 @@ test.needs(hidden, 'job_container/tmpfs: the container hangs below the job’s o
       const engines = without('crun') === undefined ? ['native', 'crun', 'crun'] : ['native']
       const steps = engines.map((name) => `srun -n1 --container-engine=${name} ${look}`)
       const script = ['echo of-the-job > /tmp/mine', ...steps].join('\n')
-      const seen = await batchWithPrivateTmp(cluster, `#!/bin/sh\n${script}\n`, ['-n1'])
+      const seen = await cluster.batch(`#!/bin/sh\n${script}\n`, ['-n1'])
       assert.equal(
         seen.stdout.trim().split('\n'),
         engines.flatMap(() => ['of-the-job', '0']),
@@ -92,11 +75,8 @@ test.needs(hidden, 'job_container/tmpfs: the container hangs below the job’s o
 
 test.needs(hidden, 'job_container/tmpfs: the batch script itself in the image', () =>
   within(PRIVATE_TMP, async (cluster, images) => {
-    const seen = await batchWithPrivateTmp(
-      cluster,
-      '#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME\n',
-      [`--container-image=${images.debian}`],
-    )
+    const script = '#!/bin/sh\n. /etc/os-release\necho $VERSION_CODENAME\n'
+    const seen = await cluster.batch(script, [`--container-image=${images.debian}`])
     prints(seen, [otherRelease()])
   }),
 )
