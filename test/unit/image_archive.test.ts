@@ -175,8 +175,8 @@ test('a docker-archive whose config is a manifest or an index is refused: its di
       put(folder, 'claim.tar', archive)
       await withArchive(join(folder, 'claim.tar'), async (files) => {
         const reader = new DockerArchiveReader(files, undefined, HOST)
-        for (const refused of [reader.resolve(), reader.open(sha256(claim))]) {
-          const error = await failure(refused)
+        for (const refused of [() => reader.resolve(), () => reader.open(sha256(claim))]) {
+          const error = await failure(refused())
           assert.is(error.code, 'BERTH_EMANIFEST')
           assert.match(error.message, 'its conf.json is a manifest and no config')
         }
