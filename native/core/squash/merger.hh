@@ -6,7 +6,9 @@
  * which is then an overlay's upper directory (podman, containerd with overlayfs): `..` and absolute names
  * stay inside the root; a parent that is a symlink is followed when this same layer made it; a parent that
  * only lower layers have as a symlink or file is replaced by a directory. Within a layer the last entry of a
- * name wins. Whiteouts count for lower layers only (OCI image-spec, layer.md).
+ * name wins; a file hides what lower layers have there even if a directory of its layer comes after it, as it
+ * does where entries are applied in order (umoci). Whiteouts count for lower layers only (OCI image-spec,
+ * layer.md).
  */
 #pragma once
 

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { writeLayout } from '../../cluster/layout.js'
 import { suite } from '../../suite.js'
 import { cudaLike, gccLike, pythonLike } from './lookalikes.js'
-import { tar } from './tar_writer.js'
+import { dir, file, tar } from './tar_writer.js'
 import { listedByUnsquashfs, summaries } from './unsquashfs_listing.js'
 import { Bench, build, differences, list, run } from './workbench.js'
 
@@ -80,6 +80,25 @@ test('60,000 entries in 13 layers: every entry is as overlayfs shows it and as u
     assert.equal(differences(withVisibleLinks(own), withVisibleLinks(stacked), true), [])
     assert.equal(differences(own, list(unpack(layers))), [])
     assert.equal(differences(summaries(own), listedByUnsquashfs(bench.path('image')), true), [])
+  } finally {
+    bench.unmount()
+  }
+})
+
+test('a file hides what lower layers have there, also where its own layer puts a directory in its place', () => {
+  const lower = [dir('d'), file('d/old'), file('d/both', 'lower'), dir('e'), file('e/old')]
+  const again = [dir('e'), file('e/both'), file('e', 'a file'), dir('e'), file('e/new')]
+  const layers = [
+    lower,
+    [file('d', 'a file'), dir('d'), file('d/both', 'upper'), ...again],
+    [dir('d', { mode: 0o700 }), file('d/top')],
+  ]
+  const files = bench.save(layers.map((entries) => tar(...entries)))
+  assert.is(bench.convert(files).error, '')
+  try {
+    const own = list(bench.mount())
+    assert.equal([...own.keys()].sort(), ['', 'd', 'd/both', 'd/top', 'e', 'e/new'])
+    assert.equal(differences(own, list(unpack(files)), true), [])
   } finally {
     bench.unmount()
   }
