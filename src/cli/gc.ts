@@ -10,7 +10,7 @@ const UNUSED_S_MIN = 86_400
 
 interface Collected {
   /** With names: users' own, never collected. */
-  containers: { count: number; bytes: number }
+  containers: { count: number; bytes: number; unreadable: { uid: number; name: string }[] }
   removed: { key: string; size: number }[]
 }
 
@@ -46,6 +46,10 @@ used for the time of --unused; steps use what they have mounted.`,
     if (containers.count > 0)
       process.stderr.write(
         `kept: ${containers.count} containers with names, ${showBytes(containers.bytes)}\n`,
+      )
+    for (const { uid, name } of containers.unreadable)
+      process.stderr.write(
+        `kept: every image, until the disk gives the record of container ${name} (user ${uid})\n`,
       )
     return Exit.OK
   },

@@ -16,48 +16,24 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { parseData, takeCount, takeText } from '../image/wire.js'
 import type { Native } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
-import { codeOf } from '../site/trusted_file.js'
+import {
+  type Container,
+  type ContainerFacts,
+  type ContainerId,
+  RECORD,
+  readContainer,
+} from './container_record.js'
 
-export interface ContainerId {
-  uid: number
-  scope: string
-  name: string
-}
+export type { Container, ContainerFacts, ContainerId, JobProcess } from './container_record.js'
 
-/** The process of Slurm's that lives as long as the job does on this node. */
-export interface JobProcess {
-  pid: number
-  start: number
-}
-
-export interface ContainerFacts {
-  /** path: of a squashfs file that is mounted as it is. */
-  image: { key: string; reference: string; path?: string }
-  /** The step that made it. */
-  creator: string
-  /** Of a container that ends with its job. */
-  job?: { processes: JobProcess[]; end?: number }
-}
-
-export interface Container extends ContainerId, ContainerFacts {
-  path: string
-  /** Seconds since the epoch. */
-  created: number
-}
-
-const RECORD = 'container.json'
-const RECORD_CHARS_MAX = 64 << 10
-const PATH_CHARS_MAX = 4096
 /** Only root passes: what users own below is reached through their containers alone. */
 const MODE = 0o700
 
@@ -66,6 +42,8 @@ export const GLOBAL_SCOPE = 'global'
 export class Containers {
   private readonly folder: string
   private readonly known = new Map<string, Container>()
+  /** Those whose record the disk did not give. */
+  private readonly unread = new Map<string, ContainerId>()
 
   constructor(
     store: string,
@@ -85,6 +63,7 @@ export class Containers {
     const key = keyOf(id)
     try {
       const container = this.known.get(key) ?? readContainer(this.folder, id)
+      this.unread.delete(key)
       if (container !== undefined && isThere(join(container.path, RECORD))) {
         this.known.set(key, container)
         return container
@@ -103,7 +82,19 @@ export class Containers {
 
   /** Those that sit on an image. */
   on(key: string): Container[] {
+    this.readAgain()
     return this.list().filter(({ image }) => image.key === key)
+  }
+
+  /** Whether the image may be the base of one: any may be that of one whose record the disk does not give. */
+  need(key: string): boolean {
+    return this.on(key).length > 0 || this.unread.size > 0
+  }
+
+  /** Containers of which nobody knows what they sit on. */
+  unreadable(): ContainerId[] {
+    this.readAgain()
+    return [...this.unread.values()]
   }
 
   /** Costs two directories and a small file. @throws the file system's error */
@@ -179,13 +170,26 @@ export class Containers {
       )
   }
 
-  /** One that the disk does not give is asked for again by who wants it. */
+  /** One that the disk does not give is asked for again by who wants it, or what it may sit on. */
   private readOne(id: ContainerId): Container | undefined {
     try {
       return readContainer(this.folder, id)
     } catch (error) {
-      this.log(`container ${id.name} of user ${id.uid} cannot be read: ${messageOf(error)}`)
+      this.log(
+        `container ${id.name} of user ${id.uid} cannot be read, so no image is removed: ${messageOf(error)}`,
+      )
+      this.unread.set(keyOf(id), id)
       return undefined
+    }
+  }
+
+  private readAgain(): void {
+    for (const id of this.unread.values()) {
+      try {
+        this.find(id)
+      } catch {
+        // As before.
+      }
     }
   }
 }
@@ -196,55 +200,6 @@ export function keyOf({ uid, scope, name }: ContainerId): string {
 
 function isThere(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined
-}
-
-/**
- * A record that says nothing hides its container, which stays for the operator to look at.
- * @throws the file system's error when it may say something
- */
-function readContainer(folder: string, id: ContainerId): Container | undefined {
-  const path = join(folder, String(id.uid), id.scope, id.name)
-  const text = readRecord(join(path, RECORD))
-  if (text === undefined) return undefined
-  try {
-    const json = parseData(text.slice(0, RECORD_CHARS_MAX))
-    const image = parseData(JSON.stringify(json.image))
-    return {
-      ...id,
-      path,
-      created: takeCount(json.created),
-      creator: takeText(json.creator),
-      image: {
-        key: takeText(image.key),
-        reference: takeText(image.reference, PATH_CHARS_MAX),
-        ...(image.path === undefined ? {} : { path: takeText(image.path, PATH_CHARS_MAX) }),
-      },
-      ...(json.job === undefined ? {} : { job: readJob(JSON.stringify(json.job)) }),
-    }
-  } catch {
-    return undefined
-  }
-}
-
-function readRecord(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(codeOf(error))) return undefined
-    throw error
-  }
-}
-
-function readJob(text: string): NonNullable<ContainerFacts['job']> {
-  const { processes, end } = parseData(text)
-  const list = Array.isArray(processes) ? processes : []
-  return {
-    processes: list.map((one) => {
-      const { pid, start } = parseData(JSON.stringify(one))
-      return { pid: takeCount(pid), start: takeCount(start) }
-    }),
-    ...(end === undefined ? {} : { end: takeCount(end) }),
-  }
 }
 
 function directories(path: string): string[] {

@@ -2,7 +2,7 @@
 /** What operators see of a node's images and do with them: list, remove, pin, check, collect. */
 import { isDigest, parseReference } from '../image/reference.js'
 import { BerthError } from '../report/errors.js'
-import type { Containers } from './containers.js'
+import type { ContainerId, Containers } from './containers.js'
 import type { Devices } from './device.js'
 import type { Intake } from './intake.js'
 import type { ImageRow } from './options.js'
@@ -75,18 +75,18 @@ export class Inventory {
   }
 
   /** How much users have written in named containers; from now on the quota knows of it. */
-  async countContainers(): Promise<{ count: number; bytes: number }> {
+  async countContainers(): Promise<{ count: number; bytes: number; unreadable: ContainerId[] }> {
     const all = this.containers.list()
     const sizes = await Promise.all(all.map((container) => this.containers.size(container)))
     const bytes = sizes.reduce((sum, size) => sum + size, 0)
     this.shelf.others = bytes
-    return { count: all.length, bytes }
+    return { count: all.length, bytes, unreadable: this.containers.unreadable() }
   }
 
   /** Makes room for so many bytes within quota and floor, or removes all that is neither pinned nor in use. */
   async collect(request: number | { all: boolean } = 0): Promise<{ removed: Removed[] }> {
     if (typeof request === 'object' && request.all) {
-      const isFree = (key: string) => this.devices.leases(key) === 0 && this.containers.on(key).length === 0
+      const isFree = (key: string) => this.devices.leases(key) === 0 && !this.containers.need(key)
       const idle = this.shelf.records().filter(({ key, pinned }) => !pinned && isFree(key))
       return { removed: await this.remove(idle.map(({ key }) => key)) }
     }

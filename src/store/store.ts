@@ -67,7 +67,7 @@ export class Store {
     this.devices = new Devices(native)
     const settings = { compressor, level, blockSize, threads, bytesMax, entriesMax, owners, facts: true }
     this.containers = new Containers(options.directory, native, options.log)
-    const isKept = (key: string) => this.devices.leases(key) > 0 || this.containers.on(key).length > 0
+    const isKept = (key: string) => this.devices.leases(key) > 0 || this.containers.need(key)
     const facts = new FactsFiles(options.directory)
     const forget = (key: string) => facts.remove(key)
     this.shelf = new Shelf(options.directory, limits, isKept, formatsOf(settings), forget, options.log)

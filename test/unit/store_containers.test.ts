@@ -60,4 +60,29 @@ for (const when of ['when the worker starts', 'while it runs'])
       assert.equal(containers.find({ ...ID, name: 'other' }), undefined)
     }))
 
+test('while a record cannot be read, any image may be the one below; then only its own is', () =>
+  withFolder((folder) => {
+    const made = new Containers(folder, native).create(ID, FACTS)
+    const mend = spoil(join(made.path, 'container.json'))
+    const containers = new Containers(folder, native)
+    const needed = () => [FACTS.image.key, 'sha256-2-f1'].map((key) => containers.need(key))
+    assert.equal(needed(), [true, true])
+    assert.equal(containers.unreadable(), [ID])
+    mend()
+    assert.equal(needed(), [true, false])
+    assert.equal(containers.unreadable(), [])
+    rmSync(made.path, { recursive: true })
+    assert.equal(containers.find(ID), undefined)
+    assert.equal(needed(), [false, false])
+  }))
+
+test('an unreadable container that somebody has removed keeps no image', () =>
+  withFolder((folder) => {
+    const made = new Containers(folder, native).create(ID, FACTS)
+    spoil(join(made.path, 'container.json'))
+    const containers = new Containers(folder, native)
+    rmSync(made.path, { recursive: true })
+    assert.not(containers.need(FACTS.image.key))
+  }))
+
 test.run()

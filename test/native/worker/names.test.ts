@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Named containers on a node without Slurm: their life, and what a worker's crash leaves of it. */
 import { deepEqual, equal, match } from 'node:assert/strict'
-import { existsSync, readdirSync, utimesSync } from 'node:fs'
+import {
+  chownSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  renameSync,
+  symlinkSync,
+  utimesSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { processAlive } from '../../cluster/daemon.js'
 import { suite } from '../../suite.js'
@@ -105,6 +113,23 @@ scene('create refuses one that exists, exec one that does not run', async () => 
 scene('read-only when asked', async () => {
   const seen = await run('kept', 'touch /no', { options: ['container-readonly=1'] })
   match(seen.stderr, /Read-only file system/)
+})
+
+scene('an image stays as long as the disk does not give the record of a container', async () => {
+  const own = join(node.dir, 'own.sqsh')
+  copyFileSync(node.image, own)
+  chownSync(own, UID, UID)
+  const copied = { image: false, options: [`container-image=${own}`] }
+  equal((await run('below', 'echo kept > /file', copied)).code, 0)
+  const record = join(node.store, 'containers', String(UID), 'global/below/container.json')
+  renameSync(record, `${record}.kept`)
+  symlinkSync(record, record)
+  await killWorker()
+  const { stdout, stderr } = node.cli('gc', '--all')
+  equal(stdout, '')
+  match(stderr, /^kept: every image, until the disk gives the record of container below \(user \d+\)$/m)
+  renameSync(`${record}.kept`, record)
+  equal((await run('below', 'cat /file', { image: false })).stdout, 'kept\n')
 })
 
 scene('a start that fails leaves no new container', async () => {
