@@ -40,8 +40,8 @@ export class LayoutReader implements ImageReader, ManifestPlace {
     return choosePlatform(named, this.host).digest
   }
 
-  open(digest: string, signal?: AbortSignal): Promise<OpenedImage> {
-    return openImage(this, digest, this.host, signal)
+  open(digest: string): Promise<OpenedImage> {
+    return openImage(this, digest, this.host)
   }
 
   async manifest(digest: string): Promise<{ bytes: Uint8Array }> {

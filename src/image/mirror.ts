@@ -50,28 +50,28 @@ export class MirroredReader implements ImageReader, ManifestPlace {
     return [...this.mirrors, this.registry].every((reader) => reader.open_to_all)
   }
 
-  resolve(signal?: AbortSignal): Promise<string> {
-    return this.first((reader) => reader.resolve(signal), signal)
+  resolve(): Promise<string> {
+    return this.first((reader) => reader.resolve())
   }
 
-  open(digest: string, signal?: AbortSignal): Promise<OpenedImage> {
-    return openImage(this, digest, this.host, signal)
+  open(digest: string): Promise<OpenedImage> {
+    return openImage(this, digest, this.host)
   }
 
-  manifest(digest: string, signal?: AbortSignal) {
+  manifest(digest: string) {
     return this.first(async (reader) => {
-      const raw = await reader.manifest(digest, signal)
+      const raw = await reader.manifest(digest)
       if (digestOf(raw.bytes) !== digest) throw mismatch('its manifest', digest)
       return raw
-    }, signal)
+    })
   }
 
-  blob(descriptor: Descriptor, signal?: AbortSignal): Promise<Uint8Array> {
+  blob(descriptor: Descriptor): Promise<Uint8Array> {
     return this.first(async (reader) => {
-      const bytes = await reader.blob(descriptor, signal)
+      const bytes = await reader.blob(descriptor)
       if (digestOf(bytes) !== descriptor.digest) throw mismatch('its config', descriptor.digest)
       return bytes
-    }, signal)
+    })
   }
 
   /** Bytes that a mirror gave before it failed are not given twice; their sum is the caller's to check. */
@@ -94,12 +94,12 @@ export class MirroredReader implements ImageReader, ManifestPlace {
     }
   }
 
-  async has(layer: Descriptor, signal?: AbortSignal): Promise<boolean> {
+  async has(layer: Descriptor): Promise<boolean> {
     for (const reader of this.readers()) {
       try {
-        if (await reader.has(layer, signal)) return true
+        if (await reader.has(layer)) return true
       } catch (error) {
-        this.pass(reader, error, signal)
+        this.pass(reader, error)
       }
     }
     return false
@@ -109,12 +109,12 @@ export class MirroredReader implements ImageReader, ManifestPlace {
     return [...this.mirrors.filter((mirror) => !this.silent.has(mirror)), this.registry]
   }
 
-  private async first<T>(ask: (reader: RegistryReader) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  private async first<T>(ask: (reader: RegistryReader) => Promise<T>): Promise<T> {
     for (const reader of this.readers()) {
       try {
         return await ask(reader)
       } catch (error) {
-        this.pass(reader, error, signal)
+        this.pass(reader, error)
       }
     }
     throw new BerthError('BERTH_EINTERNAL', { problem: 'no registry was asked' })

@@ -19,23 +19,20 @@ export interface OpenedImage {
 
 export interface ImageReader {
   /** Digest that the reference names now: a manifest's or an index'. */
-  resolve(signal?: AbortSignal): Promise<string>
+  resolve(): Promise<string>
   /** The image for this node's platform below that digest. */
-  open(digest: string, signal?: AbortSignal): Promise<OpenedImage>
+  open(digest: string): Promise<OpenedImage>
   /** Bytes of a layer as stored; size and digest are the caller's to check (verified()). */
   layer(layer: Descriptor, signal?: AbortSignal): AsyncIterable<Uint8Array>
   /** Whether this user may have the layer from there now; where there is no such question, nobody may. */
-  has?(layer: Descriptor, signal?: AbortSignal): Promise<boolean>
+  has?(layer: Descriptor): Promise<boolean>
   /** Whether everybody may have the image: nothing of the user was needed to get it. */
   readonly open_to_all: boolean
 }
 
 export interface ManifestPlace {
-  manifest(
-    digest: string,
-    signal?: AbortSignal,
-  ): Promise<{ bytes: Uint8Array; contentType?: string | undefined }>
-  blob(descriptor: Descriptor, signal?: AbortSignal): Promise<Uint8Array>
+  manifest(digest: string): Promise<{ bytes: Uint8Array; contentType?: string | undefined }>
+  blob(descriptor: Descriptor): Promise<Uint8Array>
 }
 
 /** Follows digest → (index →) manifest → config; every byte is checked against the digest that named it. */
@@ -43,18 +40,17 @@ export async function openImage(
   place: ManifestPlace,
   digest: string,
   host: HostPlatform,
-  signal?: AbortSignal,
 ): Promise<OpenedImage> {
   let current = digest
   for (let depth = 0; depth <= INDEX_DEPTH_MAX; depth++) {
-    const { bytes, contentType } = await place.manifest(current, signal)
+    const { bytes, contentType } = await place.manifest(current)
     if (digestOf(bytes) !== current) throw mismatch('its manifest', current)
     const manifest: Manifest = parseManifest(bytes, contentType)
     if (manifest.kind === 'index') {
       current = choosePlatform(manifest.entries, host).digest
       continue
     }
-    const raw = await place.blob(manifest.config, signal)
+    const raw = await place.blob(manifest.config)
     if (digestOf(raw) !== manifest.config.digest) throw mismatch('its config', manifest.config.digest)
     const parsed = parseConfig(raw, manifest.layers.length)
     checkPlatform({ os: parsed.os, architecture: parsed.config.architecture, variant: parsed.variant }, host)

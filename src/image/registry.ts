@@ -47,9 +47,9 @@ export class RegistryReader implements ImageReader, ManifestPlace {
    * HEAD first: it is free at Docker Hub and proves that this user may pull. Registries that do not answer it, or
    * without Docker-Content-Digest, are asked by GET.
    */
-  async resolve(signal?: AbortSignal): Promise<string> {
+  async resolve(): Promise<string> {
     const name = this.source.digest ?? this.source.tag ?? 'latest'
-    const head = await this.send(`manifests/${name}`, { method: 'HEAD', accept: ACCEPT_MANIFESTS, signal })
+    const head = await this.send(`manifests/${name}`, { method: 'HEAD', accept: ACCEPT_MANIFESTS })
     await head.body.dump()
     const told = headerText(head.headers['docker-content-digest'])
     if (head.status === 200 && (this.source.digest ?? told) !== undefined) {
@@ -57,23 +57,23 @@ export class RegistryReader implements ImageReader, ManifestPlace {
       if (told !== undefined && told !== digest) throw wrong(this.source, digest)
       if (DIGEST.test(digest)) return digest
     }
-    const raw = await this.fetchManifest(name, signal)
+    const raw = await this.fetchManifest(name)
     const digest = digestOf(raw.bytes)
     if (this.source.digest !== undefined && digest !== this.source.digest) throw wrong(this.source, digest)
     this.seen.set(digest, raw)
     return digest
   }
 
-  open(digest: string, signal?: AbortSignal): Promise<OpenedImage> {
-    return openImage(this, digest, this.host, signal)
+  open(digest: string): Promise<OpenedImage> {
+    return openImage(this, digest, this.host)
   }
 
-  async manifest(digest: string, signal?: AbortSignal): Promise<Raw> {
-    return this.seen.get(digest) ?? (await this.fetchManifest(digest, signal))
+  async manifest(digest: string): Promise<Raw> {
+    return this.seen.get(digest) ?? (await this.fetchManifest(digest))
   }
 
-  async blob(descriptor: Descriptor, signal?: AbortSignal): Promise<Uint8Array> {
-    return readBounded(this.layer(descriptor, signal), descriptor.size)
+  async blob(descriptor: Descriptor): Promise<Uint8Array> {
+    return readBounded(this.layer(descriptor), descriptor.size)
   }
 
   layer(layer: Descriptor, signal?: AbortSignal): AsyncIterable<Uint8Array> {
@@ -87,14 +87,14 @@ export class RegistryReader implements ImageReader, ManifestPlace {
   }
 
   /** By HEAD, which registries answer for the repository's own layers only. */
-  async has({ digest }: Descriptor, signal?: AbortSignal): Promise<boolean> {
-    const reply = await this.send(`blobs/${digest}`, { method: 'HEAD', signal })
+  async has({ digest }: Descriptor): Promise<boolean> {
+    const reply = await this.send(`blobs/${digest}`, { method: 'HEAD' })
     await reply.body.dump()
     return reply.status === 200
   }
 
-  private async fetchManifest(name: string, signal?: AbortSignal): Promise<Raw> {
-    const reply = await this.send(`manifests/${name}`, { accept: ACCEPT_MANIFESTS, signal })
+  private async fetchManifest(name: string): Promise<Raw> {
+    const reply = await this.send(`manifests/${name}`, { accept: ACCEPT_MANIFESTS })
     if (reply.status === 404) {
       await reply.body.dump()
       throw new BerthError('BERTH_EIMAGENOTFOUND', {
