@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A blob as one stream, whatever the connections below do: broken ones are resumed by Range. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { headerText } from './body.js'
 import { describeFailure, type Reply, unreachable } from './fetch.js'
 import type { Descriptor } from './manifest.js'
 import { broken } from './reader.js'
-import { isRetriedError, type RetryPolicy, sleep, waitBefore } from './retry.js'
+import { isRetriedError, type RetryPolicy, waitBefore } from './retry.js'
 
 /** A connection that moved this much was worth it: the count of failures starts anew. */
 const PROGRESS_BYTES_MIN = 1 << 20
@@ -43,7 +44,7 @@ export async function* streamBlob(
       const reason = failure === undefined ? 'it ends answers early' : describeFailure(failure)
       throw broken(digest, `ends after ${done} of ${size} bytes (${reply.url.host}: ${reason})`, failure)
     }
-    await sleep(waitBefore(failures, policy), signal)
+    await sleep(waitBefore(failures, policy), undefined, { signal })
   }
 }
 

@@ -2,6 +2,7 @@
 /** One request to a registry over undici: our own redirects, trust store, proxies and timeouts. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls'
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
 import { BerthError } from '../report/errors.js'
@@ -14,7 +15,6 @@ import {
   parseRetryAfter,
   RETRY,
   type RetryPolicy,
-  sleep,
   waitBefore,
 } from './retry.js'
 import { EXTRA_CERTIFICATES } from './wire.js'
@@ -77,7 +77,7 @@ export class Fetcher {
 
   /**
    * Asks until there is an answer that is not a passing trouble; a 4xx is an answer.
-   * @throws BerthError BERTH_EREGISTRY, or the signal's reason
+   * @throws BerthError BERTH_EREGISTRY, or what its signal ends it with
    */
   async ask(url: URL, options: RequestOptions = {}): Promise<Reply> {
     const asking: Asked = { host: url.host }
@@ -119,7 +119,7 @@ export class Fetcher {
         if (last || silences >= this.policy.silences_max || !isRetriedError(error))
           throw unreachable(url, describeFailure(error), error)
       }
-      await sleep(wait, options.signal)
+      await sleep(wait, undefined, { signal: options.signal })
     }
   }
 

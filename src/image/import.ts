@@ -6,7 +6,6 @@
 import { fstatSync } from 'node:fs'
 import type { Marks, Native, NativeSocket } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
-import { createLog } from '../report/log.js'
 import {
   encodeFrame,
   type Fields,
@@ -17,20 +16,16 @@ import {
   Tag,
   Type,
 } from '../worker/frame.js'
-import { DockerArchiveReader, openArchive } from './archive.js'
 import type { ConvertProgress } from './convert.js'
 import { MPI_FILES } from './elf_names.js'
 import { FACTS_FIELD, factsWithin, type ImageFacts } from './facts.js'
-import { Fetcher } from './fetch.js'
 import { inspectImage } from './inspect.js'
-import { LayoutReader, type OpenFile } from './layout.js'
-import { openRegistry } from './mirror.js'
 import type { HostPlatform } from './platform.js'
 import type { ImageReader, OpenedImage } from './reader.js'
+import { Readers } from './readers.js'
 import { familiarName, parseReference } from './reference.js'
-import { RETRY } from './retry.js'
 import { convertReusing } from './reuse.js'
-import type { Slice } from './slice.js'
+import { type Slice, wholeFile } from './slice.js'
 import { findSquashfs, takeSquashfs } from './squashfile.js'
 import {
   failFields,
@@ -56,12 +51,10 @@ const FRAME_BYTES_SPARE = 256
 export class Importer {
   private readonly socket: NativeSocket
   private readonly frames = new FrameReader()
-  private readonly readers = new Map<string, ImageReader>()
+  private readonly readers: Readers
   /** By digest; what was resolved last may be imported. */
   private readonly opened = new Map<string, { image: OpenedImage; reader: ImageReader }>()
   private readonly waiting: { resolve: (fd: number) => void; reject: (error: Error) => void }[] = []
-  /** Mirrors that the log has heard of. */
-  private readonly failed = new Set<string>()
   private work: Promise<void> = Promise.resolve()
 
   /** @param ended called when the store has closed the connection */
@@ -70,19 +63,17 @@ export class Importer {
     fd: number,
     private readonly host: HostPlatform,
     ended: () => void,
-    private readonly fetcher = new Fetcher(),
-    /** For mirrors: there is somebody else to ask. */
-    private readonly hasty = new Fetcher(process.env, { ...RETRY, tries: 2 }),
-    /** stderr is the worker's log. */
-    private readonly log = createLog({ level: 'warn' }),
   ) {
-    for (const one of [fetcher, hasty])
-      one.onWait = (host, seconds, status) =>
+    this.readers = new Readers(
+      host,
+      (name) => this.openFile(name),
+      (asked, seconds, status) =>
         this.send(Type.ASKING, [
-          [Tag.NAME, plainHost(host)],
+          [Tag.NAME, plainHost(asked)],
           [Tag.DONE, seconds],
           ...(status === undefined ? [] : ([[Tag.EXIT, status]] as const)),
-        ])
+        ]),
+    )
     this.socket = native.adopt(fd, {
       data: (bytes, fds) => {
         for (const frame of this.frames.push(bytes, fds)) this.receive(frame)
@@ -118,7 +109,7 @@ export class Importer {
 
   private async resolve(frame: Frame): Promise<void> {
     const order = parseData(frame.text(Tag.DATA) ?? '') as unknown as ResolveOrder
-    const reader = await this.readerOf(frame, order, frame.fds[0])
+    const reader = await this.readers.of(frame.text(Tag.REF) ?? '', order, frame.fds[0])
     const asked = frame.text(Tag.DIGEST)
     if (asked === undefined) {
       const digest = await reader.resolve()
@@ -235,55 +226,6 @@ export class Importer {
     return { report, stop: () => clearTimeout(timer) }
   }
 
-  /**
-   * One reader for a reference and its credentials, so that tokens and manifests are fetched once. An archive is read
-   * anew for each descriptor: the file may have been replaced meanwhile.
-   */
-  private async readerOf(
-    frame: Frame,
-    order: ResolveOrder,
-    archive: number | undefined,
-  ): Promise<ImageReader> {
-    const text = frame.text(Tag.REF) ?? ''
-    const key = JSON.stringify([text, order.credentials])
-    const known = this.readers.get(key)
-    if (known !== undefined && archive === undefined) return known
-    const made = await this.makeReader(text, order, archive)
-    this.readers.set(key, made)
-    return made
-  }
-
-  /** Once for each: a user with many images must not fill the log. */
-  private tellMirror(mirror: string, problem: string): void {
-    if (this.failed.has(mirror)) return
-    this.failed.add(mirror)
-    this.log.warn(`mirror ${mirror} failed, the next one is asked: ${problem}`)
-  }
-
-  private async makeReader(
-    text: string,
-    order: ResolveOrder,
-    archive: number | undefined,
-  ): Promise<ImageReader> {
-    const { source } = parseReference(text)
-    if (source.kind === 'registry')
-      return openRegistry(
-        source,
-        order,
-        this.host,
-        { registry: this.fetcher, mirrors: this.hasty },
-        (mirror, problem) => this.tellMirror(mirror, problem),
-      )
-    if (source.kind === 'oci') return new LayoutReader((name) => this.openFile(name), source.tag, this.host)
-    if (source.kind === 'squashfs' || source.kind === 'directory')
-      throw new BerthError('BERTH_EINTERNAL', { problem: `a ${source.kind} is not imported` })
-    if (archive === undefined)
-      throw new BerthError('BERTH_EINTERNAL', { problem: 'archive without a descriptor' })
-    const files: OpenFile = await openArchive(wholeFile(archive))
-    if (source.kind === 'oci-archive') return new LayoutReader(files, source.tag, this.host)
-    return new DockerArchiveReader(files, source.kind === 'dockerd' ? undefined : source.tag, this.host)
-  }
-
   private async openFile(name: string): Promise<Slice & { own: boolean }> {
     const fd = await new Promise<number>((resolve, reject) => {
       this.waiting.push({ resolve, reject })
@@ -299,10 +241,6 @@ export class Importer {
 
 function layersOf({ layers, parsed }: OpenedImage): Imported['layers'] {
   return layers.map(({ digest, size }, index) => ({ digest, size, diffId: parsed.diffIds[index] ?? '' }))
-}
-
-function wholeFile(fd: number): Slice {
-  return { fd, start: 0, size: fstatSync(fd).size }
 }
 
 function unexpected(error: unknown): BerthError {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A part of a seekable file that is already open; several may share one descriptor. */
-import { read } from 'node:fs'
+import { fstatSync, read } from 'node:fs'
 import { promisify } from 'node:util'
 
 const readAt = promisify(read)
@@ -12,6 +12,10 @@ export interface Slice {
   fd: number
   start: number
   size: number
+}
+
+export function wholeFile(fd: number): Slice {
+  return { fd, start: 0, size: fstatSync(fd).size }
 }
 
 /** Bytes [from, from + length) of the slice, fewer where it ends. */
