@@ -13,7 +13,6 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,8 +102,8 @@ Result<> writeMaps(int proc, const IdMaps &maps) {
  * Runs in a process that shares the worker's memory, so that no page table is copied for it: nothing but
  * system calls that cannot fail into errno, and an end by SIGKILL.
  */
-static int waitForKill(void *) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+static int waitForKill(void *parent) {
+  dieWithParent(*static_cast<const pid_t *>(parent));
   for (;;)
     pause();
 }
@@ -112,8 +111,9 @@ static int waitForKill(void *) {
 static Result<Fd> makeIdmap(uid_t uid, gid_t gid) {
   alignas(16) std::array<char, 16384> stack;
   const SignalsBlocked blocked;
+  pid_t parent = getpid();
   const pid_t pid =
-      clone(waitForKill, stack.data() + stack.size(), CLONE_VM | CLONE_NEWUSER | SIGCHLD, nullptr);
+      clone(waitForKill, stack.data() + stack.size(), CLONE_VM | CLONE_NEWUSER | SIGCHLD, &parent);
   if (pid < 0)
     return fail("clone", "user namespace");
   const std::string proc = "/proc/" + std::to_string(pid);

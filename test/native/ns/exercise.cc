@@ -13,6 +13,7 @@
 #include "core/ns/flags.hh"
 #include "core/ns/image_mount.hh"
 #include "core/ns/pid_space.hh"
+#include "killed_worker.hh"
 
 #include <cstdio>
 #include <cstdlib>
@@ -158,6 +159,7 @@ static void exerciseFirstProgram() {
 }
 
 int main() {
+  check(leavesNobodyBehind(), "a helper ends with its worker");
   exerciseFirstProgram();
   exerciseMaps();
   exerciseWords();

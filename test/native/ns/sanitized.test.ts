@@ -31,13 +31,14 @@ test.needs(needs, 'building, failing and passing descriptors neither leaks nor r
   const program = join(folder, 'exercise')
   const inputs = [
     join(import.meta.dirname, 'exercise.cc'),
+    join(import.meta.dirname, 'killed_worker.cc'),
     // Marks what berth itself put into a container.
     join(native, 'core/squash/sha256.cc'),
     ...sources.map((name) => join(native, '..', name)),
   ]
   const compiled = spawnSync('clang++', [...FLAGS, ...CHECKS, '-o', program, ...inputs], { encoding: 'utf8' })
   assert.is(compiled.status, 0, compiled.stderr)
-  const done = spawnSync(program, [], { encoding: 'utf8', timeout: 60_000 })
+  const done = spawnSync(program, [], { encoding: 'utf8', timeout: 240_000 })
   assert.is(done.stdout, 'ok\n', done.stderr)
   assert.is(done.status, 0, done.stderr)
 })
