@@ -4,9 +4,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { type AddressInfo, createServer as createTcp } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePorts } from './cluster/daemon.js'
 
 const START_MS_MAX = 60_000
 
@@ -59,10 +60,7 @@ async function waitUntilUp(child: ChildProcess, url: string): Promise<void> {
 }
 
 export async function freePort(): Promise<number> {
-  const probe = createTcp()
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-  const { port } = probe.address() as AddressInfo
-  await new Promise((resolve) => probe.close(resolve))
+  const [port = 0] = await freePorts(1)
   return port
 }
 

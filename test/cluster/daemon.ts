@@ -98,14 +98,26 @@ export async function stopByPidFile(file: string): Promise<void> {
 const PORT_MIN = 20_000
 const PORT_MAX = 32_000
 
-/** `count` TCP ports that are free on loopback now. */
+/** `count` TCP ports that are free on loopback now, and that no other test file gets while this process lives. */
 export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = []
   while (ports.length < count) {
     const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN))
-    if (!ports.includes(port) && (await portIsFree(port))) ports.push(port)
+    if ((await reserve(port)) && (await portIsFree(port))) ports.push(port)
   }
   return ports
+}
+
+/** By an abstract socket (unix(7)), which the kernel frees with the process. False: somebody has it, maybe we. */
+function reserve(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(`\0berth-test-port-${port}`, () => {
+      server.unref()
+      resolve(true)
+    })
+  })
 }
 
 function portIsFree(port: number): Promise<boolean> {
