@@ -80,8 +80,13 @@ async function cached(name: string, recipe: () => Promise<ImageRecipe>): Promise
   if (existsSync(path)) return path
   const temporary = `${path}.${process.pid}`
   writeLayout(temporary, await recipe())
-  rmSync(path, { recursive: true, force: true })
-  renameSync(temporary, path)
+  try {
+    renameSync(temporary, path)
+  } catch (error) {
+    // Another test file has made it meanwhile, and may read it by now.
+    rmSync(temporary, { recursive: true })
+    if (!existsSync(path)) throw error
+  }
   return path
 }
 

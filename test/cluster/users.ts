@@ -21,28 +21,14 @@ export const USER_A: TestUser = {
 export const USER_B: TestUser = { name: 'berth-b', uid: 61_202, groups: [['berth-lab', 61_211]] }
 export const USERS: readonly TestUser[] = [USER_A, USER_B]
 
-/** Idempotent: makes what is missing. */
+/** Idempotent: makes what is missing, one test file at a time. */
 export async function ensureUsers(): Promise<void> {
-  for (const user of USERS) {
-    for (const [name, gid] of [[user.name, user.uid] as const, ...user.groups]) {
-      await must(['groupadd', '--force', '--gid', String(gid), name])
-    }
-    if ((await run(['id', '-u', user.name])).code === 0) continue
-    const groups = user.groups.map(([name]) => name).join(',')
-    await must([
-      'useradd',
-      '-m',
-      '-s',
-      '/bin/bash',
-      '-u',
-      String(user.uid),
-      '-g',
-      user.name,
-      '-G',
-      groups,
-      user.name,
-    ])
-  }
+  const script = USERS.flatMap(({ name, uid, groups }) => [
+    ...[[name, uid] as const, ...groups].map(([group, gid]) => `groupadd --force --gid ${gid} ${group}`),
+    `id -u ${name} >/dev/null 2>&1 ||`,
+    `  useradd -m -s /bin/bash -u ${uid} -g ${name} -G ${groups.map(([group]) => group).join(',')} ${name}`,
+  ])
+  await must(['flock', '/home', 'sh', '-ec', script.join('\n')])
 }
 
 /** Removes both users, their homes and groups; what is absent already is no error. */
