@@ -11,7 +11,7 @@ import { type Cluster, startCluster } from './cluster.js'
 import { must, until } from './command.js'
 import { exits, lines, prints, refuses, says, saysNot } from './expect.js'
 import { hostRelease, otherRelease, publishImages } from './images.js'
-import { leftovers } from './leftovers.js'
+import { leftForGood } from './leftovers.js'
 import { startRegistry } from './registry.js'
 import { USER_A } from './users.js'
 
@@ -196,7 +196,7 @@ test.before(async () => {
 test.after(async () => {
   if (cluster === undefined) return
   await cluster.stop()
-  assert.equal(leftovers(cluster.dir), [])
+  assert.equal(await leftForGood(cluster.dir), [])
 })
 
 const gpus = (options: readonly string[], command: string, count = 1, env: Record<string, string> = {}) =>
@@ -327,7 +327,7 @@ test.needs(
       assert.is(out(stage), `${stage} ${uid} of-${stage}`)
       assert.match(out(`${stage}.bundle`), /^\/.+\/work$/)
     }
-    await until('the poststop hook', () => existsSync(join(host, 'out/poststop')), 60_000)
+    await until('the poststop hook', () => existsSync(join(host, 'out/poststop')))
     refuses(await with_('fail'), /createRuntime hook .*allowed\/hook fail: exit code 3; it said: .*will not/)
     refuses(await with_('slow'), /hook slow: it was not done after 1 s; it said: nothing/)
   },
@@ -350,8 +350,9 @@ test.needs(
     assert.not(existsSync(done))
     writeFileSync(join(host, 'out/go'), '')
     exits(await step.done, 0)
-    await until('the poststop hook', () => existsSync(done), 60_000)
-    assert.is(readFileSync(done, 'utf8'), `poststop ${USER_A.uid} of-poststop\n`)
+    const said = () => (existsSync(done) ? readFileSync(done, 'utf8') : '')
+    await until('the poststop hook', () => said() !== '')
+    assert.is(said(), `poststop ${USER_A.uid} of-poststop\n`)
   },
 )
 

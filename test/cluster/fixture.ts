@@ -3,7 +3,7 @@
 import type { Suite } from '../suite.js'
 import { type Cluster, type ClusterOptions, startCluster } from './cluster.js'
 import { type PublishedImages, publishImages } from './images.js'
-import { leftovers } from './leftovers.js'
+import { leftForGood } from './leftovers.js'
 import { type Registry, startRegistry } from './registry.js'
 
 export interface Fixture {
@@ -24,7 +24,7 @@ export function useCluster(test: Suite, options: ClusterOptions = {}): Fixture {
     const cluster = fixture.cluster
     if (cluster === undefined) return
     await cluster.stop()
-    const left = leftovers(cluster.dir)
+    const left = await leftForGood(cluster.dir)
     if (left.length > 0) throw new Error(`left behind by the cluster:\n${left.join('\n')}`)
   })
   return fixture as Fixture

@@ -164,8 +164,8 @@ test('the launcher by hand, outside of a step, refuses', async () => {
   exits(seen, 125)
 })
 
-/** Sends raw bytes as an ordinary user and answers what came back, in hex. */
-function speak(bytes: Buffer, user: string): Promise<Outcome> {
+/** Sends raw bytes as an ordinary user and answers what came back, in hex. @param waitMs for the end of the connection */
+function speak(bytes: Buffer, user: string, waitMs: number): Promise<Outcome> {
   const script = `
     const socket = require('node:net').connect(${JSON.stringify(join(node().runtimeDir, 'worker.sock'))})
     let answer = ''
@@ -173,7 +173,7 @@ function speak(bytes: Buffer, user: string): Promise<Outcome> {
     socket.on('close', () => { console.log('closed ' + answer); process.exit(0) })
     socket.on('error', () => {})
     socket.write(Buffer.from('${bytes.toString('hex')}', 'hex'))
-    setTimeout(() => { console.log('open ' + answer); process.exit(0) }, 1500)`
+    setTimeout(() => { console.log('open ' + answer); process.exit(0) }, ${waitMs})`
   return run([process.execPath, '-e', script], { user })
 }
 
@@ -188,7 +188,7 @@ test('an ordinary user cannot play slurmstepd', async () => {
     [Tag.STEP, 0],
   ] as const
   for (const type of [Type.REGISTER, Type.TASK, Type.RELEASE, Type.PREFETCH]) {
-    const seen = exits(await speak(encodeFrame(type, fields), USER_B.name), 0)
+    const seen = exits(await speak(encodeFrame(type, fields), USER_B.name, 60_000), 0)
     // Refused: closed without a word or with FAIL (type 65 = 0x41 little-endian after the size word).
     says(seen, /^closed( .{8}4100.*)?\s*$/m)
   }
@@ -204,7 +204,7 @@ test('garbage and half frames do no harm', async () => {
     Buffer.alloc(4),
     encodeFrame(Type.HELLO, []),
   ]) {
-    exits(await speak(bytes, USER_B.name), 0)
+    exits(await speak(bytes, USER_B.name, 1500), 0)
   }
   prints(await srun('echo alive'), ['alive'])
   assert.is(node().workerPid(), before)

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What still refers to a directory: processes, mounts in any namespace, loop devices. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { until } from './command.js'
+
+const SETTLE_MS_MAX = 20_000
 
 /** One line each; empty when nothing is left. */
 export function leftovers(dir: string): string[] {
@@ -10,6 +13,12 @@ export function leftovers(dir: string): string[] {
     ...processesOf(dir),
     ...stepDaemons(dir).map((pid) => `process ${pid} slurmstepd`),
   ]
+}
+
+/** The same once all has had its time: the kernel frees loop devices a moment after the last process ended. */
+export async function leftForGood(dir: string): Promise<string[]> {
+  await until('nothing left', () => leftovers(dir).length === 0, SETTLE_MS_MAX).catch(() => {})
+  return leftovers(dir)
 }
 
 /** Loop devices whose backing file lies in `dir`. */

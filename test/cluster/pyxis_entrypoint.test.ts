@@ -8,7 +8,7 @@ import type { Outcome, RunOptions } from './command.js'
 import { exits, fails, lines, prints, refuses, says, saysNot } from './expect.js'
 import { useCluster } from './fixture.js'
 import { publishLike } from './images.js'
-import { leftovers } from './leftovers.js'
+import { leftForGood } from './leftovers.js'
 import { makeTar } from './tar.js'
 
 const test = suite('pyxis: entrypoint')
@@ -226,7 +226,7 @@ test('arguments of pyxis in plugstack.conf: execute_entrypoint=1 and sbatch_supp
   } finally {
     await cluster.stop()
   }
-  assert.equal(leftovers(cluster.dir), [])
+  assert.equal(await leftForGood(cluster.dir), [])
 })
 
 test.run()

@@ -22,8 +22,10 @@ export interface Registry {
   readonly host: string
   /** Copies an OCI layout directory to NAME:TAG here; answers the full reference. */
   push(layout: string, name: string, extra?: readonly string[]): Promise<string>
-  /** Requests seen since the last `forget`, as `METHOD /v2/…`. */
+  /** Requests seen since the last `forget`, as `METHOD /v2/…`; one is seen a moment after its answer. */
   requests(): string[]
+  /** How often a blob was fetched since then, once at least: waits for the first time. */
+  fetches(digest: string): Promise<number>
   forget(): void
   /** Digest of the manifest of NAME:TAG. */
   digest(reference: string): Promise<string>
@@ -58,6 +60,7 @@ export async function startRegistry(undo: Undo, options: RegistryOptions = {}): 
   undo.push('registry', () => daemon.stop())
   await until('registry', () => answers(`http://${host}/v2/`))
   let forgotten = 0
+  const requests = () => readRequests(readFileSync(log, 'utf8').slice(forgotten))
   const inspect = async (reference: string): Promise<{ Digest: string; Layers: string[] }> => {
     const seen = await must(['skopeo', 'inspect', '--tls-verify=false', `docker://${reference}`])
     return JSON.parse(seen.stdout) as { Digest: string; Layers: string[] }
@@ -69,7 +72,12 @@ export async function startRegistry(undo: Undo, options: RegistryOptions = {}): 
       await must(['skopeo', 'copy', '-q', '--dest-tls-verify=false', ...extra, `oci:${layout}`, to])
       return `${host}/${name}`
     },
-    requests: () => readRequests(readFileSync(log, 'utf8').slice(forgotten)),
+    requests,
+    fetches: async (digest) => {
+      const seen = () => requests().filter((line) => line.startsWith('GET') && line.endsWith(digest)).length
+      await until(`${digest} in the registry's log`, () => seen() > 0)
+      return seen()
+    },
     forget: () => {
       forgotten = statSync(log).size
     },

@@ -189,7 +189,7 @@ test('a canceled step saves nothing, and an older file stays', async () => {
   ])
   const job = async () =>
     (await at.cluster.command(['squeue', '-h', '-t', 'R', '-n', 'to-cancel', '-o', '%A'])).stdout.trim()
-  await until('the step', async () => (await job()) !== '' && running.output().includes('started'), 30_000)
+  await until('the step', async () => (await job()) !== '' && running.output().includes('started'))
   exits(await at.cluster.command(['scancel', await job()]), 0)
   fails(await running.done)
   assert.is(readFileSync(path, 'utf8'), 'old')
@@ -212,7 +212,8 @@ test('a full disk: an error, a code that is not 0, and the old file', async () =
     const left = exits(await inside('sh', '-c', `cd ${small} && ls -A && cat x.sqsh`), 0)
     assert.equal(lines(left), ['x.sqsh', 'old'])
   } finally {
-    exits(await inside('umount', small), 0)
+    // What told the user of the error may not have closed all of its files yet.
+    await until('its unmount', async () => (await inside('umount', small)).code === 0)
   }
 })
 

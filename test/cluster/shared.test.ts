@@ -20,9 +20,8 @@ test('a step on two nodes: each layer is fetched once, and both run', async () =
   const seen = await at.cluster.srun(['-N2', '-n2', `--container-image=${at.images.debian}`, ...command])
   assert.is(seen.code, 0, seen.output)
   assert.is(seen.stdout, `${otherRelease()}\n`.repeat(2))
-  const requests = at.registry.requests()
   for (const digest of await at.registry.layers(at.images.debian))
-    assert.is(requests.filter((line) => line.startsWith('GET') && line.endsWith(digest)).length, 1, digest)
+    assert.is(await at.registry.fetches(digest), 1, digest)
   const files = () =>
     readdirSync(join(shared, 'images'))
       .map((name) => name.replace(/^.*\./, ''))

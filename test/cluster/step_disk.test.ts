@@ -30,8 +30,9 @@ function srun(
   return at.cluster.srun(['-N1', ...flags, ...options, 'sh', '-c', command], run)
 }
 
-/** A step that has begun when this resolves. */
+/** A step that has begun when this resolves, and whose disk is the only one. */
 async function begin(value: string, script: string): Promise<Running> {
+  await noneIsLeft()
   const image = `--container-image=${at.images.debian}`
   const flags = ['-n1', image, `--container-writable=${value}`, `--container-mounts=${at.cluster.shared}`]
   const running = at.cluster.start(['srun', ...flags, 'sh', '-c', `echo begun; ${script}`])

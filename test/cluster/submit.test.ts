@@ -298,7 +298,7 @@ test('a pseudo terminal works', async () => {
 test('job and step keep the names of the user’s command', async () => {
   const step = at.cluster.start(['srun', '-n1', flag(), 'sh', '-c', 'echo up; sleep 20'])
   await step.sees(/up/)
-  const seen = lines(await at.cluster.command(['squeue', '-h', '-o', '%j']))
+  const seen = lines(await at.cluster.command(['squeue', '-h', '-t', 'R', '-o', '%j']))
   assert.equal(seen, ['sh'])
   await step.interrupt()
 })

@@ -12,7 +12,7 @@ import { type Cluster, startCluster } from './cluster.js'
 import { must, type Outcome } from './command.js'
 import { exits, prints, refuses, says } from './expect.js'
 import { publishImages } from './images.js'
-import { leftovers } from './leftovers.js'
+import { leftForGood } from './leftovers.js'
 import { publishMpi } from './mpi_images.js'
 import { type Registry, startRegistry } from './registry.js'
 import { GRES, makeStandIns, type StandIns, UUIDS, workedExamples } from './stand_ins.js'
@@ -48,7 +48,7 @@ test.after(async () => {
   if (cluster === undefined) return
   await cluster.stop()
   standIns.remove()
-  assert.equal(leftovers(cluster.dir), [])
+  assert.equal(await leftForGood(cluster.dir), [])
 })
 
 function srun(gres: string, options: readonly string[], command: string): Promise<Outcome> {

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { type Cluster, startCluster } from '../cluster/cluster.js'
 import { run } from '../cluster/command.js'
 import { buildImages, hostRelease, otherRelease, publishImages } from '../cluster/images.js'
-import { leftovers } from '../cluster/leftovers.js'
+import { leftForGood } from '../cluster/leftovers.js'
 import { compileProbe, publishMpi } from '../cluster/mpi_images.js'
 import { type Registry, startRegistry } from '../cluster/registry.js'
 import { removeUsers, USER_A } from '../cluster/users.js'
@@ -51,7 +51,7 @@ async function demo(): Promise<number> {
   }
   await cluster.stop()
   if (!knewUser) await removeUsers()
-  const left = leftovers(cluster.dir)
+  const left = await leftForGood(cluster.dir)
   say(left.length === 0 ? 'all of it is gone again' : `left behind:\n${left.join('\n')}`)
   return terminal.failures + left.length
 }
