@@ -16,14 +16,17 @@ const at = useCluster(test, {
   slurmConf: ['SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=1'],
 })
 const image = (): string => `--container-image=${at.images.busybox}`
-/** Slurm looks at time limits twice a minute: these steps wait for it while the other tests run. */
+/**
+ * Slurm looks at time limits twice a minute, and half a minute ahead: these steps wait for it while the other tests run.
+ * The signal comes no sooner than 15 s after the start, when every program has its trap.
+ */
 const warned: Running[] = []
 test.before(() => {
   const script = 'trap "echo told; exit 3" USR1; while :; do sleep 0.1; done'
   const ways = ['--container-engine=native', '--container-unshare=pid']
   if (without('crun') === undefined) ways.push('--container-engine=crun')
   for (const way of ways) {
-    const words = ['-N1', '-n1', '-t1', '--signal=USR1@60', image(), way, 'sh', '-c', script]
+    const words = ['-N1', '-n1', '-t2', '--signal=USR1@75', image(), way, 'sh', '-c', script]
     warned.push(at.cluster.start(['srun', ...words]))
   }
 })
@@ -116,12 +119,12 @@ test('a job that is put back into the queue starts again in its image', async ()
   }
   const options = ['--requeue', '-n1', '-J', 'again', image(), '--container-mount-cwd']
   const done = at.cluster.batch(body, options)
-  await until('its first start', has(/image restart *$/m), 20_000)
+  await until('its first start', has(/image restart *$/m))
   const job = (await at.cluster.command(['squeue', '-h', '-n', 'again', '-o', '%A'])).stdout.trim()
   exits(await at.cluster.scontrol(['requeue', job]), 0)
   const pending = async () =>
     /PENDING/.test((await at.cluster.command(['squeue', '-h', '-j', job, '-o', '%T'])).stdout)
-  await until('its place in the queue', pending, 20_000)
+  await until('its place in the queue', pending)
   // Slurm puts the start off by two minutes, and once more when the first run is cleaned up. A start within the
   // second of the requeue would be refused: the node takes its credential for the one it has just revoked.
   const startsAgain = async () => {
@@ -130,7 +133,7 @@ test('a job that is put back into the queue starts again in its image', async ()
     if (starts - Date.now() > 10_000) await at.cluster.scontrol(['update', `JobId=${job}`, 'StartTime=now+3'])
     return has(/image restart 1$/m)()
   }
-  await until('its second start', startsAgain, 60_000, 500)
+  await until('its second start', startsAgain, 120_000, 500)
   exits(await done, 0)
 })
 
