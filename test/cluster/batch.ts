@@ -10,7 +10,7 @@ interface BatchPlace {
   command(argv: readonly string[], options?: RunOptions): Promise<Outcome>
 }
 
-const JOB_TIME_MAX_MS = 150_000
+const JOB_TIME_MAX_MS = 300_000
 /** slurm.h: states in which a job ends; anything else will still change. */
 const ENDED = /JobState=(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|OUT_OF_MEMORY|BOOT_FAIL|DEADLINE)\b/
 

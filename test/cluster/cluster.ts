@@ -125,7 +125,7 @@ async function startAll(options: ClusterOptions, undo: Undo): Promise<Cluster> {
 
 function makeDirectory(undo: Undo, base: string): string {
   const dir = mkdtempSync(join(base, 'berth-cluster-'))
-  undo.push('directory', () => rmSync(dir, { recursive: true, force: true }))
+  undo.push('directory', () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }))
   chmodSync(dir, 0o755)
   for (const part of ['munge', 'state']) mkdirSync(join(dir, part), { mode: 0o755 })
   mkdirSync(join(dir, 'shared'))
@@ -140,7 +140,7 @@ async function cancelJobs(conf: string): Promise<void> {
   const left = await jobs()
   if (left.length === 0) return
   await run(['scancel', '--full', ...left], { env })
-  await until('end of all jobs', async () => (await jobs()).length === 0, 30_000)
+  await until('end of all jobs', async () => (await jobs()).length === 0)
 }
 
 /** A slurmstepd that cannot tell the controller of its end would try for many minutes, so it ends before that does. */
@@ -177,7 +177,12 @@ function makeCluster(dir: string, conf: string, nodes: readonly Node[], undo: Un
     sbatch: (args, options) => command(['sbatch', ...args], options),
     salloc: (args, options) => command(['salloc', ...args], options),
     scontrol: (args) => run(['scontrol', ...args], { env: { SLURM_CONF: conf } }),
-    batch: (script, args, options) => runBatch({ shared, conf, command }, script, args, options),
+    batch: (script, args, options) => {
+      const outcome = runBatch({ shared, conf, command }, script, args, options)
+      // As with start(): a test that fails meanwhile must not die of an unhandled rejection, and the file with it.
+      outcome.catch(() => {})
+      return outcome
+    },
     nodeState: async (name) =>
       (
         await must(['sinfo', '-h', '-N', '-n', name, '-o', '%T'], { env: { SLURM_CONF: conf } })

@@ -3,13 +3,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 
 /** Longer than any single command of the suite takes on two cores; a hang then fails with what was printed. */
-const COMMAND_TIME_MAX_MS = 180_000
+const COMMAND_TIME_MAX_MS = 300_000
 
 /** Of what usually comes within a second: a first job imports an image meanwhile, beside other tests. */
 const WAIT_TIME_MAX_MS = 90_000
-
-/** srun asks at once, when a busy machine lets it. */
-const INTERRUPT_TIME_MAX_MS = 10_000
 
 export interface Outcome {
   /** null when a signal ended it. */
@@ -40,7 +37,7 @@ export interface Running {
   output(): string
   /** Sends to the whole process group, as a terminal does. */
   kill(signal: NodeJS.Signals): void
-  /** Ctrl-C as often as srun wants it: it asks for a second one within a second. */
+  /** Ctrl-C as often as srun asks for one more, which it does again where that came later than within a second. */
   interrupt(): Promise<Outcome>
 }
 
@@ -143,14 +140,17 @@ function watch(
       )
       look()
     })
-  const interrupt = async (): Promise<Outcome> => {
+  const interrupt = (): Promise<Outcome> => {
+    const questions = () => texts.output.split('one more within').length
+    let answered = questions()
+    const answer = (): void => {
+      if (questions() === answered) return
+      answered = questions()
+      kill('SIGINT')
+    }
+    watchers.add(answer)
     kill('SIGINT')
-    // Without that question the first one was enough.
-    await sees(/one more within/, INTERRUPT_TIME_MAX_MS).then(
-      () => kill('SIGINT'),
-      () => {},
-    )
-    return done
+    return done.finally(() => watchers.delete(answer))
   }
   return { pid, done, sees, kill, interrupt, output: () => texts.output }
 }

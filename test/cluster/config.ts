@@ -71,6 +71,8 @@ export function slurmConf(setup: ClusterSetup, plugstack: string): string {
     'KillWait=2',
     'SchedulerParameters=batch_sched_delay=0,sched_min_interval=0',
     'SlurmdTimeout=300',
+    // The default of 10 s is a fault of the network; here it is a machine that does much else.
+    'MessageTimeout=60',
     `PlugStackConfig=${plugstack}`,
     ...setup.extra,
     ...setup.nodes.map(

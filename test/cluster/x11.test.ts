@@ -20,11 +20,11 @@ test('a suspended job stands still and goes on; a signal for the script alone re
   for (const more of [[], ['--container-unshare=pid']]) {
     const name = `still-${more.length}`
     const file = join(at.cluster.shared, name)
-    const count = `trap 'echo heard; exit 5' USR1; i=0; while test $i -lt 600; do i=$((i+1)); echo $i > ${name}; sleep 0.1; done`
+    const count = `trap 'echo heard; exit 5' USR1; i=0; while test $i -lt 3000; do i=$((i+1)); echo $i > ${name}; sleep 0.1; done`
     const options = ['-n1', '-J', name, image(), '--container-mount-cwd', ...more]
     const done = at.cluster.batch(`#!/bin/sh\n${count}\n`, options)
     const counted = (): number => (existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0)
-    await until('its count', () => counted() > 2, 20_000)
+    await until('its count', () => counted() > 2)
     const job = (await at.cluster.command(['squeue', '-h', '-n', name, '-o', '%A'])).stdout.trim()
     exits(await at.cluster.scontrol(['suspend', job]), 0)
     let before = -1
@@ -33,9 +33,9 @@ test('a suspended job stands still and goes on; a signal for the script alone re
       before = counted()
       return before > 0 && before === last
     }
-    await until('its rest', stands, 20_000, 500)
+    await until('its rest', stands, 90_000, 500)
     exits(await at.cluster.scontrol(['resume', job]), 0)
-    await until('its further count', () => counted() > before, 20_000)
+    await until('its further count', () => counted() > before)
     exits(await at.cluster.command(['scancel', '--batch', '-s', 'USR1', job]), 0)
     says(exits(await done, 5), /^heard$/m)
   }

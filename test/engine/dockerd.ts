@@ -7,8 +7,6 @@ import { join } from 'node:path'
 import { run, until } from '../cluster/command.js'
 import type { Node } from '../cluster/node.js'
 
-const START_MS_MAX = 60_000
-
 /**
  * Ready when it resolves; the answer ends it.
  * @param storage where it keeps images: vfs works in any directory
@@ -35,7 +33,7 @@ export async function startDockerd(
   closeSync(output)
   const gone = once(daemon, 'exit')
   const isReady = async () => (await run([...dockerClient(node), 'version'])).code === 0
-  await until('dockerd', isReady, START_MS_MAX).catch((error: Error) => {
+  await until('dockerd', isReady).catch((error: Error) => {
     throw new Error(`${error.message}\n${readFileSync(log, 'utf8')}`)
   })
   return async () => {

@@ -380,7 +380,7 @@ test('each node fetched each part of the images once for all engines', () => {
 })
 
 test('in the end nothing of any engine is left', () =>
-  until('the end of all engines', () => ownProcesses(at.cluster).length === 0, 30_000))
+  until('the end of all engines', () => ownProcesses(at.cluster).length === 0))
 
 if (docker !== undefined)
   test.needs(docker.missing, 'docker has no container left on any node', async () => {
