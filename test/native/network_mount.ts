@@ -51,8 +51,11 @@ export class NetworkMount {
     this.goOn()
     await until('the end of the mount', () => {
       if (isMounted(this.path)) spawnSync('umount', [this.path])
-      return this.client.exitCode !== null || this.client.signalCode !== null
+      return !isMounted(this.path)
     })
+    // A mount namespace that another test made meanwhile has a copy of the mount, for which it would live on.
+    this.client.kill('SIGKILL')
+    await until('its end', () => this.client.exitCode !== null || this.client.signalCode !== null)
     rmdirSync(this.path)
   }
 
