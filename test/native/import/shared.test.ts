@@ -44,7 +44,7 @@ const needed = missing()
 const BIG = makeTar([{ name: 'noise', content: randomBytes(3_000_000) }])
 const ACCOUNT = { uid: 20_100, gid: 20_100 }
 /** A dead node is believed dead after this; twenty seconds in earnest. */
-const STALE_MS = 1500
+const STALE_MS = 3000
 /** An order takes about as long; at these moments of it the worker is gone. */
 const HANG_UP_MS_MAX = 3
 const HANG_UP_STEP_MS = 0.2

@@ -19,7 +19,7 @@ import {
   startRegistry,
 } from '../../registry.js'
 import { suite } from '../../suite.js'
-import { ALICE, BOB, importers, Lab, listImage, loopDevices, missing, pull } from './fixture.js'
+import { ALICE, BOB, importers, Lab, listImage, loopDevices, missing, pull, until } from './fixture.js'
 
 const test = suite('store: import')
 const needed = missing()
@@ -182,16 +182,19 @@ test.needs(
   async () => {
     const fake = await FakeRegistry.start()
     fake.putImage([makeTar([{ name: 'once', content: 'x'.repeat(100_000) }])])
-    // Slow enough that the last of the eight still finds the import under way.
+    const seen = Array.from({ length: 8 }, (): number[] => [])
+    const allHaveHeard = () => seen.every(({ length }) => length > 0)
+    // The last of the eight, too, finds the import under way.
     fake.before.push((request, response) => {
       const bytes = request.url?.includes('/blobs/')
         ? fake.blobs.get(request.url.replace(/.*\//, ''))
         : undefined
       if (bytes === undefined) return false
-      setTimeout(() => response.writeHead(200).end(bytes), 1500)
+      void until('word of it for all', allHaveHeard)
+        .catch(() => undefined)
+        .then(() => response.writeHead(200).end(bytes))
       return true
     })
-    const seen = Array.from({ length: 8 }, (): number[] => [])
     const users = seen.map((_, index) => (index % 2 === 0 ? ALICE : BOB))
     const images = await Promise.all(
       users.map((user, index) =>
@@ -204,7 +207,7 @@ test.needs(
     const blobs = fake.asked.filter(({ url }) => url.includes('/blobs/')).map(({ url }) => url)
     assert.is(blobs.length, new Set(blobs).size)
     assert.is(blobs.length, 2, 'config and layer')
-    assert.ok(seen.every(({ length }) => length > 0))
+    assert.ok(allHaveHeard())
     await fake.stop()
   },
 )

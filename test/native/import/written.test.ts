@@ -106,20 +106,18 @@ test.needs(needed, 'all but the end is written before the last bytes of the last
 
 /** Bytes in what importers write; it has no name before it is complete. */
 function unfinished(directory: string): number {
-  const files = importers().flatMap((pid) =>
-    readdirSync(`/proc/${pid}/fd`).map((fd) => `/proc/${pid}/fd/${fd}`),
-  )
-  return Math.max(
-    0,
-    ...files.map((path) => (linkOr(path).startsWith(`${directory}/`) ? statSync(path).size : 0)),
-  )
+  return Math.max(0, ...importers().flatMap((pid) => sizesBelow(directory, `/proc/${pid}/fd`)))
 }
 
-function linkOr(path: string): string {
+function sizesBelow(directory: string, fds: string): number[] {
   try {
-    return readlinkSync(path)
+    return readdirSync(fds)
+      .map((fd) => join(fds, fd))
+      .filter((path) => readlinkSync(path).startsWith(`${directory}/`))
+      .map((path) => statSync(path).size)
   } catch {
-    return ''
+    // It ended or closed one meanwhile: the next look tells.
+    return []
   }
 }
 
