@@ -47,9 +47,10 @@ test('several challenges in one header and several headers are all seen; what ca
 
 test('a hostile header costs no time and throws nothing', () => {
   for (const header of ['', '=', ',,,,', '"', 'a="', 'Bearer realm="'.repeat(5000), '\\'.repeat(20_000)]) {
-    const start = Date.now()
+    const start = process.cpuUsage()
     parseChallenges([header])
-    assert.ok(Date.now() - start < 5000, header.slice(0, 20))
+    // Of the processor: others may want it meanwhile.
+    assert.ok(process.cpuUsage(start).user < 5_000_000, header.slice(0, 20))
   }
 })
 

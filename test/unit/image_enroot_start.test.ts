@@ -88,10 +88,11 @@ test('anything else is not guessed at, and its directory still counts', () => {
 
 test('a long script takes no long time', () => {
   const piece = `exec ${"'a'".repeat(40_000)} 'b`
-  const began = Date.now()
+  const began = process.cpuUsage()
   assert.is(read(`if [ $# -gt 0 ]; then\n    ${piece} "$@"\nelse\n    ${piece}\nfi\n`).script, '/etc/rc')
   assert.is(read('if [ $# -gt 0 ]; then\n    exec '.repeat(8000)).script, '/etc/rc')
-  assert.ok(Date.now() - began < 5000)
+  // Of the processor: others may want it meanwhile.
+  assert.ok(process.cpuUsage(began).user < 5_000_000)
 })
 
 test('who asks for the entrypoint is told that there is a script which is not run', () => {
