@@ -208,7 +208,7 @@ for (const [way, byte] of [
   ['the worker goes', undefined],
 ] as const) {
   test.needs(needs, `berth-tend ends what was forked away, when ${way}`, async () => {
-    const engine = await startEngine('(setsid sh -c "sleep 1000 & echo \\$!" & ); sleep 0.2')
+    const engine = await startEngine('setsid --wait sh -c "sleep 1000 & echo \\$!"')
     const [forked = ''] = engine.said
     assert.ok(statSync(`/proc/${forked}`))
     await engine.stop(byte)
