@@ -53,9 +53,14 @@ export function processesOf(dir: string): string[] {
 
 /** Importers that the worker of this pid has started and that still run. */
 export function importersOf(worker: number | undefined): number[] {
+  return childrenOf(worker, 'importer.js')
+}
+
+/** Those that have this word on their command line. */
+export function childrenOf(parent: number | undefined, word: string): number[] {
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && readOr(`/proc/${name}/cmdline`).includes('importer.js'))
-    .filter((name) => Number(/^PPid:\s+(\d+)/m.exec(readOr(`/proc/${name}/status`))?.[1]) === worker)
+    .filter((name) => /^\d+$/.test(name) && readOr(`/proc/${name}/cmdline`).includes(word))
+    .filter((name) => Number(/^PPid:\s+(\d+)/m.exec(readOr(`/proc/${name}/status`))?.[1]) === parent)
     .map(Number)
 }
 

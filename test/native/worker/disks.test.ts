@@ -87,8 +87,11 @@ test.needs(missing, 'a store that another worker uses: refused with its pid, unt
     await withNode({ store: node.store }, async (other) => {
       equal(node.cliAs(UID, 'run', node.image, '--name=both', '--', 'true').status, 0)
       const pid = await node.workerPid()
-      other.startKeeper()
-      const run = () => other.cliAs(UID, 'run', other.image, '--name=both', '--', 'echo', 'ran')
+      const run = () => {
+        // Of one that refuses nothing is left after ten seconds, which a busy machine may take for the first run.
+        other.startKeeper()
+        return other.cliAs(UID, 'run', other.image, '--name=both', '--', 'echo', 'ran')
+      }
       for (const { status, stdout, stderr } of [run(), run()]) {
         equal(status, 125)
         equal(stdout, '')
@@ -99,9 +102,8 @@ test.needs(missing, 'a store that another worker uses: refused with its pid, unt
       process.kill(pid, 'SIGKILL')
       // It refuses for ten seconds; an operator ends it.
       const keeper = other.keeperPid()
-      process.kill(keeper, 'SIGTERM')
-      await until('its end', () => !processAlive(keeper))
-      other.startKeeper()
+      if (keeper !== 0) process.kill(keeper, 'SIGTERM')
+      await until('its end', () => keeper === 0 || !processAlive(keeper))
       equal(run().stdout, 'ran\n')
     })
   }),

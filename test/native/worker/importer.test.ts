@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `berth importer`, as stock pyxis calls it: below a slurmstepd, as the user, with Slurm's variables. */
 import { deepEqual, equal, match, notEqual } from 'node:assert/strict'
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import {
   copyFileSync,
   existsSync,
@@ -18,7 +18,7 @@ import type { Handouts } from '../../../src/worker/handouts.js'
 import { processAlive } from '../../cluster/daemon.js'
 import { suite } from '../../suite.js'
 import { MoodyRegistry } from './moody_registry.js'
-import { DIST, missingForNode, OTHER_UID, type Said, TestNode, UID, until } from './node.js'
+import { collect, DIST, missingForNode, OTHER_UID, type Said, TestNode, UID, until } from './node.js'
 
 const test = suite('berth importer')
 const missing = missingForNode()
@@ -52,19 +52,6 @@ function importer(
   return collect(
     spawn(command, args, { ...options, env: { ...options.env, SLURM_JOB_ID: job, SLURM_STEP_ID: step } }),
   )
-}
-
-async function collect(child: ChildProcess): Promise<Said> {
-  const said: Said = { status: null, stdout: '', stderr: '' }
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-    said.stdout += text
-  })
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    said.stderr += text
-  })
-  await new Promise((resolve) => child.on('close', resolve))
-  said.status = child.exitCode
-  return said
 }
 
 function canRead(uid: number, path: string): boolean {

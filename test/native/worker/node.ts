@@ -123,12 +123,6 @@ export class TestNode {
     return existsSync(folder) ? readdirSync(folder) : []
   }
 
-  /** The pid of the worker that answers `request`. */
-  async workerPidAfter(request: () => void): Promise<number> {
-    request()
-    return this.workerPid()
-  }
-
   cli(...args: string[]): Said {
     return this.cliAs(0, ...args)
   }
@@ -185,6 +179,18 @@ export class TestNode {
     rmSync(this.dir, { recursive: true, force: true })
     return left
   }
+}
+
+/** All that it says, when it has ended. */
+export async function collect(child: ChildProcess): Promise<Said> {
+  const said: Said = { status: null, stdout: '', stderr: '' }
+  for (const stream of ['stdout', 'stderr'] as const)
+    child[stream]?.setEncoding('utf8').on('data', (text: string) => {
+      said[stream] += text
+    })
+  await new Promise((resolve) => child.on('close', resolve))
+  said.status = child.exitCode
+  return said
 }
 
 /** Sends bytes as another user would and answers what comes back until the other side hangs up. */

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { loopDevices } from '../../cluster/leftovers.js'
+import { childrenOf, loopDevices } from '../../cluster/leftovers.js'
 import { makeTar } from '../../cluster/tar.js'
 import { FakeRegistry, sha256 } from '../../registry.js'
 import { suite } from '../../suite.js'
@@ -104,9 +104,7 @@ async function published(count: number): Promise<void> {
 /** Kills the worker and its sharer, as the end of a node does. */
 async function killWorker(node: TestNode): Promise<void> {
   const worker = await node.workerPid()
-  const children = readFileSync(`/proc/${worker}/task/${worker}/children`, 'utf8').trim().split(' ')
-  const isSharer = (pid: string) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('sharer.js')
-  for (const pid of [...children.filter(isSharer), worker]) process.kill(Number(pid), 'SIGKILL')
+  for (const pid of [...childrenOf(worker, 'sharer.js'), worker]) process.kill(pid, 'SIGKILL')
 }
 
 test.needs(

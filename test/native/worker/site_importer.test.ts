@@ -42,7 +42,7 @@ case "$2" in
 *broken*) echo looking >&2; echo "no such thing" >&2; exit 3 ;;
 *silent*) exit 0 ;;
 *slow*) sleep 1000 ;;
-*daemon*) sleep 45 & ;;
+*daemon*) sleep 1000 & ;;
 esac
 [ "$1" = release ] || { echo "some talk"; echo ${node.image}; }
 `,
@@ -93,9 +93,7 @@ test.needs(missing, 'what it says on failure reaches the user', async () => {
 
 test.needs(missing, 'a process that it leaves behind holds nothing up', async () => {
   const step = node.step({ options: ['container-image=daemon'], command: ['cat', '/etc/inside'] })
-  const started = Date.now()
   deepEqual(await step.run(), [0], step.stderr)
-  equal(Date.now() - started < 30_000, true)
   step.end()
   await until('the release', () => calls().at(-1)?.startsWith('release') === true)
 })
@@ -108,9 +106,9 @@ test.needs(missing, 'the end of the step ends it', async () => {
 })
 
 test.needs(missing, 'the next worker tells it of a step that ended while none ran', async () => {
+  const before = calls().length
   const step = node.step({ options: [`container-image=${REFERENCE}`], command: ['sleep', '1000'] })
   step.start(0)
-  const before = calls().length
   await until('the call', () => calls().length > before)
   const pid = await node.workerPid()
   process.kill(pid, 'SIGKILL')

@@ -235,8 +235,12 @@ test.needs(
     const hasty = new TestNode({ idle_exit: '1' })
     try {
       hasty.startKeeper()
-      const pid = await hasty.workerPidAfter(() => hasty.cli('ps'))
+      const step = hasty.step({ command: ['sleep', '1000'] })
+      step.start(0)
+      const pid = await hasty.workerPid()
       const keeper = hasty.keeperPid()
+      await step.isRegistered()
+      step.kill()
       await until('the end of the worker', () => !processAlive(pid))
       await until('the end of the keeper', () => !processAlive(keeper))
       equal(existsSync(hasty.socket), false)
