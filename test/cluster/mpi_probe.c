@@ -62,10 +62,10 @@ static void tell_cma(int rank) {
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* The best of some bursts, each so short that both ranks can have their processors for all of it on a busy
- * machine. */
+/* The best of many bursts, each so short (there and back) that both ranks can have their processors for all
+ * of it on a busy machine. */
 static void tell_bandwidth(int rank) {
-  enum { SIZE = 4 << 20, TURNS = 4, BURSTS = 20 };
+  enum { SIZE = 4 << 20, TURNS = 2, BURSTS = 100 };
   char *buffer = calloc(1, SIZE);
   double best = 0;
   MPI_Barrier(MPI_COMM_WORLD);

@@ -14,7 +14,7 @@ import { lines, refuses, says } from './expect.js'
 import { useCluster } from './fixture.js'
 import { CACHE_DIR } from './images.js'
 import { agrees, compileProbe, type MpiImage, notInSid, packagesFile, publishMpi } from './mpi_images.js'
-import { type Best, comparePingPong } from './ping_pong.js'
+import { comparePingPong } from './ping_pong.js'
 
 const missing = hasProgram('mpicc.openmpi') ? '' : 'mpicc.openmpi'
 const notInSidNow = missing || (await notInSid('openmpi-sid', 'libmpi.so.40'))
@@ -74,7 +74,6 @@ async function onHost(): Promise<Outcome> {
   return at.cluster.srun(['--mpi=pmix', '-n2', ...ON_ONE, path, 'node'], { env: ENV })
 }
 
-const host: Best = { speed: 0 }
 const ON_ONE = ['-N1', '-w', 'n1']
 
 for (const [name, version] of [
@@ -98,7 +97,7 @@ for (const [name, version] of [
           .sort(),
         ['cma from 0', 'cma from 1'],
       )
-      await comparePingPong(name, host, { inside, outside: onHost })
+      await comparePingPong(name, { inside, outside: onHost })
     },
   )
 
