@@ -11,16 +11,7 @@
  * A container appears and goes by one rename, so half of one never stays.
  */
 import { randomBytes } from 'node:crypto'
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Native } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
@@ -31,6 +22,7 @@ import {
   RECORD,
   readContainer,
 } from './container_record.js'
+import { writeDurably } from './durable.js'
 
 export type { Container, ContainerFacts, ContainerId, JobProcess } from './container_record.js'
 
@@ -97,14 +89,14 @@ export class Containers {
     return [...this.unread.values()]
   }
 
-  /** Costs two directories and a small file. @throws the file system's error */
+  /** Costs two directories and a small file on disk. @throws the file system's error */
   create(id: ContainerId, facts: ContainerFacts): Container {
     const path = join(this.folder, String(id.uid), id.scope, id.name)
     const created = Math.floor(Date.now() / 1000)
     const fresh = join(this.folder, '.new', randomBytes(8).toString('hex'))
     try {
       mkdirSync(fresh, { mode: MODE })
-      writeFileSync(join(fresh, RECORD), JSON.stringify({ version: 1, created, ...facts }), { mode: 0o600 })
+      writeDurably(join(fresh, RECORD), JSON.stringify({ version: 1, created, ...facts }))
       mkdirSync(join(path, '..'), { recursive: true, mode: MODE })
       if (!this.known.has(keyOf(id)) && existsSync(path)) this.setAside(id, path)
       renameSync(fresh, path)

@@ -5,10 +5,7 @@
  */
 import {
   chmodSync,
-  closeSync,
-  fsyncSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -16,11 +13,11 @@ import {
   statfsSync,
   statSync,
   utimesSync,
-  writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../report/errors.js'
 import { codeOf, isTrusted } from '../site/trusted_file.js'
+import { writeDurably } from './durable.js'
 import { parseRecord, type StoreRecord } from './record.js'
 
 const KEY = /^[a-z0-9]+-[a-z0-9-]{1,200}$/
@@ -154,15 +151,4 @@ export class Directory {
 /** It says nothing against the image, which may be the base of somebody's container. */
 function isOfDisk(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && codeOf(error) !== 'ENOENT'
-}
-
-function writeDurably(path: string, text: string): void {
-  const fd = openSync(path, 'w', 0o600)
-  try {
-    // All of it, or an error: one write may end early on a disk that is nearly full.
-    writeFileSync(fd, text)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Named containers on a disk that errs for a while: nobody's container gives way to a new one. */
-import { existsSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import fs, { existsSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -83,6 +84,28 @@ test('an unreadable container that somebody has removed keeps no image', () =>
     const containers = new Containers(folder, native)
     rmSync(made.path, { recursive: true })
     assert.not(containers.need(FACTS.image.key))
+  }))
+
+test('a record is on the disk before its container has a name, so that no power loss empties it', () =>
+  withFolder((folder) => {
+    const containers = new Containers(folder, native)
+    const synced: string[] = []
+    const { fsyncSync } = fs
+    fs.fsyncSync = (fd) => {
+      synced.push(
+        `${fs.readlinkSync(`/proc/self/fd/${fd}`)}: ${fs.readFileSync(`/proc/self/fd/${fd}`, 'utf8')}`,
+      )
+      fsyncSync(fd)
+    }
+    syncBuiltinESMExports()
+    try {
+      containers.create(ID, FACTS)
+    } finally {
+      fs.fsyncSync = fsyncSync
+      syncBuiltinESMExports()
+    }
+    assert.is(synced.length, 1)
+    assert.match(synced[0] ?? '', /\/\.new\/[0-9a-f]+\/container\.json: \{.*"key":"sha256-1-f1".*\}$/)
   }))
 
 test.run()
