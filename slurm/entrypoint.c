@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "clean.h"
@@ -49,29 +50,89 @@ static bool is_seen(const struct frame_in *frame, const char *pair) {
   return false;
 }
 
-static void write_string(int fd, const char *text, size_t length) {
-  text_write(fd, text, length);
-  text_write(fd, "", 1);
+/* What is put together, or, without bytes, only measured. */
+struct state {
+  char *bytes;
+  size_t size;
+};
+
+static void put(struct state *state, const char *text, size_t length) {
+  if (state->bytes) {
+    memcpy(state->bytes + state->size, text, length);
+    state->bytes[state->size + length] = '\0';
+  }
+  state->size += length + 1;
 }
 
 /* K=V\0…\0\0NAME\0…: the command's environment, then the names that the entrypoint must not change. */
-static int save_state(const struct frame_in *frame, const struct variables *variables) {
-  cleanup_close int fd = memfd_create("berth-environment", MFD_CLOEXEC);
+static void put_all(struct state *state, const struct frame_in *frame, const struct variables *variables) {
   struct field field;
+
+  for (size_t i = 0; i < variables->count; i++)
+    put(state, variables->list[i], strlen(variables->list[i]));
+  put(state, SEPARATOR, 0);
+  for (size_t at = 0; frame_next(frame, &at, &field);)
+    if (field.tag == BERTH_TAG_ENV_KEEP)
+      put(state, (const char *)field.bytes, field.length);
+}
+
+/* Inherited by the entrypoint; lower than it should be where the job may have few descriptors. */
+static int dup_saved(int fd) {
+  static const int lowest[] = {SAVED_FD_MIN, SAVED_FD_MIN / 4, STDERR_FILENO + 1};
+  int copy = -1;
+
+  for (size_t i = 0; i < ARRAY_SIZE(lowest) && copy < 0; i++) {
+    copy = fcntl(fd, F_DUPFD, lowest[i]);
+    if (copy < 0 && errno != EINVAL && errno != EMFILE)
+      break;
+  }
+  return copy;
+}
+
+/* Read once only. */
+static int save_in_pipe(const struct state *state) {
+  int ends[2];
+
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    return -1;
+  cleanup_close int from = ends[0], to = ends[1];
+  if ((size_t)fcntl(to, F_GETPIPE_SZ) < state->size && fcntl(to, F_SETPIPE_SZ, state->size) < 0) {
+    errno = EFBIG;
+    return -1;
+  }
+  text_write(to, state->bytes, state->size);
+  return dup_saved(from);
+}
+
+static int save_in_memory(const struct state *state) {
+  cleanup_close int fd = memfd_create("berth-environment", MFD_CLOEXEC);
 
   if (fd < 0)
     return -1;
-  for (size_t i = 0; i < variables->count; i++)
-    write_string(fd, variables->list[i], strlen(variables->list[i]));
-  write_string(fd, SEPARATOR, 0);
-  for (size_t at = 0; frame_next(frame, &at, &field);)
-    if (field.tag == BERTH_TAG_ENV_KEEP)
-      write_string(fd, (const char *)field.bytes, field.length);
-  return fcntl(fd, F_DUPFD, SAVED_FD_MIN);
+  text_write(fd, state->bytes, state->size);
+  return dup_saved(fd);
+}
+
+static int save_state(const struct frame_in *frame, const struct variables *variables) {
+  struct state state = {0};
+  struct rlimit files;
+
+  put_all(&state, frame, variables);
+  cleanup_free char *bytes = malloc(state.size);
+  if (!bytes)
+    return -1;
+  state = (struct state){.bytes = bytes};
+  put_all(&state, frame, variables);
+  /* The job's limit on files (ulimit -f) is one on memory that is a file. */
+  const bool is_limited = getrlimit(RLIMIT_FSIZE, &files) == 0 && files.rlim_cur < state.size;
+  return is_limited ? save_in_pipe(&state) : save_in_memory(&state);
 }
 
 /* A task may have been started with a closed stdout: -1 then, and it is closed again afterwards. */
-static int save_output(int fd) { return fcntl(fd, F_DUPFD, SAVED_FD_MIN); }
+static bool save_output(int fd, int *saved) {
+  *saved = dup_saved(fd);
+  return *saved >= 0 || errno == EBADF;
+}
 
 static int hide_outputs(void) {
   cleanup_close int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -116,8 +177,11 @@ static char **entry_environment(const struct frame_in *frame, const struct varia
 
 void entrypoint_run(const struct frame_in *frame, char **command, const struct variables *variables,
                     struct error *error) {
-  const struct saved saved = {save_output(STDOUT_FILENO), save_output(STDERR_FILENO),
-                              save_state(frame, variables)};
+  struct saved saved;
+  const bool is_saved =
+      save_output(STDOUT_FILENO, &saved.stdout_fd) && save_output(STDERR_FILENO, &saved.stderr_fd);
+  saved.state_fd = is_saved ? save_state(frame, variables) : -1;
+  const int failure = errno;
   char numbers[3][NUMBER_TEXT_MAX], option[sizeof(RESUME_OPTION) + sizeof(numbers)];
   uint32_t answer_flags = 0;
 
@@ -128,7 +192,8 @@ void entrypoint_run(const struct frame_in *frame, char **command, const struct v
   cleanup_free char **line = entry_line(frame, command, option);
   cleanup_free char **environment = entry_environment(frame, variables);
   if (saved.state_fd < 0 || !line || !environment) {
-    fail_internal(error, "cannot prepare the entrypoint: ", text_errno(errno), NULL);
+    fail_internal(error, "cannot prepare the entrypoint: ", text_errno(saved.state_fd < 0 ? failure : ENOMEM),
+                  NULL);
     return;
   }
   if ((answer_flags & BERTH_FLAG_ENTRYPOINT_LOG) == 0 && hide_outputs() < 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "clean.h"
@@ -35,14 +36,25 @@ static bool read_saved(const char *option, struct saved *saved) {
   return true;
 }
 
+/* Bytes of the state: of memory, or of a pipe that nobody writes to any more. */
+static bool measure(int fd, size_t *size, bool *is_pipe) {
+  const off_t end = lseek(fd, 0, SEEK_END);
+  int waiting = 0;
+
+  *is_pipe = end < 0 && errno == ESPIPE && ioctl(fd, FIONREAD, &waiting) == 0;
+  *size = *is_pipe ? (size_t)waiting : (size_t)end;
+  return end >= 0 || *is_pipe;
+}
+
 /* All of the state in memory, with a NUL more at its end; *size is without that. */
 static char *read_state(int fd, size_t *size) {
-  const off_t end = lseek(fd, 0, SEEK_END);
-  char *text = end < 0 ? NULL : calloc(1, (size_t)end + 1);
+  bool is_pipe = false;
+  char *text = measure(fd, size, &is_pipe) ? calloc(1, *size + 1) : NULL;
   size_t done = 0;
 
-  while (text && done < (size_t)end) {
-    const ssize_t got = pread(fd, text + done, (size_t)end - done, (off_t)done);
+  while (text && done < *size) {
+    const ssize_t got =
+        is_pipe ? read(fd, text + done, *size - done) : pread(fd, text + done, *size - done, (off_t)done);
     if (got < 0 && errno == EINTR)
       continue;
     if (got <= 0) {
@@ -51,7 +63,6 @@ static char *read_state(int fd, size_t *size) {
     }
     done += (size_t)got;
   }
-  *size = done;
   return text;
 }
 

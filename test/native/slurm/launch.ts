@@ -29,6 +29,8 @@ interface Start {
   cwd?: string
   uid?: number
   argv0?: string | null
+  /** Of prlimit(1). */
+  limits?: readonly string[]
   /** Who the worker is; this process' user otherwise. */
   workerUid?: number
 }
@@ -58,7 +60,9 @@ export async function launch(
   const fake = await startFake(rules, start.workerUid)
   try {
     const uid = start.uid ?? USER
-    const child = spawn(launcher, [...args], {
+    const [file, words] =
+      start.limits === undefined ? [launcher, [...args]] : ['prlimit', [...start.limits, launcher, ...args]]
+    const child = spawn(file, words, {
       uid,
       gid: uid,
       env: environment(fake.socket, start),

@@ -72,6 +72,37 @@ test.needs(missing, 'an entrypoint sees what it may, is not heard, and its words
   assert.is(stdout, '4:/.berth/exec:sh:a b image named x []\n')
 })
 
+/** What the command prints behind an entrypoint that executes what it is given. */
+async function behindEntrypoint(limits: readonly string[], value: string): Promise<string> {
+  const script = join(directory.path, 'passing.sh')
+  const body = `#!/bin/bash\nshift\nexec -a /.berth/exec ${launcher} "$@"\n`
+  writeFileSync(script, body, { mode: 0o755 })
+  const rules = [[Type.HELLO, bare([Tag.ENTRYPOINT, script])]] as const
+  const show = ['-c', 'printf %s "$VALUE" | wc -c; echo heard >&2; ls /proc/self/fd | wc -l']
+  const told = await launch([...rules], show, { env: { VALUE: value }, limits })
+  return `${told.signal ?? told.status} ${told.stdout}${told.stderr}`
+}
+
+test.needs(
+  missing,
+  'small limits of the job on files and descriptors do not hold up an entrypoint',
+  async () => {
+    for (const length of [10, 120_000]) {
+      const value = 'x'.repeat(length)
+      const seen = await behindEntrypoint([], value)
+      assert.match(seen, new RegExp(`^0 ${length}\\n\\d+\\nheard\\n$`))
+      for (const limits of [
+        '--fsize=0',
+        '--fsize=1000',
+        '--nofile=16',
+        '--nofile=66',
+        '--fsize=0 --nofile=12',
+      ])
+        assert.is(await behindEntrypoint(limits.split(' '), value), seen, `${limits}, ${length}`)
+    }
+  },
+)
+
 test.needs(missing, 'a missing entrypoint is told of where the user looks', async () => {
   const told = await launch([[Type.HELLO, bare([Tag.ENTRYPOINT, '/no/such/entry'])]], ['-c', 'echo ran'])
   assert.is(told.status, 127)
