@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { type NativeListener, type NativeSocket, native, type SocketHandler } from '../native.js'
 import { BerthError, messageOf } from '../report/errors.js'
+import { codeOf } from '../site/trusted_file.js'
 import { Connection, failFrame } from './connection.js'
 import type { Frame } from './frame.js'
 import { CONNECTIONS_OF_ROOT_MAX, CONNECTIONS_PER_USER_MAX } from './limits.js'
@@ -94,6 +95,19 @@ export class Server {
     })
     this.connections.add(connection)
     return connection.handler()
+  }
+}
+
+/** Whether another process listens there: its socket, and the steps that it knows, are not for a second one to take. */
+export function isTaken(runtimeDir: string): boolean {
+  if (wasActivated()) return false
+  try {
+    native
+      .connect(socketPath(runtimeDir), { data: (_, fds) => fds.forEach(native.closeFd), closed: () => {} })
+      .end()
+    return true
+  } catch (error) {
+    return !['ENOENT', 'ENOTDIR', 'ECONNREFUSED'].includes(codeOf(error))
   }
 }
 

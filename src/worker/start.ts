@@ -14,7 +14,7 @@ import { Idle } from './idle.js'
 import { Leases } from './leases.js'
 import { ERRANDS_PER_USER_MAX } from './limits.js'
 import { refuseAll } from './refusal.js'
-import { Server } from './server.js'
+import { isTaken, Server } from './server.js'
 import { Steps } from './steps.js'
 import { storyIn } from './story.js'
 import { Turns } from './turns.js'
@@ -38,6 +38,10 @@ export async function startWorker(argv: readonly string[]): Promise<void> {
     level: site.get('log_level'),
     write: toBoundedFile(join(options.runtimeDir, 'worker.log')),
   })
+  if (isTaken(options.runtimeDir)) {
+    error(`worker ${process.pid} is not needed: another one listens in ${options.runtimeDir}`)
+    process.exit(1)
+  }
   for (const line of [...site.warnings, ...site.notes]) warn(`site: ${line}`)
   for (const { message } of site.errors) error(`site: ${message}`)
   for (const problem of site.profiles.problems) error(`site: profile: ${problem}`)

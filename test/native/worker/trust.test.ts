@@ -69,6 +69,17 @@ test.needs(missing, "another user's ticket opens nothing, one's own does", async
   await until('its release', () => node.leases().length === 0)
 })
 
+test.needs(missing, 'a second worker started by hand ends, and leaves the first one its socket', async () => {
+  equal(node.cli('ps').status, 0)
+  const pid = await node.workerPid()
+  const argv = [join(DIST, 'bin/worker.js'), `--runtime-dir=${node.runtime}`, `--store=${node.store}`]
+  const second = spawnSync(join(DIST, 'node'), argv, { encoding: 'utf8', timeout: 30_000 })
+  equal(second.status, 1, second.stderr)
+  match(second.stderr, /another one listens in .*\/run\n/)
+  equal(node.cliAs(UID, 'run', node.image, '--', 'echo', 'ran').stdout, 'ran\n')
+  equal(await node.workerPid(), pid)
+})
+
 test.needs(missing, 'a user sees no steps of others, and removes no images', async () => {
   const step = node.step({ command: ['sleep', '1000'] })
   step.start(0)
