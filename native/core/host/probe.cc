@@ -2,16 +2,18 @@
 #include "probe.hh"
 
 #include "cgroup.hh"
+#include "core/ns/child.hh"
 #include "process.hh"
 
-#include <csignal>
+#include <algorithm>
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/wait.h>
+#include <sstream>
 
 namespace berth {
 
 constexpr int kAnswerWaitMsMax = 1000;
+/** In the text of one report. */
+constexpr size_t kCodesAtOnce = 500;
 
 /** Version 1 has a hierarchy for devices, version 2 one for all. */
 static std::string cgroupOf(pid_t pid) {
@@ -25,31 +27,42 @@ static std::string cgroupOf(pid_t pid) {
   return unified;
 }
 
-/** Runs in the child of a process with threads: system calls only. */
-[[noreturn]] static void askInside(int cgroup, int answers, const std::vector<std::string> &paths) {
+static void askInside(ParentLink &parent, int cgroup, const std::string &entrance,
+                      const std::vector<std::string> &paths) {
   if (write(cgroup, "0", 1) != 1)
-    _exit(1);
-  for (const std::string &path : paths) {
-    const int code = faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, 0) < 0 ? errno : 0;
-    if (write(answers, &code, sizeof code) != sizeof code)
-      _exit(1);
+    return parent.failed(fail("write", entrance), -1);
+  for (size_t at = 0; at < paths.size();) {
+    std::string codes;
+    for (const size_t end = std::min(paths.size(), at + kCodesAtOnce); at < end; at++) {
+      const int code = faccessat(AT_FDCWD, paths[at].c_str(), R_OK | W_OK, 0) < 0 ? errno : 0;
+      codes += std::to_string(code) + " ";
+    }
+    parent.note(codes);
   }
-  _exit(0);
 }
 
-static bool readAll(int fd, std::vector<int> &codes) {
-  char *at = reinterpret_cast<char *>(codes.data());
-  for (size_t left = codes.size() * sizeof(int); left > 0;) {
-    pollfd ready{fd, POLLIN, 0};
-    if (TEMP_FAILURE_RETRY(poll(&ready, 1, kAnswerWaitMsMax)) <= 0)
-      return false;
-    const ssize_t got = TEMP_FAILURE_RETRY(read(fd, at, left));
-    if (got <= 0)
-      return false;
-    at += got;
-    left -= static_cast<size_t>(got);
+static Result<std::vector<int>> answersOf(Child &child, size_t count) {
+  std::vector<int> codes;
+  while (codes.size() < count) {
+    auto report = child.receive(kAnswerWaitMsMax);
+    if (!report)
+      return report.error();
+    if (report->kind == Report::kFailed)
+      return report->error;
+    std::istringstream text(report->error.message);
+    for (int code = 0; text >> code;)
+      codes.push_back(code);
   }
-  return true;
+  return codes;
+}
+
+/** The child is gone before anybody removes its cgroup. */
+static Result<std::vector<int>> ask(int cgroup, const std::string &entrance,
+                                    const std::vector<std::string> &paths) {
+  auto child = Child::start([&](ParentLink &parent) { askInside(parent, cgroup, entrance, paths); });
+  if (!child)
+    return child.error();
+  return answersOf(*child, paths.size());
 }
 
 Result<std::vector<int>> probeDevices(pid_t pid, const std::vector<std::string> &paths) {
@@ -59,26 +72,9 @@ Result<std::vector<int>> probeDevices(pid_t pid, const std::vector<std::string> 
   if (!cgroup)
     return directory.empty() ? fail(ESRCH, "open", "/proc/" + std::to_string(pid) + "/cgroup")
                              : fail("open", entrance);
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) < 0)
-    return fail("pipe2");
-  const Fd answers(ends[0]);
-  Fd asks(ends[1]);
-  const pid_t child = fork();
-  if (child < 0)
-    return fail("fork");
-  if (child == 0)
-    askInside(cgroup.get(), asks.get(), paths);
-  asks.reset();
-  std::vector<int> codes(paths.size());
-  const bool answered = readAll(answers.get(), codes);
-  if (!answered)
-    kill(child, SIGKILL);
-  TEMP_FAILURE_RETRY(waitpid(child, nullptr, 0));
+  auto codes = ask(cgroup.get(), entrance, paths);
   if (isEnding(pid))
     removeEnded(directory);
-  if (!answered)
-    return fail(EIO, "access", entrance);
   return codes;
 }
 

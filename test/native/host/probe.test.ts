@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which devices a process may open, asked in its cgroup: with a real one that denies a device. */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../../suite.js'
@@ -48,5 +48,46 @@ test.needs(needs, 'a process that is gone is an error, not an answer', async () 
   )
   assert.instance(failure, Error)
 })
+
+test.needs(
+  needs,
+  'the child that asks has no signals of the worker\u2019s: a handler of Node\u2019s would tell the worker',
+  async () => {
+    const many = 200_000
+    let done = false
+    let blocked = ''
+    const probed = native.probeDevices(process.pid, Array(many).fill('/dev/null')).finally(() => {
+      done = true
+    })
+    while (!done && blocked === '') {
+      blocked =
+        childrenOf(process.pid)
+          .map(blockedSignals)
+          .find((mask) => mask !== '') ?? ''
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    assert.equal(await probed, Array(many).fill(0))
+    // SIGTERM and SIGHUP among them.
+    assert.match(blocked, /^f{3}[\da-f]{12}f$/)
+  },
+)
+
+function childrenOf(pid: number): string[] {
+  const lists = readdirSync(`/proc/${pid}/task`).map((task) => readOr(`/proc/${pid}/task/${task}/children`))
+  return lists.flatMap((list) => list.split(' ').filter(Boolean))
+}
+
+/** proc(5): status. */
+function blockedSignals(pid: string): string {
+  return /^SigBlk:\t([\da-f]+)$/m.exec(readOr(`/proc/${pid}/status`))?.[1] ?? ''
+}
+
+function readOr(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
 
 test.run()
