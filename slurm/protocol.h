@@ -95,12 +95,13 @@ enum berth_tag {
   BERTH_TAG_DATA = 35,
   BERTH_TAG_REF = 36,
   BERTH_TAG_DIGEST = 37,
-  BERTH_TAG_DONE = 38,       /* u64 bytes */
-  BERTH_TAG_TOTAL = 39,      /* u64 bytes */
-  BERTH_TAG_ENV_COPY = 40,   /* "K=NAME": the task's own value of NAME, where it has one */
-  BERTH_TAG_ENTRYPOINT = 41, /* a word of the image's entrypoint, which runs before the command */
-  BERTH_TAG_ENV_ENTRY = 42,  /* "K" or "K*": what of the task's environment the entrypoint sees */
-  BERTH_TAG_ENV_KEEP = 43,   /* "K": as ENV_ENTRY, and the entrypoint cannot change it for the command */
+  BERTH_TAG_DONE = 38,     /* u64 bytes */
+  BERTH_TAG_TOTAL = 39,    /* u64 bytes */
+  BERTH_TAG_ENV_COPY = 40, /* "K=NAME": the task's own value of NAME, where it has one */
+  /* a word of the image's entrypoint, which runs before the command; in RUN, empty: it takes the command */
+  BERTH_TAG_ENTRYPOINT = 41,
+  BERTH_TAG_ENV_ENTRY = 42, /* "K" or "K*": what of the task's environment the entrypoint sees */
+  BERTH_TAG_ENV_KEEP = 43,  /* "K": as ENV_ENTRY, and the entrypoint cannot change it for the command */
   /* u32 1: JOIN's last descriptor is the life of the pid namespace, held while the command runs */
   BERTH_TAG_LEASE = 44,
 };

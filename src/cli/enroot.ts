@@ -200,7 +200,7 @@ async function start({
   const own = isImage ? `container-image=${resolve(name)}` : `container-name=${found?.name}:no_exec`
   const options = await startOptions(places, values)
   setVariables(values.env)
-  return runContainer(places, [own, ...options], command)
+  return runContainer(places, [own, ...options], command, { entrypointFirst: true })
 }
 
 async function importImage({ values, words: [uri], places }: Parameters<Row['run']>[0]): Promise<number> {

@@ -57,6 +57,8 @@ export interface RunSettings {
   cwd?: string
   /** Of a container of `berth oci`. */
   id?: string
+  /** The image's entrypoint takes the command as its words. */
+  entrypointFirst?: boolean
   /** Whoever sends a signal sends it to the command as well. */
   signalsReachAll?: boolean
 }
@@ -76,6 +78,7 @@ export async function runContainer(
       ...command.map((word): [FrameTag, FieldValue] => [Tag.ARG, word]),
       [Tag.CWD, cwd],
       ...(id === undefined ? [] : [[Tag.NAME, id] as [FrameTag, FieldValue]]),
+      ...(settings.entrypointFirst === true ? [[Tag.ENTRYPOINT, ''] as [FrameTag, FieldValue]] : []),
       [Tag.ENV, environmentField(env)],
     ])
     const ticket = (await worker.answer()).bytes(Tag.TICKET)

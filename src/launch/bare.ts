@@ -20,9 +20,20 @@ export const launchAsIs: LaunchFields = {
 /** POSIX; an image with neither entrypoint nor command is made to be looked into. */
 const SHELL = '/bin/sh'
 
-/** `berth run IMAGE` without a command: entrypoint and command of the image, as docker does it. */
-export function launchImageCommand(launch: LaunchFields, config?: ImageConfig): LaunchFields {
-  const entrypoint = launch.entrypoint === undefined ? (config?.entrypoint ?? []) : []
-  const own = [...entrypoint, ...(config?.cmd ?? [])]
+/** What runs is not what was asked for word for word. */
+interface Commanded {
+  /** `berth run IMAGE` without a command: the image's own. */
+  imageCommand?: true
+  /** `enroot start`: the entrypoint takes the command as its words, and what it executes in the end is its own matter. */
+  entrypointFirst?: true
+}
+
+/** A command line made with what the image says of itself, as docker does it. */
+export function launchWithImage(launch: LaunchFields, facts: Commanded, config?: ImageConfig): LaunchFields {
+  const { entrypoint, ...rest } = launch
+  if (facts.entrypointFirst === true && entrypoint !== undefined)
+    return { ...rest, argv: [...entrypoint.argv, ...(facts.imageCommand ? (config?.cmd ?? []) : [])] }
+  if (facts.imageCommand !== true) return launch
+  const own = [...(entrypoint === undefined ? (config?.entrypoint ?? []) : []), ...(config?.cmd ?? [])]
   return { ...launch, argv: own.length === 0 ? [SHELL] : own }
 }

@@ -12,7 +12,7 @@ import type { AskLogin } from '../store/access.js'
 import { type Container, keyOf } from '../store/containers.js'
 import type { Access } from '../store/store.js'
 import type { StepFacts } from '../worker/facts.js'
-import { launchImageCommand } from './bare.js'
+import { launchWithImage } from './bare.js'
 import { planFor } from './draft_plan.js'
 import type { HeldImage } from './hold_image.js'
 import { Hooks } from './hooks.js'
@@ -47,7 +47,7 @@ export async function openOn(
   const { namespaces, launch } = translate(plan, placeOf(rooms, prepared, held, place, own))
   const spec = withRoot(namespaces, plan)
   const opened: OpenedStep = {
-    launch: facts.imageCommand ? launchImageCommand(launch, held.image.config) : launch,
+    launch: launchWithImage(launch, facts, held.image.config),
     image: held.image,
     warnings: plan.warnings,
     notes: plan.notes,
@@ -151,7 +151,7 @@ export async function joinRunning(
   const save =
     target === undefined ? {} : { save: await saveOf(rooms, prepared, instance, place, turn, target) }
   return {
-    launch: facts.imageCommand ? launchImageCommand(launch, image?.config) : launch,
+    launch: launchWithImage(launch, facts, image?.config),
     ...save,
     namespaces,
     joined: true,

@@ -30,6 +30,8 @@ export interface StepFacts {
   script?: string
   /** `berth run` without a command: the image's own. */
   imageCommand?: true
+  /** `enroot start`: the image's entrypoint takes the command as its words. */
+  entrypointFirst?: true
   /** `berth oci run`: what its container is called. */
   id?: string
   /** Of `berth run`: the process that asked. */

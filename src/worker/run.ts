@@ -22,6 +22,7 @@ export function run(worker: Worker, connection: Connection, frame: Frame): void 
   const id = frame.text(Tag.NAME)
   if (id !== undefined) facts.id = takeId(worker, uid, id)
   if (frame.texts(Tag.ARG).length === 0) facts.imageCommand = true
+  if (frame.text(Tag.ENTRYPOINT) !== undefined) facts.entrypointFirst = true
   // Grammar and policy are told here, before a launcher exists; the rest by the launcher.
   if (worker.story.parse(facts) === undefined) throw new ProtocolError('RUN without an image')
   if (worker.steps.register(facts, connection) === undefined) throw new ProtocolError('the process is gone')

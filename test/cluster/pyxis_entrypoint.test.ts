@@ -20,6 +20,7 @@ let torch = ''
 /** As docker's own: what it exports depends on a variable; it talks a lot, on both outputs. */
 const ENTRYPOINT = `#!/bin/sh
 echo "entrypoint: $# words"
+echo "entrypoint: takes $1"
 echo "entrypoint: warning" >&2
 if [ -n "$TLS_VERIFY" ]; then DAEMON_HOST=tcp://docker:2376; else DAEMON_HOST=tcp://docker:2375; fi
 export DAEMON_HOST SEEN_RANK=$SLURM_PROCID NAMED=changed
@@ -174,7 +175,8 @@ test('enroot start: the entrypoint takes the command and is heard, variables giv
   exits(await enroot(['load', '-f', '-n', 'loaded', `docker://${image}`]), 0)
   const show = ['loaded', 'sh', '-c', 'echo $DAEMON_HOST $FROM_IMAGE $NAMED']
   const seen = exits(await enroot(['start', '-e', 'FROM_IMAGE=given', '--env=TLS_VERIFY', ...show]), 0)
-  says(says(seen, /^entrypoint: warning$/m), /^tcp:\/\/docker:2376 given changed$/m)
+  says(says(seen, /^entrypoint: takes sh$/m), /^entrypoint: warning$/m)
+  says(seen, /^tcp:\/\/docker:2376 given changed$/m)
 })
 
 test('enroot start: writable as enroot.conf would say, mounts below the root, namespaces of its own', async () => {
@@ -198,8 +200,9 @@ test('enroot start: list shows its process, which exec joins', async () => {
   const [, child = ''] = /^child (\d+)$/m.exec(started.output()) ?? []
   const table = exits(await enroot(['list', '-f']), 0).stdout
   const [, pid = ''] = /^loaded +(\d+) +sleep /m.exec(table) ?? []
+  // The entrypoint has seen the caller's TLS_VERIFY, as the command does.
   for (const process of [pid, child])
-    says(await enroot(['exec', '-e', 'MORE=x', process, 'sh', '-c', 'echo $DAEMON_HOST $MORE']), /2375 x$/m)
+    says(await enroot(['exec', '-e', 'MORE=x', process, 'sh', '-c', 'echo $DAEMON_HOST $MORE']), /2376 x$/m)
   says(fails(await enroot(['exec', '1', 'true'])), /no container of yours has the process 1$/m)
   started.kill('SIGTERM')
   await started.done
