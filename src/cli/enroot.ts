@@ -160,7 +160,7 @@ function likeProcess(pid: string, given: unknown): Likeness {
 
 async function create({ values, words: [image], places }: Parameters<Row['run']>[0]): Promise<number> {
   if (image === undefined) throw new Unmapped('usage: enroot create [-n NAME] FILE')
-  const path = /^[./]/.test(image) ? image : `./${image}`
+  const path = /^\.{0,2}\//.test(image) ? image : `./${image}`
   return make(places, values, basename(image, '.sqsh'), path)
 }
 
