@@ -66,8 +66,8 @@ export async function makeContainer(rooms: Rooms, facts: StepFacts, turn: ImageE
   if (request?.name === undefined || request.image === '') return
   const id = containerId(rooms.site, facts, request.name.name)
   const reference = parseReference(request.image)
-  const image = await ensureFor(rooms, facts, reference, turn)
-  await createNamed(rooms, facts, { id, request }, reference, image)
+  const ensure = () => ensureFor(rooms, facts, reference, turn)
+  await createNamed(rooms, facts, { id, request }, reference, ensure)
 }
 
 /**

@@ -133,18 +133,22 @@ export function removeNamed(
   })
 }
 
-/** A container without a step: for scripts that make it first and use it later. @throws BERTH_ENAMEEXISTS */
+/**
+ * A container without a step: for scripts that make it first and use it later. `ensure` brings its image in the name's
+ * turn: one that waits for its turn is nobody's, and may be collected.
+ * @throws BERTH_ENAMEEXISTS, what `ensure` throws
+ */
 export function createNamed(
-  rooms: NamedRooms & { jobEnds: JobEnds },
+  rooms: NamedRooms & { jobEnds: Pick<JobEnds, 'watch'> },
   asker: Asker,
   { id, request }: Pick<Wanted, 'id' | 'request'>,
   reference: ImageReference,
-  image: StoredImage,
+  ensure: () => Promise<StoredImage>,
 ): Promise<void> {
   return rooms.running.inTurn(keyOf(id), async () => {
     const create = { ...request, name: { name: id.name, mode: 'create' as const } }
     findContainer(rooms.store, id, create, asker.handle || 'nobody')
-    rooms.jobEnds.watch(createContainer(rooms, id, asker, reference, image))
+    rooms.jobEnds.watch(createContainer(rooms, id, asker, reference, await ensure()))
   })
 }
 
