@@ -43,7 +43,6 @@ export interface NativeSocket {
   end(): void
   close(): void
   unref(): void
-  ref(): void
 }
 
 export interface SocketHandler {
@@ -56,7 +55,6 @@ export interface SocketHandler {
 export interface NativeListener {
   close(): void
   unref(): void
-  ref(): void
 }
 
 export interface LoopImage {
@@ -186,7 +184,7 @@ export interface Native {
   /** Inode number of an nsfs fd, to compare namespaces. */
   namespaceId(fd: number): string
   /** pidfd_open; `ended` is called once when the process has ended. */
-  watchProcess(pid: number, ended: () => void): { close(): void; unref(): void; ref(): void }
+  watchProcess(pid: number, ended: () => void): { close(): void; unref(): void }
   /** Start time of a process in clock ticks (field 22 of /proc/pid/stat), 0 when gone: tells a reused pid. */
   processStart(pid: number): number
   /** /proc/PID/environ; may never settle: a process can keep it from being read. E2BIG beyond `bytesMax`. */

@@ -14,7 +14,6 @@ Napi::Function Listener::define(Napi::Env env) {
   return DefineClass(env, "NativeListener",
                      {
                          InstanceMethod<&Listener::close>("close"),
-                         InstanceMethod<&Listener::ref>("ref"),
                          InstanceMethod<&Listener::unref>("unref"),
                      });
 }
@@ -71,7 +70,6 @@ void Listener::close(const Napi::CallbackInfo &) {
   accepted_.Reset();
 }
 
-void Listener::ref(const Napi::CallbackInfo &) { poll_.ref(); }
 void Listener::unref(const Napi::CallbackInfo &) { poll_.unref(); }
 
 } // namespace berth::binding

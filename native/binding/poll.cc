@@ -45,11 +45,6 @@ void Poll::close(std::function<void()> closed) {
   });
 }
 
-void Poll::ref() {
-  if (inner_ != nullptr)
-    uv_ref(reinterpret_cast<uv_handle_t *>(&inner_->handle));
-}
-
 void Poll::unref() {
   if (inner_ != nullptr)
     uv_unref(reinterpret_cast<uv_handle_t *>(&inner_->handle));

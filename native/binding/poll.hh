@@ -18,7 +18,6 @@ public:
   void want(int events);
   /** `closed` runs later, once. Nothing happens on a second call. */
   void close(std::function<void()> closed);
-  void ref();
   void unref();
   bool isOpen() const { return inner_ != nullptr; }
 

@@ -27,7 +27,6 @@ Napi::Function Socket::define(Napi::Env env) {
                          InstanceMethod<&Socket::resume>("resume"),
                          InstanceMethod<&Socket::end>("end"),
                          InstanceMethod<&Socket::close>("close"),
-                         InstanceMethod<&Socket::ref>("ref"),
                          InstanceMethod<&Socket::unref>("unref"),
                      });
 }
@@ -195,7 +194,6 @@ void Socket::end(const Napi::CallbackInfo &) {
 }
 
 void Socket::close(const Napi::CallbackInfo &) { finish(std::nullopt); }
-void Socket::ref(const Napi::CallbackInfo &) { poll_.ref(); }
 void Socket::unref(const Napi::CallbackInfo &) { poll_.unref(); }
 
 Napi::Value Socket::peer(const Napi::CallbackInfo &info) {

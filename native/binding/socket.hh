@@ -36,7 +36,6 @@ private:
   void resume(const Napi::CallbackInfo &info);
   void end(const Napi::CallbackInfo &info);
   void close(const Napi::CallbackInfo &info);
-  void ref(const Napi::CallbackInfo &info);
   void unref(const Napi::CallbackInfo &info);
   Napi::Value peer(const Napi::CallbackInfo &info);
 

@@ -129,7 +129,6 @@ ConvertOptions optionsOf(const Napi::Object &object) {
   options.threads = unsigned(numberOf(object, "threads", options.threads));
   options.bytesMax = limitOf(object, "bytesMax");
   options.entriesMax = limitOf(object, "entriesMax");
-  options.keepCapabilities = flagOf(object, "keepCapabilities", true);
   options.ownersToRoot = textOf(object, "owners", "keep") == "root";
   options.capture = textsOf(object.Get("capture"));
   if (const auto names = textsOf(object.Get("markNeeded")); !names.empty())

@@ -11,7 +11,6 @@ Napi::Function Watch::define(Napi::Env env) {
   return DefineClass(env, "NativeWatch",
                      {
                          InstanceMethod<&Watch::close>("close"),
-                         InstanceMethod<&Watch::ref>("ref"),
                          InstanceMethod<&Watch::unref>("unref"),
                      });
 }
@@ -54,7 +53,6 @@ void Watch::stop() {
 }
 
 void Watch::close(const Napi::CallbackInfo &) { stop(); }
-void Watch::ref(const Napi::CallbackInfo &) { poll_.ref(); }
 void Watch::unref(const Napi::CallbackInfo &) { poll_.unref(); }
 
 } // namespace berth::binding

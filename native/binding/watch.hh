@@ -19,7 +19,6 @@ public:
 
 private:
   void close(const Napi::CallbackInfo &info);
-  void ref(const Napi::CallbackInfo &info);
   void unref(const Napi::CallbackInfo &info);
   void stop();
   void tell();

@@ -19,8 +19,6 @@ export interface SquashOptions extends SquashSettings {
   /** Output: an empty regular file opened read-write; not closed. */
   fd: number
   layers: number
-  /** Keep file capabilities (security.capability); default true. */
-  keepCapabilities?: boolean
   /** 'root': every file is root's, whoever the layers say; default 'keep'. */
   owners?: 'keep' | 'root'
   /** Paths whose content is wanted back, e.g. etc/passwd; each at most 256 KiB. */

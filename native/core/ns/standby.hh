@@ -15,7 +15,6 @@ public:
   Result<> start(const std::function<Result<>()> &work);
   /** Has it done and waits for it. Of a failure the errno comes back, under the names given here. */
   Result<> finish(const char *syscall, const char *object);
-  bool isStarted() const { return pid_ > 0; }
 
 private:
   pid_t pid_ = -1;

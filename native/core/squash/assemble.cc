@@ -27,8 +27,8 @@ public:
   Assembly(const Options &options, unsquash::Image &image, Compressor compressor,
            std::unique_ptr<squash::Codec> codec)
       : options_(options), image_(image), compressor_(compressor), codec_(std::move(codec)),
-        tree_(key_, chunks_), xattrs_(key_, chunks_, options.keepCapabilities),
-        upper_(options, tree_, owners_, xattrs_), base_(options, image, tree_, owners_, xattrs_, upper_) {}
+        tree_(key_, chunks_), xattrs_(key_, chunks_), upper_(options, tree_, owners_, xattrs_),
+        base_(options, image, tree_, owners_, xattrs_, upper_) {}
 
   Result<Assembled> run(bool reuse);
 

@@ -52,7 +52,6 @@ struct Options {
   std::vector<Own> own;
   /** Files to add, root's, mode 0644, unless there is something at their path that stays. */
   std::vector<Added> add;
-  bool keepCapabilities = true;
   /** See waits_for_disk.hh. */
   bool durable = true;
 };

@@ -16,14 +16,15 @@ constexpr size_t NAME_SIZE_MAX = 255, VALUE_SIZE_MAX = 65536;
 constexpr size_t XATTRS_MAX = 1024;
 
 /**
- * user.* travels with the data. user.overlay.* and trusted.* would steer the overlay that is mounted on top
- * of the image; security.selinux, ima and evm belong to the machine that built it; system.posix_acl_* cannot
- * be: the kernel's squashfs reads user, trusted and security only.
+ * user.* travels with the data, and so does security.capability; the engine's mounts are nosuid either way.
+ * user.overlay.* and trusted.* would steer the overlay that is mounted on top of the image; security.selinux,
+ * ima and evm belong to the machine that built it; system.posix_acl_* cannot be: the kernel's squashfs reads
+ * user, trusted and security only.
  */
-bool kept(std::string_view name, bool capabilities) {
+bool kept(std::string_view name) {
   if (name.starts_with(USER))
     return name.size() > USER.size() && !name.starts_with("user.overlay.");
-  return capabilities && name == CAPABILITY;
+  return name == CAPABILITY;
 }
 
 /** chown(2) takes it for "leave it as it is", so what an archive gives to it is root's after unpacking. */
@@ -46,7 +47,7 @@ Result<uint16_t> Owners::index(uint32_t id) {
 }
 
 Result<uint32_t> Xattrs::index(std::vector<Xattr> xattrs) {
-  std::erase_if(xattrs, [&](const Xattr &xattr) { return !kept(xattr.name, keepCapabilities_); });
+  std::erase_if(xattrs, [](const Xattr &xattr) { return !kept(xattr.name); });
   if (xattrs.empty())
     return NONE;
   if (xattrs.size() > XATTRS_MAX)

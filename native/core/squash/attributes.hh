@@ -29,8 +29,7 @@ private:
 
 class Xattrs {
 public:
-  Xattrs(const HashKey &key, Chunks &chunks, bool keepCapabilities)
-      : key_(key), keepCapabilities_(keepCapabilities), sets_(chunks), records_(chunks) {}
+  Xattrs(const HashKey &key, Chunks &chunks) : key_(key), sets_(chunks), records_(chunks) {}
 
   /** Index of the set that the policy keeps of these; NONE when it keeps none. */
   Result<uint32_t> index(std::vector<Xattr> xattrs);
@@ -55,7 +54,6 @@ public:
 
 private:
   const HashKey &key_;
-  bool keepCapabilities_;
   Arena<Set> sets_;
   Arena<uint8_t> records_;
   IdTable indexes_;

@@ -38,8 +38,6 @@ struct ConvertOptions {
   uint64_t entriesMax = 100'000'000;
   /** The same for names and links, in each of a few tables. */
   uint64_t textBytesMax = Texts::BYTES_MAX;
-  /** Keep security.capability; the engine's mounts are nosuid either way. */
-  bool keepCapabilities = true;
   /** All files are root's: the id table says 0 for every owner, whatever the archive says. */
   bool ownersToRoot = false;
   /** Memory of its own for tables; what is beyond lies in the file (chunks.hh). */

@@ -17,8 +17,7 @@ struct Converter::Engine {
         decoder(gate, feed, pieces, options.bytesMax),
         optionsBlock(compressorOptions(options.compressor, options.level)), output(options.fd, SUPER_SIZE),
         line(gate, output, {options.compressor, options.level, options.blockSize, options.threads}),
-        chunks(gate, output, options.tablesOwnMax), tree(key, chunks),
-        xattrs(key, chunks, options.keepCapabilities),
+        chunks(gate, output, options.tablesOwnMax), tree(key, chunks), xattrs(key, chunks),
         store(line, key, gate, chunks, options.blockSize, options.watch.get()),
         index(*codec, chunks, options.layers),
         merger({tree, store, owners, xattrs, key, index, chunks}, options.entriesMax, options.textBytesMax),
@@ -40,7 +39,6 @@ struct Converter::Engine {
   Result<> writeImage();
   void rejectAll(const Error &error);
   void deliver();
-  bool unsentLocked() const;
   Error unsent() const {
     return fail(ENODATA, "squash", {}, "needs a layer a second time: " + merger.wantedExample());
   }
