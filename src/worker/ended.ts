@@ -14,7 +14,8 @@ export async function ended(_worker: Worker, connection: Connection, frame: Fram
   if (step === undefined) throw new ProtocolError('ENDED without JOIN')
   const beat = keepAlive(connection)
   try {
-    const warning = await step.endTask(connection, frame.number(Tag.EXIT) ?? 0, umaskOf(connection.peer.pid))
+    const status = frame.number(Tag.EXIT) ?? 0
+    const warning = await step.save.end(connection, status, umaskOf(connection.peer.pid))
     if (warning !== '') connection.send(Type.PROGRESS, [[Tag.TEXT, `berth: warning: ${warning}\n`]])
     connection.send(Type.ACK)
   } catch (error) {

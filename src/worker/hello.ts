@@ -69,7 +69,7 @@ async function join(asker: Asker, connection: Connection, quiet: () => void): Pr
   asker.step.noteStarted(opened)
   connection.subject = asker.step
   connection.expects = [Type.ENDED]
-  asker.step.awaitEnd(connection)
+  asker.step.save.join(connection, opened.save)
   return true
 }
 

@@ -14,13 +14,12 @@ import type { LogFields } from '../report/log.js'
 import type { Request } from '../request/request.js'
 import { type OpenedStep, type PreparedStep, type StepPlace, type Turn, waitsForLauncher } from '../step.js'
 import { Audience } from './audience.js'
-import type { Connection } from './connection.js'
 import { nameStep } from './facts.js'
 import type { Lease, Leases, LeaseTask } from './leases.js'
 import { TASKS_PER_STEP_MAX } from './limits.js'
 import { Logins } from './login.js'
 import { reopenPlace, type TaskPlace, workerPlace } from './place.js'
-import { Saving } from './saving.js'
+import { StepSave } from './step_save.js'
 import type { Story } from './story.js'
 
 export interface LiveStepPorts {
@@ -33,6 +32,7 @@ export class LiveStep {
   readonly name: string
   /** Launchers that hear how it goes. */
   readonly audience: Audience
+  readonly save: StepSave
   private readonly undo: Undo
   private readonly abort = new AbortController()
   private request: Request | undefined
@@ -45,7 +45,6 @@ export class LiveStep {
   private failed = false
   private running = false
   private startedTold = false
-  private saving: Saving | undefined
   /** The process of a ticket; it becomes the command. */
   private launcher: number | undefined
   /** Launchers that wait, of whom credentials may be asked. */
@@ -59,6 +58,7 @@ export class LiveStep {
     this.name = nameStep(lease.facts)
     this.audience = new Audience(lease.facts)
     this.undo = ports.story.begin((line) => this.log(line))
+    this.save = new StepSave(lease.facts, ports.story, this.undo, this.signal)
   }
 
   private log(line: string): void {
@@ -170,25 +170,8 @@ export class LiveStep {
     if (this.place === undefined && this.opened === undefined) this.takePlace(place)
     else place.close()
     this.ports.leases.write(this.lease)
-    if (this.request?.save !== undefined) this.expectLauncher(this.savingOf(), task.pid)
+    if (this.request?.save !== undefined) this.save.expect(task.pid)
     return true
-  }
-
-  /** One that dies before it asks for its container must not leave the others' save waiting for it. */
-  private expectLauncher(saving: Saving, pid: number): void {
-    saving.expect(pid)
-    try {
-      const watch = native.watchProcess(pid, () => saving.lose(pid))
-      watch.unref()
-      this.undo.add(`watch of task ${pid}`, () => watch.close())
-    } catch {
-      saving.lose(pid)
-    }
-  }
-
-  private savingOf(): Saving {
-    this.saving ??= new Saving(Math.max(1, this.facts.localTasks))
-    return this.saving
   }
 
   /** Builds while Slurm still starts the task, unless the plan needs what only the launcher's environment says. */
@@ -218,28 +201,6 @@ export class LiveStep {
     return this.ports.story.join(opened, pid)
   }
 
-  /** A launcher whose command runs; the container is saved after the last one. */
-  awaitEnd(connection: Connection): void {
-    this.savingOf().join(connection, connection.peer.pid)
-  }
-
-  /** Resolves when its launcher may leave, with a warning or ''. @throws BerthError BERTH_ESAVE */
-  async endTask(connection: Connection, status: number, umask: number): Promise<string> {
-    const obstacle = await this.saving?.end(connection, status)
-    const opened = await this.opened
-    if (obstacle === undefined || opened?.save === undefined) return ''
-    if (obstacle !== '') return `${opened.save.target.path} was not saved: ${obstacle}`
-    // The last launcher's end is the save's: a step that is killed leaves nothing behind.
-    const gone = new AbortController()
-    connection.onClosed(() => gone.abort())
-    const signal = AbortSignal.any([this.signal, gone.signal])
-    const work = this.ports.story.save(opened.save, { umask, signal })
-    // Its clean-up comes before everything that it uses is given back.
-    this.undo.add('save', () => work.catch(() => undefined))
-    await work
-    return ''
-  }
-
   /** The first task's program runs: hooks that wait for that begin, and hold nobody up. */
   noteStarted({ started }: OpenedStep): void {
     if (this.startedTold || this.ended) return
@@ -258,8 +219,7 @@ export class LiveStep {
   async release(): Promise<void> {
     if (this.ended) return
     this.ended = true
-    if (this.saving?.isForgotten)
-      this.log(`${this.request?.save} was not saved: not all of its tasks started`)
+    if (this.save.isForgotten) this.log(`${this.request?.save} was not saved: not all of its tasks started`)
     this.abort.abort()
     this.logins.close()
     this.ports.leases.remove(this.facts.handle)
