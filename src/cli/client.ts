@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Native, NativeSocket } from '../native.js'
-import { BerthError, ERRORS, type ErrorCode } from '../report/errors.js'
+import { BerthError, codeOf, ERRORS, type ErrorCode } from '../report/errors.js'
 import { DIST } from '../site/dist.js'
 import {
   encodeFrame,
@@ -199,7 +199,7 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
 
 function noWorker(places: Places, error: unknown): BerthError {
   if (error instanceof BerthError) return error
-  const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  const code = codeOf(error)
   const problem = UNREACHABLE[code] ?? code
   return new BerthError('BERTH_ENOWORKER', { socket: socketOf(places), problem }, { cause: error })
 }

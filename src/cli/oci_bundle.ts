@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { ImageConfig, ImageReference } from '../image/image.js'
 import { parseReference, pinReference } from '../image/reference.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, codeOf } from '../report/errors.js'
 import { IMAGE_ANNOTATION } from '../request/bundle.js'
 import { Tag } from '../worker/frame.js'
 import { UsageError } from './arguments.js'
@@ -39,10 +39,9 @@ export async function writeBundle({ places }: CommandInput, words: readonly stri
     mkdirSync(join(directory, 'rootfs'), { recursive: true })
     writeFileSync(file, text, { flag: 'wx' })
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
     throw new BerthError(
       'BERTH_EBUNDLE',
-      { path: file, problem: `cannot be written (${code})` },
+      { path: file, problem: `cannot be written (${codeOf(error)})` },
       { cause: error },
     )
   }

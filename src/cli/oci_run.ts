@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `berth oci run`: a bundle's config.json becomes a RUN, as `berth run` sends one. */
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { BerthError, renderError } from '../report/errors.js'
+import { BerthError, codeOf, renderError } from '../report/errors.js'
 import { readBundle, writtenFrom } from '../request/bundle.js'
+import { readRegular } from '../site/trusted_file.js'
 import type { CommandInput } from './command.js'
 import { takeId } from './oci.js'
 import { runContainer } from './run.js'
@@ -43,26 +43,11 @@ export async function runBundle({ args, places }: CommandInput, words: readonly 
 
 /** @throws BerthError BERTH_EBUNDLE */
 function readConfig(path: string): string {
-  const refuse = (problem: string, cause?: unknown): never => {
-    throw new BerthError('BERTH_EBUNDLE', { path, problem }, { cause })
-  }
-  let fd: number
-  try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
-    return refuse(`cannot be read (${code})`, error)
-  }
-  try {
-    const status = fstatSync(fd)
-    if (!status.isFile()) return refuse('is no regular file')
-    const bytes = Buffer.alloc(CONFIG_BYTES_MAX + 1)
-    const got = readSync(fd, bytes, 0, bytes.length, 0)
-    if (got > CONFIG_BYTES_MAX) return refuse(`is larger than ${CONFIG_BYTES_MAX} bytes`)
-    return bytes.toString('utf8', 0, got)
-  } finally {
-    closeSync(fd)
-  }
+  const read = readRegular(path, CONFIG_BYTES_MAX, false)
+  if (!(read instanceof Error)) return read.bytes.toString('utf8')
+  const { cause, message } = read
+  const problem = cause === undefined ? message : `cannot be read (${codeOf(cause)})`
+  throw new BerthError('BERTH_EBUNDLE', { path, problem }, { cause })
 }
 
 function tryRead(path: string): string | undefined {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `berth engines`: what this node has, and what each engine can do. */
 import type { Site } from '../site/site.js'
-import type { Abilities, Ability, Engine } from './engine.js'
+import type { Abilities, Ability } from './engine.js'
 import { ENGINES } from './engines.js'
 import type { FindEngine } from './installed.js'
 import { isOffered } from './select.js'
@@ -38,13 +38,9 @@ const WORDS: Partial<Record<Ability, string>> = {
   engineArgs: 'engine-args',
 }
 
-export function describeEngines(
-  site: Pick<Site, 'get' | 'origin'>,
-  find: FindEngine,
-  engines: readonly Engine[] = ENGINES,
-): Promise<EngineRow[]> {
+export function describeEngines(site: Pick<Site, 'get' | 'origin'>, find: FindEngine): Promise<EngineRow[]> {
   return Promise.all(
-    engines.map(async ({ name, summary, abilities, ...engine }): Promise<EngineRow> => {
+    ENGINES.map(async ({ name, summary, abilities, ...engine }): Promise<EngineRow> => {
       const row = { name, summary, version: '', binary: '', abilities }
       if (!isOffered({ name, ...engine }, site))
         return { ...row, state: 'denied', problem: `not among the engines of ${site.origin('engines')}` }

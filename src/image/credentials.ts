@@ -6,7 +6,7 @@
  */
 import { namesOf } from './credential_places.js'
 import { type Credential, readAnswer } from './login_answer.js'
-import { isObject } from './manifest.js'
+import { isObject, textOf } from './manifest.js'
 import { entriesFor, NEEDS_EXPANSION } from './netrc.js'
 
 export interface CredentialDocument {
@@ -121,8 +121,4 @@ function findInNetrc(text: string, hosts: readonly string[], user?: string): Cre
 function findInAnswer(text: string, host: string, repository: string): Credential | undefined {
   const answer = readAnswer(text)
   return answer?.host === host && answer.repository === repository ? answer.credential : undefined
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : ''
 }

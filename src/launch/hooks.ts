@@ -12,7 +12,7 @@ import { type NamespaceSpec, native } from '../native.js'
 import { explainPlan } from '../plan/explain.js'
 import type { HookStage } from '../plan/hooks.js'
 import type { Plan, PlannedHook } from '../plan/spec.js'
-import { BerthError } from '../report/errors.js'
+import { BerthError, codeOf } from '../report/errors.js'
 import { EngineRun, type ViewPlace, type ViewRole } from './engine_run.js'
 import { explainBuildFailure } from './failure.js'
 import type { Namespaces } from './namespaces.js'
@@ -229,7 +229,6 @@ async function distrust({ path, digest }: PlannedHook): Promise<string | undefin
     const found = `sha256:${hash.digest('hex')}`
     return found === digest ? undefined : `it has ${found}, hooks_allow says ${digest}`
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : error
-    return `it cannot be read (${code})`
+    return `it cannot be read (${codeOf(error)})`
   }
 }

@@ -36,10 +36,10 @@ export async function sharedOptions(
 }
 
 /** What `berth check` and `berth doctor` say of it. */
-export async function sharedFailure(site: Site, importerUid?: number): Promise<BerthError | undefined> {
+export async function sharedFailure(site: Site): Promise<BerthError | undefined> {
   const directory = site.get('shared_store')
   if (directory === '') return undefined
-  const account = await accountOf(site, importerUid)
+  const account = await accountOf(site)
   if (account instanceof BerthError) return account
   const failure = await shareFailure(directory, account.uid)
   return failure === undefined ? undefined : new BerthError('BERTH_ESHARED', { directory, ...failure })

@@ -4,8 +4,7 @@ import { constants, existsSync, openSync, readFileSync, writeFileSync } from 'no
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { native } from '../native.js'
-import { messageOf } from '../report/errors.js'
-import { codeOf } from '../site/trusted_file.js'
+import { codeOf, messageOf } from '../report/errors.js'
 
 const NAME = 'worker.lock'
 const MODE = 0o600

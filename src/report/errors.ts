@@ -39,6 +39,11 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+/** Of a file system's error, as ENOENT; the whole where it has none. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+}
+
 function fill(template: string, fields: ErrorFields): string {
   return template.replace(/\{(\w+)\}/g, (whole, name: string) => String(fields[name] ?? whole))
 }

@@ -7,7 +7,8 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'ini'
-import { codeOf, readRegular } from './trusted_file.js'
+import { codeOf } from '../report/errors.js'
+import { readRegular } from './trusted_file.js'
 
 export interface ConfigLine {
   key: string

@@ -10,6 +10,7 @@ import {
   type Stats,
   statSync,
 } from 'node:fs'
+import { codeOf } from '../report/errors.js'
 
 /** The largest that a generator writes, for a node of 16 GPUs with all driver files, is far below. */
 const FILE_BYTES_MAX = 4 << 20
@@ -81,9 +82,4 @@ export function listTrusted(directory: string, endings: readonly string[]): stri
 export function isTrusted({ uid, mode }: Stats): boolean {
   const mine = uid === 0 || uid === process.geteuid?.()
   return mine && (mode & WRITABLE_BY_OTHERS) === 0
-}
-
-/** Of a file system's error. */
-export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error)
 }

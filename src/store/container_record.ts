@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseData, takeCount, takeText } from '../image/wire.js'
-import { codeOf } from '../site/trusted_file.js'
+import { codeOf } from '../report/errors.js'
 
 export interface ContainerId {
   uid: number

@@ -15,8 +15,8 @@ import {
   utimesSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { messageOf } from '../report/errors.js'
-import { codeOf, isTrusted } from '../site/trusted_file.js'
+import { codeOf, messageOf } from '../report/errors.js'
+import { isTrusted } from '../site/trusted_file.js'
 import { writeDurably } from './durable.js'
 import { parseRecord, type StoreRecord } from './record.js'
 

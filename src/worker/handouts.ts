@@ -22,7 +22,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { native } from '../native.js'
-import { BerthError, messageOf } from '../report/errors.js'
+import { BerthError, codeOf, messageOf } from '../report/errors.js'
 import type { Worker } from './worker.js'
 
 interface Claim {
@@ -199,10 +199,6 @@ function checkClaim({ job, step }: Claim): void {
 function explain(error: unknown, { size }: Pick<Handout, 'size'>, folder: string): unknown {
   if (codeOf(error) !== 'ENOSPC') return error
   return new BerthError('BERTH_ESPACE', { path: folder, bytes: size }, { cause: error })
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
 /** The slurmstepd above the asking process: pyxis runs its importer below it, maybe through a site's script. */
