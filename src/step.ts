@@ -13,7 +13,7 @@
  */
 
 import type { Engine, LaunchFields } from './engine/engine.js'
-import { engineFinder, type FindEngine, type Installed } from './engine/installed.js'
+import type { Installed } from './engine/installed.js'
 import { pickEngine, pickInstalled } from './engine/select.js'
 import type { ImageReference, StoredImage } from './image/image.js'
 import { checkRegistry } from './image/policy.js'
@@ -22,20 +22,16 @@ import { launchAsIs } from './launch/bare.js'
 import { fromDockerd } from './launch/dockerd_image.js'
 import { type Draft, draftPlan } from './launch/draft_plan.js'
 import { shownStart } from './launch/engine_place.js'
-import { hideLeftovers } from './launch/engine_root.js'
 import { type HeldImage, holdImage } from './launch/hold_image.js'
 import type { EndHooks } from './launch/hooks.js'
-import { HostReader } from './launch/host_facts.js'
-import { JobEnds } from './launch/job_end.js'
 import { type JoinFrame, joinFrame } from './launch/join.js'
 import { containerId, holdBase, referenceOf, withNameDefaults } from './launch/named.js'
 import { type Namespaces, reopenNamespaces, settleFirst } from './launch/namespaces.js'
 import { accessOf, joinRunning, openOn, openSaveTarget } from './launch/open.js'
 import { type EarlyEngine, startEarly, wishOf } from './launch/open_engine.js'
 import { adoptRunning, openNamed, willJoin } from './launch/open_named.js'
-import { openStore } from './launch/open_store.js'
 import { planWith } from './launch/plan_step.js'
-import { Running } from './launch/running.js'
+import type { Rooms } from './launch/rooms.js'
 import { type PendingSave, type SaveTurn, saveContainer } from './launch/save.js'
 import { importBySite, releaseBySite } from './launch/site_importer.js'
 import { makeStepDisk } from './launch/step_disk.js'
@@ -45,15 +41,13 @@ import { explainPlan } from './plan/explain.js'
 import type { PlanUser } from './plan/input.js'
 import { checkNamedProfiles } from './plan/profile_choice.js'
 import type { Reason } from './plan/spec.js'
-import { BerthError, messageOf } from './report/errors.js'
+import { BerthError } from './report/errors.js'
 import type { ImportEvent } from './report/progress.js'
 import { parseRequest } from './request/grammar.js'
 import type { Request } from './request/request.js'
 import { DIST } from './site/dist.js'
-import type { Site } from './site/site.js'
 import type { AskLogin } from './store/access.js'
 import { type ContainerId, keyOf } from './store/containers.js'
-import type { Store } from './store/store.js'
 import type { StepFacts } from './worker/facts.js'
 
 export type { LoginQuestion } from './image/login_answer.js'
@@ -61,25 +55,12 @@ export type { LoginQuestion } from './image/login_answer.js'
 export { waitsForLauncher } from './launch/draft_plan.js'
 /** The end of a container whose worker has died. */
 export { type EndHooks, runEndHooks } from './launch/hooks.js'
+export { openRooms, type Rooms } from './launch/rooms.js'
 /** Variables that the options mention: what the worker must keep of a job's environment. */
 export { variablesNeeded } from './request/grammar.js'
 /** Steps as users name them. */
 export { formatStepName, stepIdOf } from './request/step_name.js'
 export type { AskLogin } from './store/access.js'
-
-/** The rooms that the story walks through. */
-export interface Rooms {
-  site: Site
-  store: Store
-  running: Running
-  jobEnds: JobEnds
-  findEngine: FindEngine
-  host: HostReader
-  /** Exists in every job's mount namespace and may be covered while a container is built. */
-  staging: string
-  /** A step's tasks were seen in namespaces that are not the worker's: a place for the next ones cannot be guessed. */
-  jobsApart: { seen: boolean }
-}
 
 /** What one run of the story may use and must heed. */
 export interface Turn {
@@ -160,27 +141,6 @@ export interface OpenedStep {
   warnings: string[]
   /** For the log: a kernel fallback, an optional mount that is not there. */
   notes: string[]
-}
-
-/** @throws BerthError when the site gives the rooms no place or no account */
-export async function openRooms(site: Site, staging: string, log: (line: string) => void): Promise<Rooms> {
-  const store = await openStore(site, DIST, log)
-  hideLeftovers(staging, log)
-  const running = new Running()
-  const jobEnds = new JobEnds(store.containers, running, log)
-  const host = new HostReader(site)
-  // The first step finds it read; where that failed, it reads again and hears of it.
-  host.read().catch((error: unknown) => log(`facts of the node: ${messageOf(error)}`))
-  return {
-    site,
-    store,
-    running,
-    host,
-    jobEnds,
-    findEngine: engineFinder(site),
-    staging,
-    jobsApart: { seen: false },
-  }
 }
 
 /** Grammar, policy and spelling. @throws BerthError: the words cannot be understood, or are not offered here */
