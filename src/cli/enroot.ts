@@ -3,6 +3,7 @@
  * `enroot`, for scripts that call it beside pyxis: the same words on berth's containers and images. Shipped as
  * dist/compat/enroot and put on PATH by whoever wants it; what cannot be mapped is refused with exit 1.
  */
+import { randomBytes } from 'node:crypto'
 import { constants, existsSync, readFileSync, readlinkSync } from 'node:fs'
 import { access, chmod, copyFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
@@ -229,12 +230,13 @@ async function mayWrite(file: string): Promise<void> {
 
 async function fetchTo(places: Places, uri: string, output: string): Promise<number> {
   const claim = [String(process.pid % 1_000_000_000), IMPORT_STEP]
-  const partial = join(dirname(resolve(output)), `.${basename(output)}.${process.pid}`)
+  // Nobody else's name, also where nodes share the directory.
+  const partial = join(dirname(resolve(output)), `.${basename(output)}.${randomBytes(8).toString('hex')}`)
   const answer = (await callWorker(places, 'importer-get', [uri, ...claim], context())) as { path?: unknown }
   try {
     if (typeof answer.path !== 'string' || !isAbsolute(answer.path))
       throw new BerthError('BERTH_EINTERNAL', { problem: 'the worker named no file' })
-    await copyFile(answer.path, partial)
+    await copyFile(answer.path, partial, constants.COPYFILE_EXCL)
     // The store's file is nobody's to write.
     await chmod(partial, FILE_MODE & ~process.umask())
     // Whoever finds it by its name finds it whole.
