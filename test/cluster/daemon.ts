@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Daemons of a throwaway cluster: started in the foreground, told from others by pid, ended by pid. */
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { until } from './command.js'
 
@@ -89,9 +89,20 @@ export function processAlive(pid: number): boolean {
 
 /** Ends a process that is not our child (a keeper), found by its pid file. */
 export async function stopByPidFile(file: string): Promise<void> {
-  if (!existsSync(file)) return
-  const pid = Number(readFileSync(file, 'utf8').trim())
-  if (Number.isInteger(pid) && pid > 1) await stopProcess(pid, () => processAlive(pid))
+  const pid = pidIn(file)
+  if (pid !== undefined) await stopProcess(pid, () => processAlive(pid))
+}
+
+/** The process that a pid file names, where it lives. Whoever ends takes its file away, maybe while it is looked for. */
+export function pidIn(file: string): number | undefined {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+  const pid = Number(text.trim())
+  return Number.isInteger(pid) && pid > 1 && processAlive(pid) ? pid : undefined
 }
 
 /** Below the kernel's ephemeral range, so that no outgoing connection takes a port between our look and the bind. */

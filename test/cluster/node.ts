@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { must, run, until } from './command.js'
 import { plugstackConf, SPOOL_DIR } from './config.js'
-import { type Daemon, processAlive, startDaemon, stopByPidFile } from './daemon.js'
+import { type Daemon, pidIn, startDaemon, stopByPidFile } from './daemon.js'
 import { USER_A } from './users.js'
 
 const CHECKOUT = resolve(import.meta.dirname, '../..')
@@ -101,7 +101,7 @@ export function prepareNode(
     line,
     start,
     pid: () => daemon?.pid ?? 0,
-    workerPid: () => readPid(join(runtimeDir, 'worker.pid')),
+    workerPid: () => pidIn(join(runtimeDir, 'worker.pid')),
     restart: async () => {
       await daemon?.stop()
       start(lives)
@@ -140,12 +140,6 @@ function slurmdCommand(
 
 function firstCpu(): string {
   return /^Cpus_allowed_list:\s*(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'
-}
-
-function readPid(file: string): number | undefined {
-  if (!existsSync(file)) return undefined
-  const pid = Number(readFileSync(file, 'utf8').trim())
-  return pid > 0 && processAlive(pid) ? pid : undefined
 }
 
 /** What is needed of a checkout to run: a clone that only root can enter is copied to where users can. */

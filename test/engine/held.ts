@@ -13,8 +13,12 @@ import { otherRelease } from '../cluster/images.js'
 import { type EngineCase, stepWords } from './engines.js'
 import { holders, leavesNothing, tasks } from './lookout.js'
 
-/** Fills 60 MB and takes a second of processor time, without a child (fields 14 and 15 of proc(5)'s stat, in 1/100 s). */
+/**
+ * Fills 60 MB and takes a second of processor time, without a child (fields 14 and 15 of proc(5)'s stat, in 1/100 s), and
+ * waits without one: Slurm may look between a fork and its exec, when two shells have those 60 MB.
+ */
 const BURN = `
+sleep() { :; }
 kept=$(head -c 60m /dev/zero | tr '\\0' x)
 while read line </proc/self/stat; set -- $line; shift 13; [ $(($1 + $2)) -lt 100 ]; do :; done
 `
@@ -41,7 +45,7 @@ async function isToldBySstat(at: Fixture, job: string): Promise<void> {
   const asked = ['sstat', '--noheader', '--parsable2', '--format=NTasks,AveCPU,MaxRSS', `--jobs=${job}`]
   const [told = ''] = lines(await at.cluster.command(asked))
   // Slurm tells multiples of half a megabyte in megabytes.
-  const [, used = '', unit = ''] = /^1\|00:00:0[1-3]\|([\d.]+)([KM])$/.exec(told) ?? []
+  const [, used = '', unit = ''] = /^1\|00:00:(?:0[1-9]|[1-5]\d)\|([\d.]+)([KM])$/.exec(told) ?? []
   const kilobytes = Number(used) * (unit === 'M' ? 1024 : 1)
   assert.ok(kilobytes >= USED_MIN_KB && kilobytes < USED_MAX_KB, `sstat: ${told}`)
 }
