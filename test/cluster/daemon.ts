@@ -95,14 +95,17 @@ export async function stopByPidFile(file: string): Promise<void> {
 
 /** The process that a pid file names, where it lives. Whoever ends takes its file away, maybe while it is looked for. */
 export function pidIn(file: string): number | undefined {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch {
-    return undefined
-  }
-  const pid = Number(text.trim())
+  const pid = Number(readOr(file).trim())
   return Number.isInteger(pid) && pid > 1 && processAlive(pid) ? pid : undefined
+}
+
+/** A file of something that may end meanwhile; '' then. */
+export function readOr(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
 }
 
 /** Below the kernel's ephemeral range, so that no outgoing connection takes a port between our look and the bind. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What still refers to a directory: processes, mounts in any namespace, loop devices. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { until } from './command.js'
+import { readOr } from './daemon.js'
 
 const SETTLE_MS_MAX = 20_000
 
@@ -70,14 +71,6 @@ export function stepDaemons(dir: string): number[] {
     .filter((name) => /^\d+$/.test(name) && readOr(`/proc/${name}/comm`).trim() === 'slurmstepd')
     .filter((name) => readOr(`/proc/${name}/environ`).includes(`SLURM_CONF=${dir}/`))
     .map(Number)
-}
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
 }
 
 function linkOr(path: string): string {

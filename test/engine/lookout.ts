@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a cluster's steps and their engines have running on this machine. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Cluster } from '../cluster/cluster.js'
 import { until } from '../cluster/command.js'
-import { processAlive } from '../cluster/daemon.js'
+import { processAlive, readOr } from '../cluster/daemon.js'
 
 /** Programs of the cluster itself, and of docker, which stay when a step ends. */
 const STAYING = /slurm|node|munge|registry|keeper|scancel|srun|docker|containerd/
@@ -46,14 +46,6 @@ export async function leavesNothing(
   // The worker clears up when slurmstepd lets go of the step, which is after its last process.
   const staged = () => cluster.nodes.flatMap((node) => readdirSync(join(node.runtimeDir, 'staging')))
   await until(`nothing staged for ${engine}`, () => staged().length === 0)
-}
-
-export function readOr(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
 }
 
 function parentOf(pid: string): string {

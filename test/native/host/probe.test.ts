@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which devices a process may open, asked in its cgroup: with a real one that denies a device. */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { readOr } from '../../cluster/daemon.js'
 import { suite } from '../../suite.js'
 import { loadNative, missing } from '../ns/lab.js'
 
@@ -80,14 +81,6 @@ function childrenOf(pid: number): string[] {
 /** proc(5): status. */
 function blockedSignals(pid: string): string {
   return /^SigBlk:\t([\da-f]+)$/m.exec(readOr(`/proc/${pid}/status`))?.[1] ?? ''
-}
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
 }
 
 test.run()

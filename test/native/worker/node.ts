@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A node without Slurm: a keeper in a directory of its own, a stand-in for slurmstepd, images made on the spot. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-} from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { processAlive } from '../../cluster/daemon.js'
+import { pidIn, processAlive, readOr } from '../../cluster/daemon.js'
 import { leftovers } from '../../cluster/leftovers.js'
 import { DIST, type StepOptions, TestStep } from './stand_in.js'
 import { until } from './until.js'
@@ -67,8 +58,7 @@ export class TestNode {
   }
 
   get log(): string {
-    const path = join(this.runtime, 'worker.log')
-    return existsSync(path) ? readFileSync(path, 'utf8') : ''
+    return readOr(join(this.runtime, 'worker.log'))
   }
 
   startKeeper(): void {
@@ -84,14 +74,14 @@ export class TestNode {
   async workerPid(other = 0): Promise<number> {
     let pid = 0
     await until('a worker', () => {
-      pid = readPid(join(this.runtime, 'worker.pid'))
+      pid = pidIn(join(this.runtime, 'worker.pid')) ?? 0
       return pid !== 0 && pid !== other
     })
     return pid
   }
 
   keeperPid(): number {
-    return readPid(join(this.runtime, 'keeper.pid'))
+    return pidIn(join(this.runtime, 'keeper.pid')) ?? 0
   }
 
   step(options: StepOptions = {}): TestStep {
@@ -210,28 +200,11 @@ function must(file: string, args: readonly string[]): string {
   return stdout
 }
 
-function readPid(path: string): number {
-  try {
-    const pid = Number(readFileSync(path, 'utf8'))
-    return processAlive(pid) ? pid : 0
-  } catch {
-    return 0
-  }
-}
-
 function openFiles(pid: number): string[] {
   try {
     return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
   } catch {
     return []
-  }
-}
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
   }
 }
 
